@@ -1,0 +1,11 @@
+"""fusion: from encoders and images to an answer with an error bar.
+
+from fusion import FusionClassifier
+model = FusionClassifier(["mocov2-mini", "mae-mini"]).fit(images, labels, groups=patients)
+"""
+
+from fusion.classifier import FusionClassifier
+from fusion.evaluation import Evaluation, Interval, compare, evaluate
+from fusion.samples import Samples, brain_regions
+
+__all__ = ["Evaluation", "FusionClassifier", "Interval", "Samples", "brain_regions", "compare", "evaluate"]

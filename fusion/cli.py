@@ -1,0 +1,180 @@
+"""The command `fusion`."""
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from fusion import data, demo, evaluation, report
+from fusion.classifier import FusionClassifier
+
+app = typer.Typer(help="From encoders and images to an answer with an error bar.", no_args_is_help=True)
+console = Console()
+
+Json = Annotated[Path | None, typer.Option("--json", help="Write what is printed to this file.")]
+Split = Annotated[str | None, typer.Option(help="Take only these rows of a CSV with a `split` column.")]
+
+
+@app.command("demo")
+def run_demo(
+    output: Annotated[Path, typer.Argument(help="Folder for report.html, results.json and model/.")] = Path(
+        "sslzoo-demo"
+    ),
+    json_path: Json = None,
+) -> None:
+    """The whole line, offline: load, truncate, fuse, judge on another brain, draw."""
+    started = time.monotonic()
+    output.mkdir(parents=True, exist_ok=True)
+    columns = (TextColumn("{task.description:<28}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        encoders = demo.sources()
+        task = progress.add_task("", total=3 * len(encoders) + len(demo.BUDGETS) + 2)
+
+        def step(what: str) -> None:
+            progress.update(task, advance=1, description=what)
+
+        choices = demo.choose(encoders, step)
+        _write(output / "choices.json", [_chosen(choice) for choice in choices])
+        rows, test = demo.judge(choices, encoders, step)
+        model = demo.fitted(choices)
+        model.save(output / "model")
+        step("model")
+    seconds = time.monotonic() - started
+    (output / "report.html").write_text(report.render(rows, test, seconds), encoding="utf-8")
+    results = {"rows": [_row(row) for row in rows], "seconds": round(seconds, 1)}
+    _write(output / "results.json", results)
+    for budget in demo.BUDGETS:
+        console.print(_table(budget, rows))
+    console.print("One brain against one brain: trained on Colin27, tested on MNI152; 95 % intervals over its slabs.")
+    console.print(f"{seconds:.0f} s. Report: {output / 'report.html'}   Model: {output / 'model'}", soft_wrap=True)
+    _record(json_path, results)
+
+
+@app.command()
+def fit(
+    source: Annotated[
+        Path, typer.Argument(metavar="DATA", help="Folder per class, or CSV path,label[,patient][,split].")
+    ],
+    output: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder for the model.")] = Path("model"),
+    encoder: Annotated[list[str], typer.Option(help="Name, or name@depth; may be repeated.")] = list(demo.ENCODERS),  # noqa: B006
+    head: Annotated[str, typer.Option(help="concat, convex, stack or mean.")] = demo.HEAD,
+    folds: Annotated[int, typer.Option(help="Folds for the choice of the penalty and of the weights.")] = 5,
+    split: Split = None,
+    json_path: Json = None,
+) -> None:
+    """Fit a fusion of frozen encoders on your own images."""
+    with _clear_errors():
+        images = data.read(source, split=split)
+        with console.status(f"features of {len(images.paths)} images"):
+            model = FusionClassifier(encoder, head=head, folds=folds).fit(images.paths, images.labels, images.patients)
+        model.save(output)
+    names = [e.name for e in model.encoders_]
+    console.print(f"Fitted {head} on {len(images.paths)} images, {len(model.classes_)} classes: {', '.join(names)}.")
+    console.print(f"Model: {output}", soft_wrap=True)
+    _record(json_path, {"model": str(output), "encoders": names, "head": head, "classes": model.classes_.tolist()})
+
+
+@app.command()
+def evaluate(
+    model: Annotated[Path, typer.Argument(metavar="MODEL")],
+    source: Annotated[Path, typer.Argument(metavar="DATA")],
+    split: Split = None,
+    json_path: Json = None,
+) -> None:
+    """Judge a saved model: AUC, balanced accuracy, calibration error, with intervals over patients."""
+    with _clear_errors():
+        images = data.read(source, split=split)
+        figures = evaluation.evaluate(FusionClassifier.load(model), images.paths, images.labels, images.patients)
+    unit = "patients" if images.patients else "images, each taken as a patient of its own"
+    table = Table(title=f"{figures.images} images, 95 % interval over {figures.groups} {unit}")
+    table.add_column("figure")
+    table.add_column("value", justify="right")
+    for name in evaluation.METRICS:
+        table.add_row(name.replace("_", " "), str(getattr(figures, name)))
+    console.print(table)
+    _record(json_path, _figures(figures))
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(metavar="MODEL")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGES...")],
+    json_path: Json = None,
+) -> None:
+    """Predict single images; those that cannot be read are named, the others still answered."""
+    broken = data.unreadable(images)
+    good = [path for path in images if path not in broken]
+    with _clear_errors():
+        fitted = FusionClassifier.load(model)
+        proba = fitted.predict_proba(good) if good else np.empty((0, len(fitted.classes_)))
+    answers = [
+        {"path": str(path), "label": fitted.classes_[p.argmax()].item(), "probability": round(float(p.max()), 4)}
+        for path, p in zip(good, proba, strict=True)
+    ]
+    for answer in answers:
+        console.print(f"{answer['path']}\t{answer['label']}\t{answer['probability']}", soft_wrap=True)
+    for path, why in broken.items():
+        console.print(f"[red]{path}\tnot read: {why}[/red]", soft_wrap=True)
+    _record(json_path, {"predictions": answers, "unreadable": {str(path): why for path, why in broken.items()}})
+    if broken:
+        raise typer.Exit(1)
+
+
+class _clear_errors:  # noqa: N801
+    """A caller's mistake is one red sentence, not a traceback."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if isinstance(error, ValueError | TypeError | OSError):
+            console.print(f"[red]{error}[/red]", soft_wrap=True, highlight=False)
+            raise typer.Exit(1) from None
+
+
+def _table(budget: int | None, rows: list[demo.Row]) -> Table:
+    table = Table(title=report.budget_name(budget))
+    for column in ("features", "depth", "val. AUC", "test AUC", "balanced accuracy", "calibration error"):
+        table.add_column(column, justify="left" if column == "features" else "right", no_wrap=True)
+    for row in rows:
+        if row.choice.budget == budget:
+            cells = [row.choice.row, " + ".join(f"{d:g}" for d in row.choice.depths) or "-"]
+            figures = [row.test.auc, row.test.balanced_accuracy, row.test.calibration_error]
+            cells += [f"{row.choice.validation.auc.value:.3f}", *map(str, figures)]
+            table.add_row(*cells, style="bold" if row.choice.row == "fusion" else None)
+    return table
+
+
+def _chosen(choice: demo.Choice) -> dict[str, Any]:
+    return {
+        "row": choice.row,
+        "budget": choice.budget,
+        "depths": choice.depths,
+        "C": choice.penalties,
+        "validation": _figures(choice.validation),
+    }
+
+
+def _row(row: demo.Row) -> dict[str, Any]:
+    gain = _figures(row.gain) if row.gain else None
+    return {**_chosen(row.choice), "test": _figures(row.test), "fusion_minus_row": gain}
+
+
+def _figures(figures: evaluation.Evaluation) -> dict[str, Any]:
+    intervals = {name: vars(getattr(figures, name)) for name in evaluation.METRICS}
+    return {**intervals, "images": figures.images, "groups": figures.groups, "resamples": figures.resamples}
+
+
+def _record(path: Path | None, values: Any) -> None:
+    if path is not None:
+        _write(path, values)
+
+
+def _write(path: Path, values: Any) -> None:
+    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

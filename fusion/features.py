@@ -1,0 +1,56 @@
+"""Frozen features: images through an encoder in batches, without gradients."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+import zoo
+
+Floats = npt.NDArray[np.float32]
+
+_BATCH = 64
+
+
+def extract(encoder: zoo.Encoder, images: Any, *, batch: int = _BATCH) -> Floats:
+    """(N, D) features of `images`, in the order given; the encoder is left as it was, BatchNorm statistics included.
+
+    Args:
+        encoder: From `zoo.load`.
+        images: Anything `encoder.preprocess` takes; a single array is a batch.
+        batch: Images at a time.
+    """
+    return _run(encoder, images, batch, lambda x: [encoder(x)])[0]
+
+
+def levels(encoder: zoo.Encoder, images: Any, *, batch: int = _BATCH) -> list[Floats]:
+    """The features at the end of every kept quarter, from one pass: a list of (N, D_q), shallow to deep.
+
+    For an encoder with average pooling these equal `extract` of the encoder truncated there.
+    """
+    if encoder.card.pool != "avg":
+        raise ValueError(f"pool must be avg for levels (got {encoder.card.pool!r}). Load each depth and extract.")
+    return _run(encoder, images, batch, lambda x: [level.mean((2, 3)) for level in encoder.pyramid(x)])
+
+
+def _run(encoder: zoo.Encoder, images: Any, batch: int, compute: Callable[[Tensor], list[Tensor]]) -> list[Floats]:
+    device = next(encoder.parameters()).device
+    was_training = encoder.training
+    encoder.eval()
+    try:
+        with torch.inference_mode():
+            parts = [
+                [value.cpu().numpy() for value in compute(encoder.preprocess(chunk).to(device))]
+                for chunk in _chunks(images, batch)
+            ]
+    finally:
+        encoder.train(was_training)
+    return [cast(Floats, np.concatenate(column)) for column in zip(*parts, strict=True)]
+
+
+def _chunks(images: Any, size: int) -> Iterator[Any]:
+    for start in range(0, len(images), size):
+        yield images[start : start + size]

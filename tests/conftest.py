@@ -1,0 +1,71 @@
+"""The loopback Hub must stand before `huggingface_hub` is imported: the client reads its endpoint only once."""
+
+import os
+import tempfile
+
+from tests.hub.loopback import LoopbackHub
+
+_HUB = LoopbackHub()
+os.environ |= {
+    "HF_ENDPOINT": _HUB.endpoint,
+    "HF_HOME": tempfile.mkdtemp(prefix="sslzoo-hub-"),
+    "HF_HUB_DISABLE_XET": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "no_proxy": "127.0.0.1,localhost",
+}
+os.environ.pop("ZOO_CARDS", None)
+
+from pathlib import Path  # noqa: E402
+
+import huggingface_hub.constants  # noqa: E402
+import pytest  # noqa: E402
+import torch  # noqa: E402
+from safetensors.torch import save_file  # noqa: E402
+
+import zoo  # noqa: E402
+from zoo import architectures  # noqa: E402
+
+ROOT = Path(__file__).parents[1]
+
+TINY = """---
+zoo:
+  architecture: resnet18
+  kwargs: {in_chans: 1, channels: [8, 8, 16, 16]}
+  method: none
+  family: contrastive
+  domain: test
+  pool: avg
+  depth: {optimal: 0.75, evidence: prior}
+  input: {channels: 1, size: 32, mean: [0.5], std: [0.25], grey: luminance}
+  weights: {repo: null, file: tiny-test.safetensors}
+  terms: {card: apache-2.0, upstream: null}
+  source: {paper: null, url: null}
+---
+# tiny-test
+"""
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """An empty loopback Hub with an empty cache."""
+    _HUB.reset()
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
+    return _HUB
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """A card of one's own with random weights beside it; returns the card's path."""
+    card = tmp_path / "tiny-test.md"
+    card.write_text(TINY)
+    record = zoo.cards.read(card)
+    torch.manual_seed(0)
+    network = architectures.build(record.architecture, record.kwargs, device="cpu")
+    save_file(network.state_dict(), tmp_path / "tiny-test.safetensors")
+    return card
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _two_threads():
+    torch.set_num_threads(2)

@@ -1,0 +1,169 @@
+"""Depth is exact: the truncated network's output equals a hook on the same block of the whole network."""
+
+import functools
+
+import pytest
+import timm
+import torch
+
+from zoo import architectures, cards
+from zoo.encoder import Encoder
+
+ARCHITECTURES = {
+    "resnet50": {},
+    "densenet121": {},
+    "vgg19": {},
+    "vgg16_bn": {},
+    "vit_base_patch16_224": {"img_size": 64},
+    "vit_small_patch14_dinov2": {"img_size": 56},
+    "vit_small_patch14_reg4_dinov2": {"img_size": 56},
+    "eva02_tiny_patch14_224": {"img_size": 56},
+    "swin_tiny_patch4_window7_224": {"img_size": 64},
+    "convnext_atto": {},
+}
+DEPTHS = [k / 8 for k in range(1, 9)]
+
+
+def card_for(tiny, architecture, pool="avg"):
+    size = ARCHITECTURES[architecture].get("img_size", 64)
+    pixels = cards.Input(channels=3, size=size, mean=[0.0] * 3, std=[1.0] * 3)
+    changes = {"architecture": architecture, "kwargs": ARCHITECTURES[architecture], "pool": pool, "input": pixels}
+    return cards.read(tiny).model_copy(update=changes)
+
+
+@functools.cache
+def whole(architecture):
+    torch.manual_seed(0)
+    kwargs = ARCHITECTURES[architecture]
+    network = timm.create_model(architecture, num_classes=0, **kwargs).eval()
+    for module in network.modules():  # statistics and scales as after training, so that a lost norm shows
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 2)
+    return network
+
+
+def truncated(architecture, kwargs, card, depth, state):
+    network = architectures.build(architecture, kwargs)
+    cut = architectures.cut(network, depth)
+    encoder = Encoder(cut, card, depth)
+    encoder.load_state_dict({key: state[source].clone() for key, source in cut.sources.items()}, strict=True, assign=True)
+    architectures.materialise(encoder)
+    return encoder.eval(), cut
+
+
+def tap(network, block, x):
+    """What the whole network computes at the end of `block`, by a forward hook, without any code of ours."""
+    caught = []
+    if "denselayer" in block:
+        quarter, layer = block.split(".")[1:]
+        number, count = int(layer[10:]), len(network.features.get_submodule(quarter))
+        following = {
+            1: "features.transition1.norm",
+            2: "features.transition2.norm",
+            3: "features.transition3.norm",
+            4: "features.norm5",
+        }[int(quarter[10:])]
+        block = f"features.{quarter}.denselayer{number + 1}.norm1" if number < count else following
+    handle = network.get_submodule(block).register_forward_hook(lambda *a: caught.append(a[2].clone()))
+    with torch.no_grad():
+        network(x)
+    handle.remove()
+    return caught[0]
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_truncated_output_is_the_full_networks_tap_bit_for_bit(architecture, tiny):
+    kwargs = ARCHITECTURES[architecture]
+    card = card_for(tiny, architecture)
+    network = whole(architecture)
+    state = network.state_dict()
+    x = torch.randn(2, 3, card.input.size, card.input.size)
+    for depth in DEPTHS:
+        encoder, cut = truncated(architecture, kwargs, card, depth, state)
+        with torch.no_grad():
+            found, pyramid = encoder.trunk.forward_features(x), encoder.pyramid(x)
+        expected = tap(network, cut.blocks[-1][-1], x)
+        if depth == 1 and architecture.startswith(("vit", "swin")):
+            expected = network.norm(expected)
+        assert torch.equal(found, expected), depth
+        assert torch.equal(pyramid[-1], encoder._as_map(expected)), depth
+        assert [level.shape[1] for level in pyramid] == list(encoder.channels)
+        assert len(pyramid) == -(-depth * 4 // 1)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_nothing_of_a_later_block_is_kept(architecture):
+    kwargs = ARCHITECTURES[architecture]
+    for depth in DEPTHS:
+        network = architectures.build(architecture, kwargs)
+        order = [name for blocks in architectures.family(network).quarters(network) for name in blocks]
+        cut = architectures.cut(network, depth)
+        kept = sum(map(len, cut.blocks))
+        later = tuple(f"{name}." for name in order[kept:])
+        leftovers = [s for s in cut.sources.values() if s.startswith(later)]
+        norms = ("norm1.weight", "norm1.bias", "norm1.running_mean", "norm1.running_var", "norm1.num_batches_tracked")
+        allowed = [s for s in leftovers if architecture == "densenet121" and s.endswith(norms)]
+        assert leftovers == allowed, depth
+        assert len(allowed) in (0, 5)
+        persistent = {*dict(cut.trunk.named_parameters()), *(k for k in cut.trunk.state_dict())}
+        assert {f"trunk.{key}" for key in persistent} <= set(cut.sources)
+
+
+# Without VGG: its own features go through two dense layers, which no card pools with.
+@pytest.mark.parametrize("architecture", [name for name in ARCHITECTURES if not name.startswith("vgg")])
+def test_features_at_depth_one_are_timms_own(architecture, tiny):
+    kwargs, network = ARCHITECTURES[architecture], whole(architecture)
+    pool = "cls" if getattr(network, "global_pool", "") == "token" else "avg"
+    card = card_for(tiny, architecture, pool)
+    encoder, _ = truncated(architecture, kwargs, card, 1.0, network.state_dict())
+    x = torch.randn(2, 3, card.input.size, card.input.size)
+    with torch.no_grad():
+        expected = network.forward_head(network.forward_features(x), pre_logits=True)
+        torch.testing.assert_close(encoder(x), expected, rtol=1e-5, atol=1e-6)
+    assert encoder.num_features == network.num_features
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_network_built_on_meta_equals_one_built_normally(architecture, tiny):
+    kwargs = ARCHITECTURES[architecture]
+    normal = whole(architecture)
+    empty = architectures.build(architecture, kwargs)
+    assert all(p.is_meta for p in empty.parameters())
+    empty.load_state_dict(normal.state_dict(), strict=True, assign=True)
+    architectures.materialise(empty)
+    ours, theirs = dict(empty.named_buffers()), dict(normal.named_buffers())
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    x = torch.randn(2, 3, kwargs.get("img_size", 64), kwargs.get("img_size", 64))
+    with torch.no_grad():
+        assert torch.equal(empty.eval().forward_features(x), normal.forward_features(x))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "depth", "parameters"),
+    [("resnet50", 0.75, 8_543_296), ("densenet121", 0.75, 4_267_392 + 2_048), ("resnet50", 1.0, 23_508_032)],
+)
+def test_parameter_counts(architecture, depth, parameters):
+    cut = architectures.cut(architectures.build(architecture, {}), depth)
+    assert sum(p.numel() for p in cut.trunk.parameters()) == parameters
+
+
+def test_vit_base_keeps_nine_blocks_and_no_final_norm():
+    cut = architectures.cut(architectures.build("vit_base_patch16_224", {}), 0.75)
+    assert sum(map(len, cut.blocks)) == len(cut.trunk.blocks) == 9
+    assert not any("norm.weight" in key.split("blocks")[0] for key in cut.sources)
+
+
+def test_unknown_architectures_are_refused():
+    with pytest.raises(ValueError, match=r"architecture must be one timm builds \(got 'resnet51'"):
+        architectures.build("resnet51", {})
+    with pytest.raises(ValueError, match=r"architecture must be one of .*got EfficientNet"):
+        architectures.build("efficientnet_b0", {})
+    with pytest.raises(ValueError, match="architecture must be one timm builds"):
+        architectures.build("resnet18", {"no_such_argument": 1})
+
+
+def test_a_tensor_left_without_numbers_is_an_error():
+    with pytest.raises(RuntimeError, match=r"every tensor must hold numbers \(without: \['conv1.weight'"):
+        architectures.materialise(architectures.build("resnet18", {}))

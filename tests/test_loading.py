@@ -1,0 +1,117 @@
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import zoo
+
+
+@pytest.fixture
+def file(tiny):
+    return tiny.with_name("tiny-test.safetensors")
+
+
+def rewrite(file, change):
+    state = load_file(file)
+    change(state)
+    save_file(state, file)
+
+
+def test_own_card_and_own_weights(tiny, file, tmp_path):
+    elsewhere = tmp_path / "elsewhere.safetensors"
+    file.rename(elsewhere)
+    encoder = zoo.load("own", 1.0, card=tiny, weights=elsewhere)
+    assert encoder.report.verified == "own file"
+    assert encoder.report.file == str(elsewhere)
+    assert torch.equal(encoder.trunk.conv1.weight, load_file(elsewhere)["conv1.weight"])
+
+
+def test_the_card_decides_where_no_depth_is_given(tiny):
+    assert zoo.load("own", card=tiny).report.depth_evidence == "prior"
+    assert zoo.load("own@0.5", card=tiny).depth == 0.5
+
+
+def test_half_precision_is_read_into_float32(tiny, file):
+    rewrite(file, lambda s: s.update({k: v.half() for k, v in s.items() if v.is_floating_point()}))
+    encoder = zoo.load("own", card=tiny)
+    assert encoder.report.dtype == "float16"
+    assert {p.dtype for p in encoder.parameters()} == {torch.float32}
+
+
+def test_a_stored_classifier_is_left_out(tiny, file):
+    rewrite(file, lambda s: s.update({"fc.weight": torch.zeros(10, 16), "fc.bias": torch.zeros(10)}))
+    assert zoo.load("own", 1.0, card=tiny).report.matched == len(load_file(file)) - 2
+
+
+@pytest.mark.parametrize("depth", [0.25, 1.0])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s.pop("layer4.1.bn2.bias"), r"missing: layer4\.1\.bn2\.bias; unexpected: none"),
+        (lambda s: s.update(extra=torch.zeros(1)), r"missing: none; unexpected: extra"),
+        (lambda s: s.update({"conv1.weight": torch.zeros(8, 3, 7, 7)}), r"conv1\.weight \[8, 3, 7, 7\], not \[8, 1, 7, 7\]"),
+        (lambda s: s["conv1.weight"][0, 0, 0].fill_(float("nan")), r"finite numbers \(NaN or infinity in conv1\.weight\)"),
+    ],
+)
+def test_loading_is_strict_at_every_depth(tiny, file, change, message, depth):
+    rewrite(file, change)
+    with pytest.raises(zoo.WeightsError, match=rf"tiny-test@{depth:g}: .*tiny-test\.safetensors must hold .*{message}.*\. \w+"):
+        zoo.load("own", depth, card=tiny)
+
+
+def test_a_truncated_file_is_refused(tiny, file):
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(zoo.WeightsError, match=r"whole safetensors file: it is truncated at \d+ bytes\. Fetch it again"):
+        zoo.load("own", card=tiny)
+
+
+def test_a_missing_file_is_named(tiny, file):
+    file.unlink()
+    with pytest.raises(zoo.WeightsError, match=r"weights must be an existing file \(got .*tiny-test.safetensors"):
+        zoo.load("own", card=tiny)
+
+
+@pytest.mark.parametrize(("depth", "error"), [(0, ValueError), (-1, ValueError), (1.5, ValueError), (float("nan"), ValueError), ("x", TypeError)])
+def test_bad_depths(depth, error):
+    with pytest.raises(error, match="depth must be"):
+        zoo.load("mocov2-mini", depth)
+
+
+@pytest.mark.parametrize("name", ["mocov2-mini@x", "mocov2-mini@", "mocov2-mini@2"])
+def test_bad_depths_in_names(name):
+    with pytest.raises(ValueError, match="depth must be"):
+        zoo.load(name)
+
+
+def test_depth_given_twice_is_refused():
+    with pytest.raises(ValueError, match="depth must be given once"):
+        zoo.load("mocov2-mini@0.5", 0.5)
+
+
+def test_untrained_is_a_control_with_the_same_shape():
+    first, again, other = (zoo.untrained("mocov2-mini", 0.5, seed=seed) for seed in (0, 0, 1))
+    trained = zoo.load("mocov2-mini", 0.5)
+    assert first.num_features == trained.num_features
+    assert first.report.verified == "untrained"
+    assert first.report.sha256 is None
+    assert first.name == "untrained-mocov2-mini@0.5#0"
+    x = torch.randn(1, 1, 64, 64)
+    assert torch.equal(first(x), again(x))
+    assert not torch.equal(first(x), other(x))
+
+
+@pytest.mark.parametrize("name", ["mocov2-mini", "mae-mini"])
+def test_the_embedded_encoders(name):
+    encoder = zoo.load(name, 1.0)
+    assert encoder.report.dtype == "float16"
+    assert encoder.report.verified == "card"
+    assert [len(q["params"]) > 0 for q in encoder.quarters()] == [True] * 4
+    assert {p.dtype for p in encoder.parameters()} == {torch.float32}
+
+
+def test_nothing_is_half_loaded(tiny, file, monkeypatch):
+    made = []
+    monkeypatch.setattr(zoo.loading, "Encoder", lambda *a: made.append(zoo.Encoder(*a)) or made[-1])
+    rewrite(file, lambda s: s["conv1.weight"].fill_(float("inf")))
+    with pytest.raises(zoo.WeightsError):
+        zoo.load("own", card=tiny)
+    assert all(p.is_meta for p in made[0].parameters())

@@ -1,0 +1,14 @@
+"""zoo: from a name to a verified, truncated, self-supervised encoder.
+
+import zoo
+encoder = zoo.load("mocov2-chest", depth=0.75)
+features = encoder(encoder.preprocess(["scan.png"]))  # (1, 1024)
+"""
+
+from zoo.cards import Card, CardError, names
+from zoo.cards import find as card
+from zoo.encoder import Encoder, Report
+from zoo.hub import WeightsError
+from zoo.loading import load, untrained
+
+__all__ = ["Card", "CardError", "Encoder", "Report", "WeightsError", "card", "load", "names", "untrained"]
