@@ -51,7 +51,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def __init__(
         self,
         encoders: Sequence[str | zoo.Encoder] = ("mocov2-mini", "mae-mini"),
-        head: str = "convex",
+        head: str = "concat",
         strategy: str = "probe",
         C: float | Sequence[float] | None = None,
         folds: int = 5,
@@ -143,7 +143,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _check_parameters(self) -> None:
         if self.head not in HEADS:
-            raise ValueError(f"head must be one of {sorted(HEADS)} (got {self.head!r}). Try head='convex'.")
+            raise ValueError(f"head must be one of {sorted(HEADS)} (got {self.head!r}). Try head='concat'.")
         if self.strategy != "probe":
             raise ValueError(f"strategy must be 'probe' (got {self.strategy!r}). Fine-tune with PyTorch, see README.")
         if isinstance(self.encoders, str) or not len(self.encoders):

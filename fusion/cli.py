@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -139,16 +140,20 @@ class _clear_errors:  # noqa: N801
 
 
 def _table(budget: int | None, rows: list[demo.Row]) -> Table:
-    table = Table(title=report.budget_name(budget))
-    for column in ("features", "depth", "val. AUC", "test AUC", "balanced accuracy", "calibration error"):
+    table = Table(title=report.budget_name(budget), box=SIMPLE, padding=(0, 1, 0, 0))
+    for column in ("features", "val.", "test AUC", "balanced acc.", "ECE"):
         table.add_column(column, justify="left" if column == "features" else "right", no_wrap=True)
     for row in rows:
         if row.choice.budget == budget:
-            cells = [row.choice.row, " + ".join(f"{d:g}" for d in row.choice.depths) or "-"]
-            figures = [row.test.auc, row.test.balanced_accuracy, row.test.calibration_error]
-            cells += [f"{row.choice.validation.auc.value:.3f}", *map(str, figures)]
+            intervals = [_short(row.test.auc), _short(row.test.balanced_accuracy)]
+            held, error = row.choice.validation.auc.value, row.test.calibration_error.value
+            cells = [report.row_name(row.choice), f"{held:.3f}", *intervals, f"{error:.3f}"]
             table.add_row(*cells, style="bold" if row.choice.row == "fusion" else None)
     return table
+
+
+def _short(interval: evaluation.Interval) -> str:
+    return str(interval).replace("0.", ".")
 
 
 def _chosen(choice: demo.Choice) -> dict[str, Any]:

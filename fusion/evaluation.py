@@ -1,19 +1,22 @@
 """How good, and how sure: AUC, balanced accuracy and calibration error with intervals over groups.
 
 Images of one patient (here: of one slab) depend on each other, so whole groups are drawn with replacement, never single
-images. A draw in which a class is absent has no AUC and is drawn again.
+images. A draw in which a class is absent has no AUC and is drawn again. Two evaluations of the same images share
+their draws, so that their difference is paired.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-Metric = Callable[[Ints, Floats, Floats], float]
+# Labels (N,) and probabilities (N, K) are prepared once; each draw then is one call with weights (N,).
+Metric = Callable[[Ints, Floats], Callable[[Floats], float]]
 
 _BINS = 15
 _REDRAWS = 100
@@ -33,7 +36,16 @@ class Interval:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Three figures of one model, or of the difference of two; `groups` were drawn `resamples` times."""
+    """Three figures of one model, or, after `a - b`, of a paired difference.
+
+    Attributes:
+        auc: Area under the ROC curve, one class against the rest, mean over classes.
+        balanced_accuracy: Mean over classes of the share that is recognised.
+        calibration_error: Expected calibration error.
+        images, groups, resamples: How many there were; `groups` were drawn `resamples` times.
+        figures: For each metric the value, then that of each draw.
+        sample: Tells which images and draws these are.
+    """
 
     auc: Interval
     balanced_accuracy: Interval
@@ -41,6 +53,16 @@ class Evaluation:
     images: int
     groups: int
     resamples: int
+    figures: dict[str, Floats] = field(repr=False)
+    sample: str = field(repr=False)
+
+    def __sub__(self, other: Self) -> "Evaluation":
+        if self.sample != other.sample:
+            raise ValueError(
+                "evaluations must be of the same images, groups, resamples and seed (got others). Evaluate both anew."
+            )
+        differences = {name: self.figures[name] - other.figures[name] for name in METRICS}
+        return _summary(differences, self.images, self.groups, self.sample)
 
 
 def evaluate(model: Any, X: Any, y: Any, groups: Any = None, *, resamples: int = 1000, seed: int = 0) -> Evaluation:
@@ -63,56 +85,48 @@ def evaluate(model: Any, X: Any, y: Any, groups: Any = None, *, resamples: int =
 def compare(
     model: Any, other: Any, X: Any, y: Any, groups: Any = None, *, resamples: int = 1000, seed: int = 0
 ) -> Evaluation:
-    """The difference `model` minus `other`, paired: both are judged on the same draws of groups."""
-    if list(model.classes_) != list(other.classes_):
-        raise ValueError(f"both models must know the same classes (got {model.classes_}, {other.classes_}). Refit one.")
-    probabilities = model.predict_proba(X), other.predict_proba(X)
-    return difference(y, *probabilities, model.classes_, groups, resamples=resamples, seed=seed)
+    """The figures of `model` minus those of `other`, paired; arguments as in `evaluate`."""
+    first, second = (evaluate(m, X, y, groups, resamples=resamples, seed=seed) for m in (model, other))
+    return first - second
 
 
 def score(y: Any, proba: Any, classes: Any, groups: Any = None, *, resamples: int = 1000, seed: int = 0) -> Evaluation:
-    """Judge probabilities (N, K) whose columns are `classes`; see `evaluate`."""
-    return _evaluation(y, [(1.0, [proba])], classes, groups, resamples, seed)
+    """Judge probabilities (N, K) whose columns are `classes`; of several models (S, N, K), the mean figure."""
+    index, members = _checked(y, classes, groups)
+    models = _models(proba, (len(index), len(classes)))
+    draws = [np.ones(len(index)), *_draws(index, members, len(classes), resamples, seed)]
+    figures = {}
+    for name, metric in METRICS.items():
+        prepared = [metric(index, model) for model in models]
+        figures[name] = np.array([np.mean([figure(weights) for figure in prepared]) for weights in draws])
+    sample = hashlib.sha256(repr((index.tobytes(), members.tobytes(), resamples, seed)).encode()).hexdigest()
+    return _summary(figures, len(index), int(members.max()) + 1, sample)
 
 
-def mean_score(
-    y: Any, probas: list[Any], classes: Any, groups: Any = None, *, resamples: int = 1000, seed: int = 0
-) -> Evaluation:
-    """The mean figure of several models (seeds, say), judged on the same draws; see `evaluate`."""
-    return _evaluation(y, [(1.0, probas)], classes, groups, resamples, seed)
-
-
-def difference(
-    y: Any, proba: Any, other: Any, classes: Any, groups: Any = None, *, resamples: int = 1000, seed: int = 0
-) -> Evaluation:
-    """Judge the difference of two models' probabilities (N, K) on the same draws; see `compare`."""
-    return _evaluation(y, [(1.0, [proba]), (-1.0, [other])], classes, groups, resamples, seed)
-
-
-def auc(y: Ints, proba: Floats, weights: Floats) -> float:
+def auc(y: Ints, proba: Floats) -> Callable[[Floats], float]:
     """Area under the ROC curve, one class against the rest, mean over classes; ties count half.
 
-    Equal to scikit-learn's `roc_auc_score(multi_class="ovr", sample_weight=weights)`, some 30 times faster, which
-    the bootstrap needs.
+    Equal to scikit-learn's `roc_auc_score(multi_class="ovr", sample_weight=weights)`, but it sorts once for all draws.
     """
-    return float(np.mean([_binary_auc(y == k, proba[:, k], weights) for k in range(proba.shape[1])]))
+    parts = [_binary_auc(y == k, proba[:, k]) for k in range(proba.shape[1])]
+    return lambda weights: float(np.mean([part(weights) for part in parts]))
 
 
-def balanced_accuracy(y: Ints, proba: Floats, weights: Floats) -> float:
+def balanced_accuracy(y: Ints, proba: Floats) -> Callable[[Floats], float]:
     """Mean over classes of the share of its images that are recognised."""
-    hits = np.bincount(y, weights * (proba.argmax(1) == y), proba.shape[1])
-    return float(np.mean(hits / np.bincount(y, weights, proba.shape[1])))
+    correct, classes = proba.argmax(1) == y, proba.shape[1]
+    return lambda weights: float(np.mean(np.bincount(y, weights * correct, classes) / np.bincount(y, weights, classes)))
 
 
-def calibration_error(y: Ints, proba: Floats, weights: Floats) -> float:
+def calibration_error(y: Ints, proba: Floats) -> Callable[[Floats], float]:
     """Expected calibration error: |confidence - accuracy| of the predicted class, averaged over 15 equal bins.
 
     Source: Guo et al. arXiv:1706.04599, equation 3.
     """
-    confidence, correct = proba.max(1), proba.argmax(1) == y
+    confidence = proba.max(1)
+    gaps = confidence - (proba.argmax(1) == y)
     bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
-    gaps = np.bincount(bins, weights * (confidence - correct), _BINS)
-    return float(np.abs(gaps).sum() / weights.sum())
+    return lambda weights: float(np.abs(np.bincount(bins, weights * gaps, _BINS)).sum() / weights.sum())
 
 
 METRICS: dict[str, Metric] = {
@@ -122,32 +136,35 @@ METRICS: dict[str, Metric] = {
 }
 
 
-def _binary_auc(positive: npt.NDArray[np.bool_], values: Floats, weights: Floats) -> float:
+def _binary_auc(positive: npt.NDArray[np.bool_], values: Floats) -> Callable[[Floats], float]:
     order = np.argsort(values, kind="stable")
-    values, won, lost = values[order], (weights * positive)[order], (weights * ~positive)[order]
+    positive, values = positive[order], values[order]
     starts = np.flatnonzero(np.r_[True, values[1:] != values[:-1]])
-    won, lost = np.add.reduceat(won, starts), np.add.reduceat(lost, starts)
-    below = np.cumsum(lost) - lost
-    return float((won * (below + lost / 2)).sum() / (won.sum() * lost.sum()))
+
+    def area(weights: Floats) -> float:
+        weights = weights[order]
+        won, all_ = np.add.reduceat(weights * positive, starts), np.add.reduceat(weights, starts)
+        lost = all_ - won
+        below = np.cumsum(lost) - lost
+        return float((won * (below + lost / 2)).sum() / (won.sum() * lost.sum()))
+
+    return area
 
 
-def _evaluation(
-    y: Any, sides: list[tuple[float, list[Any]]], classes: Any, groups: Any, resamples: int, seed: int
-) -> Evaluation:
-    index, members = _checked(y, classes, groups)
-    arrays = [(sign, [np.asarray(p, dtype=np.float64) for p in probas]) for sign, probas in sides]
-    for _, probas in arrays:
-        if any(p.shape != (len(index), len(classes)) for p in probas):
-            raise ValueError(f"proba must be ({len(index)}, {len(classes)}) (got {probas[0].shape}). Check the images.")
-    draws = [np.ones(len(index)), *_draws(index, members, len(classes), resamples, seed)]
+def _summary(figures: dict[str, Floats], images: int, groups: int, sample: str) -> Evaluation:
+    intervals = {
+        name: Interval(float(values[0]), *map(float, np.quantile(values[1:], [0.025, 0.975])))
+        for name, values in figures.items()
+    }
+    resamples = len(figures["auc"]) - 1
+    return Evaluation(**intervals, images=images, groups=groups, resamples=resamples, figures=figures, sample=sample)
 
-    def interval(metric: Metric) -> Interval:
-        figures = np.array([sum(s * np.mean([metric(index, p, w) for p in ps]) for s, ps in arrays) for w in draws])
-        low, high = np.quantile(figures[1:], [0.025, 0.975])
-        return Interval(float(figures[0]), float(low), float(high))
 
-    intervals = {name: interval(metric) for name, metric in METRICS.items()}
-    return Evaluation(**intervals, images=len(index), groups=len(np.unique(members)), resamples=resamples)
+def _models(proba: Any, shape: tuple[int, int]) -> Floats:
+    array = np.asarray(proba, dtype=np.float64)
+    if array.shape[-2:] != shape or array.ndim not in (2, 3):
+        raise ValueError(f"proba must be {shape}, or several of that (got {array.shape}). Check the images.")
+    return array.reshape(-1, *shape)  # (N, K) or (S, N, K) -> (S, N, K)
 
 
 def _checked(y: Any, classes: Any, groups: Any) -> tuple[Ints, Ints]:

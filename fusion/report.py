@@ -11,7 +11,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix
 
-from fusion.demo import BUDGETS, DEPTHS, ENCODERS, Row
+from fusion.demo import BUDGETS, DEPTHS, ENCODERS, Choice, Row
 from fusion.samples import Samples
 
 # Okabe and Ito: told apart without colour vision, and by marker in print.
@@ -31,6 +31,7 @@ def render(rows: list[Row], test: Samples, seconds: float) -> str:
         groups=rows[0].test.groups,
         resamples=rows[0].test.resamples,
         seconds=round(seconds),
+        name=row_name,
         minus=lambda interval: f"{interval.value:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]",
     )
 
@@ -38,6 +39,12 @@ def render(rows: list[Row], test: Samples, seconds: float) -> str:
 def budget_name(budget: int | None) -> str:
     """The budget in words."""
     return "all labels" if budget is None else f"{budget} labels"
+
+
+def row_name(choice: Choice) -> str:
+    """The row with its depths, where the name does not hold them."""
+    shown = "@" in choice.row or not choice.depths
+    return choice.row if shown else f"{choice.row} @ {' + '.join(f'{depth:g}' for depth in choice.depths)}"
 
 
 def depth_curve(rows: list[Row]) -> Figure:

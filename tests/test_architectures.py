@@ -47,7 +47,9 @@ def truncated(architecture, kwargs, card, depth, state):
     network = architectures.build(architecture, kwargs)
     cut = architectures.cut(network, depth)
     encoder = Encoder(cut, card, depth)
-    encoder.load_state_dict({key: state[source].clone() for key, source in cut.sources.items()}, strict=True, assign=True)
+    encoder.load_state_dict(
+        {key: state[source].clone() for key, source in cut.sources.items()}, strict=True, assign=True
+    )
     architectures.materialise(encoder)
     return encoder.eval(), cut
 

@@ -14,7 +14,9 @@ def exact(depth: Fraction, quarters: tuple[int, ...]) -> int:
     return sum(quarters[: quarter - 1]) + inside
 
 
-@pytest.mark.parametrize("quarters", [(3, 4, 6, 3), (6, 12, 24, 16), (4, 4, 4, 4), (2, 2, 18, 2), (1, 1, 1, 1), (200,) * 4])
+@pytest.mark.parametrize(
+    "quarters", [(3, 4, 6, 3), (6, 12, 24, 16), (4, 4, 4, 4), (2, 2, 18, 2), (1, 1, 1, 1), (200,) * 4]
+)
 def test_float_depths_mean_what_fractions_mean(quarters):
     for n in range(1, 201):
         for k in range(1, n + 1):

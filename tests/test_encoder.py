@@ -1,4 +1,5 @@
 import copy
+import itertools
 import pickle
 
 import pytest
@@ -26,7 +27,7 @@ def test_quarters_hold_every_parameter_once_in_order_of_depth(encoder):
     names = {id(p): name for name, p in encoder.named_parameters()}
     assert [group["name"] for group in groups] == ["quarter-1", "quarter-2", "quarter-3"]
     held = [[names[id(p)] for p in group["params"]] for group in groups]
-    assert sorted(sum(held, [])) == sorted(names.values())
+    assert sorted(itertools.chain(*held)) == sorted(names.values())
     assert "trunk.conv1.weight" in held[0]
     assert all(name.startswith("trunk.layer3") for name in held[2])
 
@@ -48,7 +49,7 @@ def test_stem_goes_with_the_first_quarter_and_downsampling_with_the_next(tiny, a
     groups = [[names[id(p)] for p in group["params"]] for group in encoder.quarters()]
     assert first in groups[0]
     assert last in groups[3]
-    assert sorted(sum(groups, [])) == sorted(names.values())
+    assert sorted(itertools.chain(*groups)) == sorted(names.values())
 
 
 def test_eval_mode_with_gradients_possible(encoder):

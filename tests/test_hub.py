@@ -1,11 +1,11 @@
 """The real `huggingface_hub` client against the loopback Hub."""
 
+import huggingface_hub.constants
+import pytest
 import timm
 import torch
 from safetensors.torch import save
 
-import huggingface_hub.constants
-import pytest
 import zoo
 from zoo import hub as hubs
 
@@ -22,7 +22,7 @@ def chest(hub):
 
 
 def test_mocov2_chest_loads_from_the_loopback_hub(chest):
-    hub, network, size = chest
+    _, network, size = chest
     encoder = zoo.load("mocov2-chest", depth=0.75)
     x = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
@@ -44,7 +44,9 @@ def test_a_cached_file_loads_offline_and_is_still_verified(chest, monkeypatch):
     assert zoo.load("mocov2-chest").report.verified == "hub"
     assert hub.requests == []
     _flip(path)
-    with pytest.raises(zoo.WeightsError, match=r"mocov2-chest@0.75: .*must have sha256 .*not the published ones\. Delete it"):
+    with pytest.raises(
+        zoo.WeightsError, match=r"mocov2-chest@0.75: .*must have sha256 .*not the published ones\. Delete it"
+    ):
         zoo.load("mocov2-chest")
 
 
@@ -78,8 +80,8 @@ def test_an_unpinned_card_is_not_fetched(hub, tiny):
     assert hub.requests == []
 
 
-def test_the_listed_digest_is_asked_for_where_the_cache_does_not_hold_it(chest, tmp_path):
-    hub, _, _ = chest
+@pytest.mark.usefixtures("chest")
+def test_the_listed_digest_is_asked_for_where_the_cache_does_not_hold_it(tmp_path):
     plain = tmp_path / "model.safetensors"  # a cache without symbolic links
     plain.write_bytes(b"")
     assert hubs._listed_sha256(zoo.card("mocov2-chest"), plain) == hubs.sha256(
@@ -101,7 +103,7 @@ def test_the_cause_of_a_bad_file_is_named(tiny, content, cause):
     tiny.with_name("tiny-test.safetensors").write_bytes(content)
     with pytest.raises(zoo.WeightsError, match=f"tiny-test.safetensors must be a whole safetensors file: {cause}"):
         zoo.load("own", card=tiny)
-    wanted = tiny.read_text().replace("file: tiny-test.safetensors", f"file: tiny-test.safetensors, sha256: {'0' * 64}")
+    wanted = tiny.read_text().replace("file: tiny-test.safetensors", f"file: tiny-test.safetensors, sha256: '{'0' * 64}'")
     tiny.write_text(wanted)
     with pytest.raises(zoo.WeightsError, match=f"must have sha256 {'0' * 64} .*{cause}"):
         zoo.load("own", card=tiny)

@@ -48,19 +48,29 @@ def test_a_stored_classifier_is_left_out(tiny, file):
     [
         (lambda s: s.pop("layer4.1.bn2.bias"), r"missing: layer4\.1\.bn2\.bias; unexpected: none"),
         (lambda s: s.update(extra=torch.zeros(1)), r"missing: none; unexpected: extra"),
-        (lambda s: s.update({"conv1.weight": torch.zeros(8, 3, 7, 7)}), r"conv1\.weight \[8, 3, 7, 7\], not \[8, 1, 7, 7\]"),
-        (lambda s: s["conv1.weight"][0, 0, 0].fill_(float("nan")), r"finite numbers \(NaN or infinity in conv1\.weight\)"),
+        (
+            lambda s: s.update({"conv1.weight": torch.zeros(8, 3, 7, 7)}),
+            r"conv1\.weight \[8, 3, 7, 7\], not \[64, 1, 7, 7\]",
+        ),
+        (
+            lambda s: s["conv1.weight"][0, 0, 0].fill_(float("nan")),
+            r"finite numbers \(NaN or infinity in conv1\.weight\)",
+        ),
     ],
 )
 def test_loading_is_strict_at_every_depth(tiny, file, change, message, depth):
     rewrite(file, change)
-    with pytest.raises(zoo.WeightsError, match=rf"tiny-test@{depth:g}: .*tiny-test\.safetensors must hold .*{message}.*\. \w+"):
+    with pytest.raises(
+        zoo.WeightsError, match=rf"tiny-test@{depth:g}: .*tiny-test\.safetensors must hold .*{message}.*\. \w+"
+    ):
         zoo.load("own", depth, card=tiny)
 
 
 def test_a_truncated_file_is_refused(tiny, file):
     file.write_bytes(file.read_bytes()[:-100])
-    with pytest.raises(zoo.WeightsError, match=r"whole safetensors file: it is truncated at \d+ bytes\. Fetch it again"):
+    with pytest.raises(
+        zoo.WeightsError, match=r"whole safetensors file: it is truncated at \d+ bytes\. Fetch it again"
+    ):
         zoo.load("own", card=tiny)
 
 
@@ -70,7 +80,10 @@ def test_a_missing_file_is_named(tiny, file):
         zoo.load("own", card=tiny)
 
 
-@pytest.mark.parametrize(("depth", "error"), [(0, ValueError), (-1, ValueError), (1.5, ValueError), (float("nan"), ValueError), ("x", TypeError)])
+@pytest.mark.parametrize(
+    ("depth", "error"),
+    [(0, ValueError), (-1, ValueError), (1.5, ValueError), (float("nan"), ValueError), ("x", TypeError)],
+)
 def test_bad_depths(depth, error):
     with pytest.raises(error, match="depth must be"):
         zoo.load("mocov2-mini", depth)

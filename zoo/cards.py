@@ -171,5 +171,6 @@ def _split(text: str, path: Path) -> tuple[dict[str, Any], str]:
 def _first(error: ValidationError | TypeError) -> str:
     if isinstance(error, TypeError):
         return str(error)
-    detail = error.errors()[0]
+    # A misspelt key shows as unknown and as missing: the unknown one says more.
+    detail = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     return f"{'.'.join(map(str, detail['loc']))}: {detail['msg']} (got {detail['input']!r})"

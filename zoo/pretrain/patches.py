@@ -94,7 +94,7 @@ def _grey(image: Image.Image) -> Floats:
 
 
 def _scaled(volume: Floats) -> Floats:
-    return (volume / np.percentile(volume[volume > 0], 99.5)).clip(0, 1).astype(np.float32)
+    return np.minimum(volume / np.float32(np.percentile(volume[volume > 0], 99.5)), np.float32(1))
 
 
 def _nrrd(folder: Path, name: str) -> Floats:

@@ -1,0 +1,138 @@
+import numpy as np
+import pytest
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+
+import fusion
+from fusion import evaluation
+
+
+@pytest.fixture
+def judged():
+    rng = np.random.default_rng(0)
+    y = rng.integers(3, size=300)
+    proba = rng.dirichlet([1, 1, 1], 300) + 0.5 * np.eye(3)[y]
+    proba = np.round(proba / proba.sum(1, keepdims=True), 2)  # with ties
+    return np.array(["a", "b", "c"])[y], proba / proba.sum(1, keepdims=True), np.arange(300) // 15
+
+
+CLASSES = ["a", "b", "c"]
+
+
+def test_figures_equal_scikit_learns_with_weights(judged):
+    labels, proba, _ = judged
+    y = np.searchsorted(CLASSES, labels)
+    weights = np.random.default_rng(1).integers(1, 4, 300).astype(float)
+    areas = [roc_auc_score(y == k, proba[:, k], sample_weight=weights) for k in range(3)]
+    assert evaluation.auc(y, proba)(weights) == pytest.approx(np.mean(areas), abs=1e-12)
+    expected = balanced_accuracy_score(y, proba.argmax(1), sample_weight=weights)
+    assert evaluation.balanced_accuracy(y, proba)(weights) == pytest.approx(expected, abs=1e-12)
+
+
+def test_two_classes_have_the_usual_auc():
+    y, p = np.array([0, 0, 1, 1, 1]), np.array([0.1, 0.4, 0.35, 0.8, 0.4])
+    assert evaluation.auc(y, np.stack([1 - p, p], 1))(np.ones(5)) == pytest.approx(roc_auc_score(y, p))
+
+
+def test_calibration_error_by_hand():
+    proba = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.2, 0.8]])
+    y = np.array([0, 1, 0, 1])
+    # bins: 0.9 twice (accuracy 0.5), 0.6 once (1), 0.8 once (1)
+    assert evaluation.calibration_error(y, proba)(np.ones(4)) == pytest.approx((2 * 0.4 + 0.4 + 0.2) / 4)
+
+
+def test_whole_groups_are_drawn(judged):
+    labels, _, groups = judged
+    y = np.searchsorted(CLASSES, labels)
+    for weights in evaluation._draws(y, groups, 3, 50, 0):
+        assert all(len(set(weights[groups == g])) == 1 for g in range(20))
+        assert weights.reshape(20, 15)[:, 0].sum() == 20
+
+
+def test_dependent_patches_do_not_shrink_the_interval(judged):
+    labels, proba, groups = judged
+    few = evaluation.score(labels, proba, CLASSES, groups).auc
+    copied = [np.repeat(part, 10, axis=0) for part in (labels, proba, groups)]
+    many = evaluation.score(*copied[:2], CLASSES, copied[2]).auc
+    assert (many.low, many.high) == pytest.approx((few.low, few.high), abs=1e-9)
+    naive = evaluation.score(*copied[:2], CLASSES).auc
+    assert naive.high - naive.low < 0.5 * (few.high - few.low)
+
+
+def test_intervals_hold_the_value_and_the_seed_decides(judged):
+    labels, proba, groups = judged
+    first, again, other = (evaluation.score(labels, proba, CLASSES, groups, seed=s) for s in (0, 0, 1))
+    assert first == again
+    assert first.auc != other.auc
+    for interval in (first.auc, first.balanced_accuracy):
+        assert interval.low < interval.value < interval.high
+
+
+def test_a_difference_is_paired(judged):
+    labels, proba, groups = judged
+    worse = proba.copy()
+    worse[:15] = worse[:15, ::-1]
+    a, b = (evaluation.score(labels, p, CLASSES, groups) for p in (proba, worse))
+    gain = (a - b).auc
+    assert gain.value == pytest.approx(a.auc.value - b.auc.value)
+    assert gain.high - gain.low < 0.5 * (a.auc.high - a.auc.low)
+    same = (a - a).auc
+    assert (same.value, same.low, same.high) == (0, 0, 0)
+    with pytest.raises(ValueError, match="evaluations must be of the same images"):
+        a - evaluation.score(labels, proba, CLASSES, groups, seed=1)
+
+
+def test_the_mean_of_several_models(judged):
+    labels, proba, groups = judged
+    both = evaluation.score(labels, [proba, proba[:, ::-1]], CLASSES, groups)
+    single = [evaluation.score(labels, p, CLASSES, groups).auc.value for p in (proba, proba[:, ::-1])]
+    assert both.auc.value == pytest.approx(np.mean(single))
+
+
+class Fixed:
+    classes_ = np.array(CLASSES)
+
+    def __init__(self, proba):
+        self.proba = proba
+
+    def predict_proba(self, X):
+        return self.proba
+
+
+def test_evaluate_and_compare_take_models(judged):
+    labels, proba, groups = judged
+    figures = fusion.evaluate(Fixed(proba), None, labels, groups, resamples=50)
+    assert (figures.images, figures.groups, figures.resamples) == (300, 20, 50)
+    assert fusion.compare(Fixed(proba), Fixed(proba), None, labels, groups, resamples=50).auc.value == 0
+
+
+def test_classes_need_not_be_sorted(judged):
+    labels, proba, groups = judged
+    turned = evaluation.score(labels, proba[:, ::-1], CLASSES[::-1], groups)
+    assert turned.auc.value == pytest.approx(evaluation.score(labels, proba, CLASSES, groups).auc.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda y, p, g: (np.where(y == "a", "z", y), p, g), r"y must hold labels seen in training \(got \['z'\]\)"),
+        (lambda y, p, g: (y[y != "a"], p[y != "a"], g[y != "a"]), r"y must hold every class .*without \['a'\]"),
+        (lambda y, p, g: (y, p[:-1], g), r"proba must be \(300, 3\)"),
+        (lambda y, p, g: (y, p, g[:-1]), "groups must be as many as y"),
+        (lambda y, p, g: (y, p, np.zeros(300)), "groups must hold at least two patients"),
+        (lambda y, p, g: (y, p, (np.arange(300) == np.flatnonzero(y == "a")[0])), None),
+    ],
+)
+def test_bad_input_is_refused(judged, change, message):
+    labels, proba, groups = change(*judged)
+    if message:
+        with pytest.raises(ValueError, match=message):
+            evaluation.score(labels, proba, CLASSES, groups)
+    else:
+        assert evaluation.score(labels, proba, CLASSES, groups, resamples=20).groups == 2
+
+
+def test_a_class_in_one_of_very_many_groups_is_not_drawn_for_ever(monkeypatch):
+    monkeypatch.setattr(evaluation, "_REDRAWS", 1)
+    y = np.array(["a", "a", "a", "b"])
+    with pytest.raises(ValueError, match=r"each class must be in enough groups to be drawn \(got 4 groups\)"):
+        evaluation.score(y, np.full((4, 2), 0.5), ["a", "b"])
