@@ -96,7 +96,8 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """(N,) labels, of the kind given to `fit`."""
-        return cast(npt.NDArray[Any], self.classes_[self.predict_proba(X).argmax(1)])
+        best = self.predict_proba(X).argmax(1)
+        return cast(npt.NDArray[Any], self.classes_[best])
 
     def save(self, path: str | Path) -> None:
         """Write `model.json` and `head.safetensors` into the folder `path`; the encoders stay in the zoo.

@@ -75,11 +75,12 @@ def _table(source: Path, split: str | None) -> Dataset:
         raise ValueError(
             f"data must be a folder or a CSV (got {str(source)!r}: {error.strerror}). Check the path."
         ) from None
-    for column in ("path", "label", *(["split"] if split else [])):
+    optional = ["patient"] if rows and any(row.get("patient") for row in rows) else []
+    for column in ("path", "label", *(["split"] if split else []), *optional):
         if rows and not all(row.get(column) for row in rows):
             raise ValueError(f"{source} must have a filled column {column!r} (got {list(rows[0])}). Add it.")
     kept = [row for row in rows if split is None or row["split"] == split]
     if not kept:
         raise ValueError(f"{source} must hold rows{f' of split {split!r}' if split else ''} (got none). Add some.")
-    patients = [row["patient"] for row in kept] if kept[0].get("patient") else None
+    patients = [row["patient"] for row in kept] if optional else None
     return Dataset([source.parent / row["path"] for row in kept], [row["label"] for row in kept], patients)

@@ -53,7 +53,7 @@ class Evaluation:
     images: int
     groups: int
     resamples: int
-    figures: dict[str, Floats] = field(repr=False)
+    figures: dict[str, Floats] = field(repr=False, compare=False)
     sample: str = field(repr=False)
 
     def __sub__(self, other: Self) -> "Evaluation":

@@ -32,7 +32,9 @@ def test_mocov2_chest_loads_from_the_loopback_hub(chest):
     assert torch.equal(features, expected)
     report = encoder.report
     assert (report.verified, report.depth, report.depth_evidence) == ("hub", 0.75, "argument")
-    assert (report.matched, report.fetched, report.missing, report.unexpected) == (477, size, (), ())
+    assert (report.fetched, report.missing, report.unexpected) == (size, (), ())
+    later = ("features.denseblock4", "features.transition3.conv", "features.norm5")
+    assert report.matched == sum(not key.startswith(later) for key in network.state_dict())
     assert zoo.load("mocov2-chest", depth=0.75).report.fetched == 0
 
 
@@ -103,7 +105,9 @@ def test_the_cause_of_a_bad_file_is_named(tiny, content, cause):
     tiny.with_name("tiny-test.safetensors").write_bytes(content)
     with pytest.raises(zoo.WeightsError, match=f"tiny-test.safetensors must be a whole safetensors file: {cause}"):
         zoo.load("own", card=tiny)
-    wanted = tiny.read_text().replace("file: tiny-test.safetensors", f"file: tiny-test.safetensors, sha256: '{'0' * 64}'")
+    wanted = tiny.read_text().replace(
+        "file: tiny-test.safetensors", f"file: tiny-test.safetensors, sha256: '{'0' * 64}'"
+    )
     tiny.write_text(wanted)
     with pytest.raises(zoo.WeightsError, match=f"must have sha256 {'0' * 64} .*{cause}"):
         zoo.load("own", card=tiny)

@@ -9,6 +9,7 @@ import json
 import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs
 
 
 class LoopbackHub:
@@ -58,7 +59,7 @@ def _handler(hub: LoopbackHub) -> type[BaseHTTPRequestHandler]:
             hub.requests.append(("POST", self.path))
             match = re.fullmatch(r"/api/models/(.+/.+)/paths-info/([^/]+)", self.path)
             files = hub.commits.get((match[1], match[2]), {}) if match else {}
-            paths = [path for path in json.loads(asked)["paths"] if path in files]
+            paths = [path for path in parse_qs(asked.decode())["paths"] if path in files]
             self._json([self._entry(path, files[path]) for path in paths])
 
         def log_message(self, *_: object) -> None:

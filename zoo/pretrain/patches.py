@@ -6,7 +6,7 @@ by their 8 bits. A patch is kept when at least 40 % of its pixels are not backgr
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -90,11 +90,11 @@ def _photograph(name: str, background_bright: bool = False) -> Callable[[Path], 
 
 
 def _grey(image: Image.Image) -> Floats:
-    return np.asarray(image.convert("L"), dtype=np.float32) / 255
+    return cast(Floats, np.asarray(image.convert("L"), dtype=np.float32) / 255)
 
 
 def _scaled(volume: Floats) -> Floats:
-    return np.minimum(volume / np.float32(np.percentile(volume[volume > 0], 99.5)), np.float32(1))
+    return cast(Floats, np.minimum(volume / np.float32(np.percentile(volume[volume > 0], 99.5)), np.float32(1)))
 
 
 def _nrrd(folder: Path, name: str) -> Floats:

@@ -1,0 +1,96 @@
+"""The demo's protocol: choices on Colin27 only, every row present, intervals everywhere."""
+
+import json
+
+import numpy as np
+import pytest
+
+from fusion import FusionClassifier, brain_regions, demo, report, samples
+from fusion.cli import _row
+
+
+@pytest.fixture(scope="module")
+def small():
+    """The demo with few resamples and two controls, and a record of which files were opened when."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(demo, "SEEDS", range(2))
+    patch.setattr(demo, "GRID", (0.1,))
+    opened, load = [], np.load
+
+    def spy(path, *args, **kwargs):
+        opened.append(path.name)
+        return load(path, *args, **kwargs)
+
+    patch.setattr(samples.np, "load", spy)
+    encoders = demo.sources()
+    choices = demo.choose(encoders, lambda _: None)
+    before = list(opened)
+    rows, test = demo.judge(choices, encoders, lambda _: None)
+    patch.undo()
+    return choices, before, opened, rows, test
+
+
+def test_the_test_brain_is_not_opened_before_every_choice_is_made(small):
+    _, before, opened, _, _ = small
+    assert set(before) == {"colin27.npz"}
+    assert opened[len(before) :] == ["mni152.npz"]
+
+
+def test_the_table_holds_every_row_at_every_budget_with_intervals(small):
+    _, _, _, rows, _ = small
+    singles = [f"{name} @ {depth:g}" for name in demo.ENCODERS for depth in demo.DEPTHS]
+    names = ["raw pixels", "random init", *singles, "all-concat @ 1", "fusion"]
+    for budget in (60, 300, None):
+        assert [row.choice.row for row in rows if row.choice.budget == budget] == names
+    for row in rows:
+        for interval in (row.test.auc, row.test.balanced_accuracy, row.test.calibration_error):
+            assert interval.low <= interval.high
+        assert row.test.groups == 12
+        assert (row.gain is None) == (row.choice.row == "fusion")
+    random = next(row for row in rows if row.choice.row == "random init")
+    assert len(random.probabilities) == 2
+
+
+def test_the_fusion_takes_the_depths_that_won_on_the_validation_slabs(small):
+    choices = small[0]
+    for budget in (60, 300, None):
+        own = [c for c in choices if c.budget == budget]
+        fused = next(c for c in own if c.row == "fusion")
+        for name, depth in zip(demo.ENCODERS, fused.depths, strict=True):
+            best = max((c for c in own if c.row.startswith(f"{name} @")), key=lambda c: c.validation.auc.value)
+            assert best.depths == [depth]
+
+
+def test_the_saved_model_answers_as_the_table_says(small, tmp_path):
+    choices, _, _, rows, test = small
+    demo.fitted(choices).save(tmp_path)
+    fused = next(row for row in rows if row.choice.row == "fusion" and row.choice.budget is None)
+    images = test.images[:200]
+    proba = FusionClassifier.load(tmp_path).predict_proba(images)
+    np.testing.assert_allclose(proba, fused.probabilities[0][:200], atol=2e-3)
+
+
+def test_the_report_stands_alone(small):
+    _, _, _, rows, test = small
+    page = report.render(rows, test, 12.3)
+    assert "one brain against one brain" in page
+    assert page.count("<svg") == 2
+    assert page.count("<tr") == 3 * 13
+    for outside in ("http://", "https://", "<script", "<link", "<img"):
+        assert outside not in page.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
+            "http://creativecommons.org", ""
+        ).replace("https://matplotlib.org", "")
+
+
+def test_results_are_plain_json(small):
+    rows = small[3]
+    values = json.loads(json.dumps([_row(row) for row in rows]))
+    assert values[-1]["row"] == "fusion"
+    assert {"auc", "balanced_accuracy", "calibration_error"} <= set(values[0]["test"])
+
+
+def test_raw_pixels_are_sixteen_by_sixteen_means():
+    images = brain_regions("validation").images[:2]
+    found = demo._raw(images)
+    assert found.shape == (2, 256)
+    assert found[1, 17] == pytest.approx(images[1, 4:8, 4:8].mean() / 255)
