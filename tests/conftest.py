@@ -64,8 +64,3 @@ def tiny(tmp_path):
     network = architectures.build(record.architecture, record.kwargs, device="cpu")
     save_file(network.state_dict(), tmp_path / "tiny-test.safetensors")
     return card
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _two_threads():
-    torch.set_num_threads(2)

@@ -31,7 +31,7 @@ def test_a_csv_with_patients_and_splits(folder):
 
 def test_corrupt_images_are_all_named_and_the_rest_counted(folder):
     (folder / "cat" / "1.png").write_bytes(b"nothing")
-    (folder / "dog" / "2.png").write_bytes((folder / "dog" / "2.png").read_bytes()[:-20])
+    (folder / "dog" / "2.png").write_bytes((folder / "dog" / "2.png").read_bytes()[:-30])
     with pytest.raises(
         ValueError, match=r"images must be readable \(2 of 6 are not: .*cat/1\.png: not a readable"
     ) as caught:

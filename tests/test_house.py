@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-FILES = sorted(p for d in ("zoo", "fusion") for p in (ROOT / d).rglob("*.py")) + [ROOT / "hub_upload.py"]
+FILES = [*sorted(p for d in ("zoo", "fusion") for p in (ROOT / d).rglob("*.py")), ROOT / "hub_upload.py"]
 PACKAGE = [path for path in FILES if "_samples" not in path.parts]
 NETWORK = {"huggingface_hub", "requests", "httpx", "urllib", "http", "socket", "fsspec"}
 READERS = {"zoo/hub.py", "hub_upload.py"}
