@@ -54,7 +54,9 @@ def _trainer(plan: recipe.Recipe, output: Path) -> Trainer:
 
 def _loader(data: "_Patches", plan: recipe.Recipe) -> DataLoader[Any]:
     # In this process: the transforms then draw from the generators that are seeded anew at every epoch.
-    return DataLoader(data, plan.batch_size, sampler=_Shuffled(len(data), plan.seed), drop_last=True)
+    # The loader's own generator keeps it from drawing from those, which would shift them in a resumed run.
+    sampler, own = _Shuffled(len(data), plan.seed), torch.Generator()
+    return DataLoader(data, plan.batch_size, sampler=sampler, generator=own, drop_last=True)
 
 
 def _export(encoder: torch.nn.Module, path: Path) -> Path:
