@@ -44,6 +44,14 @@ class Contrastive(Pretraining):
             key = self.head_momentum(self.encoder_momentum(key_view))  # (N, 1, H, W) -> (N, D)
         return self.record(self.loss(query, key))
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # lightly leaves the queue out of the state dict; a resumed run would start with an empty one.
+        checkpoint["queue"] = dict(self.loss.memory_bank.named_buffers())
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        for name, value in checkpoint["queue"].items():
+            setattr(self.loss.memory_bank, name, value)
+
 
 def views(recipe: Recipe, size: int) -> Any:
     """The two random views of MoCo v2 for grey patches: crop, brightness and contrast, blur, left-right flip."""
