@@ -2,6 +2,8 @@
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -127,16 +129,14 @@ def predict(
         raise typer.Exit(1)
 
 
-class _clear_errors:  # noqa: N801
+@contextmanager
+def _clear_errors() -> Iterator[None]:
     """A caller's mistake is one red sentence, not a traceback."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if isinstance(error, ValueError | TypeError | OSError):
-            console.print(f"[red]{error}[/red]", soft_wrap=True, highlight=False)
-            raise typer.Exit(1) from None
+    try:
+        yield
+    except (ValueError, TypeError, OSError) as error:
+        console.print(f"[red]{error}[/red]", soft_wrap=True, highlight=False)
+        raise typer.Exit(1) from None
 
 
 def _table(budget: int | None, rows: list[demo.Row]) -> Table:

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +12,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.table import Table
 
-import zoo
+from zoo import cards, loading
 
 app = typer.Typer(help="From a name to a verified, truncated encoder.", no_args_is_help=True)
 console = Console()
@@ -22,22 +24,22 @@ Json = Annotated[Path | None, typer.Option("--json", help="Write what is printed
 def list_cards(json_path: Json = None) -> None:
     """All checkpoints the registry knows."""
     with _clear_errors():
-        cards = [zoo.card(name) for name in zoo.names()]
+        found = [cards.find(name) for name in cards.names()]
     table = Table()
     for column in ("name", "family", "domain", "architecture", "depth", "licence"):
         table.add_column(column)
-    for card in cards:
+    for card in found:
         depth = f"{card.depth.optimal:g} ({card.depth.evidence})"
         table.add_row(card.name, card.family, card.domain, card.architecture, depth, card.terms.card)
     console.print(table)
-    _record(json_path, [_values(card) for card in cards])
+    _record(json_path, [_values(card) for card in found])
 
 
 @app.command()
 def show(name: Annotated[str, typer.Argument()], json_path: Json = None) -> None:
     """One checkpoint's card."""
     with _clear_errors():
-        card = zoo.card(name)
+        card = cards.find(name)
     console.print(Markdown(card.body))
     for key, value in _values(card).items():
         console.print(f"{key:>12}  {value}", soft_wrap=True, highlight=False)
@@ -56,7 +58,7 @@ def load(
 ) -> None:
     """Fetch, verify and truncate a checkpoint, and print the report."""
     with _clear_errors(), console.status(f"loading {name}"):
-        encoder = zoo.load(name, depth, card=card, weights=weights)
+        encoder = loading.load(name, depth, card=card, weights=weights)
     report = dataclasses.asdict(encoder.report) if encoder.report else {}
     shape = {"features": encoder.num_features, "channels": encoder.channels, "strides": encoder.strides}
     for key, value in {**report, **shape}.items():
@@ -83,19 +85,17 @@ def pretrain(
     _record(json_path, {"weights": str(weights)})
 
 
-class _clear_errors:  # noqa: N801
+@contextmanager
+def _clear_errors() -> Iterator[None]:
     """A caller's mistake is one red sentence, not a traceback."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if isinstance(error, ValueError | TypeError | OSError):
-            console.print(f"[red]{error}[/red]", soft_wrap=True, highlight=False)
-            raise typer.Exit(1) from None
+    try:
+        yield
+    except (ValueError, TypeError, OSError) as error:
+        console.print(f"[red]{error}[/red]", soft_wrap=True, highlight=False)
+        raise typer.Exit(1) from None
 
 
-def _values(card: zoo.Card) -> dict[str, Any]:
+def _values(card: cards.Card) -> dict[str, Any]:
     return card.model_dump(mode="json", exclude={"body", "path"})
 
 
