@@ -51,6 +51,9 @@ class Pretraining(LightningModule):
 
     def on_train_epoch_start(self) -> None:
         seed_everything(self.recipe.seed + 1 + self.current_epoch, verbose=False)
+        if self.current_epoch:
+            # The loader that made the shipped encoders spent a draw here; spent again, their runs can be repeated.
+            torch.empty((), dtype=torch.int64).random_()
 
     def record(self, loss: Tensor) -> Tensor:
         """Log `loss` and hand it back; a loss that is not finite stops the run."""
