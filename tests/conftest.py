@@ -14,11 +14,13 @@ os.environ |= {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "no_proxy": "127.0.0.1,localhost",
 }
-os.environ.pop("ZOO_CARDS", None)
+for name in ("ZOO_CARDS", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+    os.environ.pop(name, None)
 
 from pathlib import Path  # noqa: E402
 
 import huggingface_hub.constants  # noqa: E402
+import huggingface_hub.utils._cache_assets  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
@@ -39,7 +41,7 @@ zoo:
   depth: {optimal: 0.75, evidence: prior}
   input: {channels: 1, size: 32, mean: [0.5], std: [0.25], grey: luminance}
   weights: {repo: null, file: tiny-test.safetensors}
-  terms: {card: apache-2.0, upstream: null}
+  terms: {card: apache-2.0, upstream: apache-2.0}
   source: {paper: null, url: null}
 ---
 # tiny-test
@@ -48,10 +50,17 @@ zoo:
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
-    """An empty loopback Hub with an empty cache."""
+    """An empty loopback Hub with empty caches, without faults; it must not fail by itself."""
     _HUB.reset()
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
-    return _HUB
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub-cache"))  # for other processes
+    monkeypatch.setenv("HF_ASSETS_CACHE", str(tmp_path / "assets"))
+    for module in (huggingface_hub.constants, huggingface_hub.utils._cache_assets):  # the latter is the one it reads
+        monkeypatch.setattr(module, "HF_ASSETS_CACHE", str(tmp_path / "assets"))
+    yield _HUB
+    errors = _HUB.errors
+    _HUB.reset()
+    assert not errors, errors[0]
 
 
 @pytest.fixture

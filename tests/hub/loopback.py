@@ -1,130 +1,180 @@
-"""A loopback Hub: the read side of the protocol that the real `huggingface_hub` client speaks, on 127.0.0.1.
+"""A loopback Hub on 127.0.0.1: what the real `huggingface_hub` client (Xet off) speaks, reading and writing.
 
-Files are served as the Hub serves LFS files: `resolve` answers with the digest and redirects to another host name
-("localhost", standing for the CDN), which honours byte ranges.
+Small files are served as git files: directly, with their git blob sha1 as ETag. Files ending in .safetensors, .bin,
+.pt or .pth are LFS files: `resolve` states their sha256 and redirects to a signed URL on another host name
+("localhost", standing for the CDN), which honours byte ranges. Tests take it from the fixture `hub`.
+
+What is there:
+    hub.endpoint                        "http://127.0.0.1:PORT", as in HF_ENDPOINT; other processes may use it too
+    hub.cdn                             "http://localhost:PORT"; a file is at f"{hub.cdn}/cdn/{sha256}"
+    hub.serve(repo, revision, files)    publish {path: bytes} as a commit and as the head of main; returns the commit
+                                        id: `revision` itself where it is 40 hex, else a new one, under that branch
+    hub.files(repo, revision="main")    {path: bytes} of a commit, e.g. of one that was uploaded
+    hub.head(repo)                      commit id of main
+    hub.blob(digest)                    bytes of the LFS file with that sha256, or None
+    hub.gated, hub.private              sets of repo names; private repos, and all writes, need "Bearer ANYTHING"
+    hub.granted                         set of tokens that may read gated repos
+    hub.user                            "tester", whom every token belongs to (organisation: "sslzoo")
+    asking.ask(url, "0-99", token=...)  (status, headers, body) of a plain request that follows no redirect
+
+What was asked for and sent (since the last reset or forget):
+    hub.requests                        [(method, path and query)]
+    hub.sent                            bytes of files handed to a socket; headers, JSON and error pages are not counted
+    hub.ranges                          [(digest, start, stop)] of the same bytes, one entry per answer; digest is the
+                                        sha256 of an LFS file, the git sha1 of another; a cut answer counts as cut
+                                        (what a client that hung up never read may have been sent all the same)
+    hub.leaks                           [(host, path)] of every request that carried a token to another host
+    hub.injected                        [(kind, path)] of every fault used
+    hub.errors                          tracebacks of the loopback Hub's own bugs; the fixture fails the test on any
+    hub.forget()                        clear these (not the errors); `hub.reset()` clears everything
+
+What goes wrong (see faults.py):
+    hub.faults.append(Fault("cut", after=1234))     used once, by the next request it applies to; times=3 for more
+    hub.faults = lambda asked: Fault(...) or None   a policy, asked with every request for a file (see faults.Asked)
+    hub.chaos(seed, rate, kinds=...); hub.calm()    random faults on CDN requests, the same for the same order
 """
 
-import hashlib
-import json
+import itertools
 import re
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs
+
+from tests.hub import routes
+from tests.hub.answers import Answer
+from tests.hub.faults import TRANSIENT, Asked, Chaos, Fault, Policy, take
+from tests.hub.store import LFS, Commit, File, Repo
+from tests.hub.wire import Request, Tally, start
 
 
 class LoopbackHub:
-    """`serve(repo, revision, {path: bytes})` publishes a commit; `requests` lists what was asked for."""
+    """Two servers on 127.0.0.1 (the second is the third host of `Fault("elsewhere")`) and what they keep."""
+
+    user = "tester"
 
     def __init__(self) -> None:
-        self.commits: dict[tuple[str, str], dict[str, bytes]] = {}
+        self.lock, self.woken = threading.RLock(), threading.Event()
+        self.reset()
+        self.server, self._third = start(self), start(self)
+
+    def reset(self) -> None:
+        """Forget every repo, collection, fault and count, and end every pause."""
+        self.woken.set()
+        self.woken, self.tally = threading.Event(), Tally()
+        self.repos: dict[str, Repo] = {}
+        self.blobs: dict[str, File] = {}
+        self.collections: dict[str, dict[str, object]] = {}
         self.gated: set[str] = set()
-        self.requests: list[tuple[str, str]] = []
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self.server.daemon_threads = True
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.granted: set[str] = set()
+        self.private: set[str] = set()
+        self.expired: set[str] = set()
+        self.errors: list[str] = []
+        self.faults: Policy = []
+        self._chaos: Chaos | None = None
+        self._count = itertools.count(1)
+
+    def forget(self) -> None:
+        """Start counting anew; repos and faults stay."""
+        self.tally = Tally()
 
     @property
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self.server.server_port}"
 
-    def serve(self, repo: str, revision: str, files: dict[str, bytes]) -> None:
-        self.commits[repo, revision] = files
+    @property
+    def cdn(self) -> str:
+        return f"http://localhost:{self.server.server_port}"
 
-    def reset(self) -> None:
-        self.commits.clear()
-        self.gated.clear()
-        self.requests.clear()
+    @property
+    def requests(self) -> list[tuple[str, str]]:
+        return self.tally.requests
+
+    @property
+    def sent(self) -> int:
+        return self.tally.sent
+
+    @property
+    def ranges(self) -> list[tuple[str, int, int]]:
+        return self.tally.ranges
+
+    @property
+    def leaks(self) -> list[tuple[str, str]]:
+        return self.tally.leaks
+
+    @property
+    def injected(self) -> list[tuple[str, str]]:
+        return self.tally.injected
+
+    def serve(self, repo: str, revision: str, files: dict[str, bytes]) -> str:
+        """Publish a commit and make it the head of main; returns its id.
+
+        Args:
+            repo: "owner/name"; made where there is none.
+            revision: The commit's id (40 hex), or a branch to put a new commit on.
+            files: Path to bytes; the bytes are kept, not copied.
+        """
+        kept = {path: self._keep(File(data, lfs=path.endswith(LFS))) for path, data in files.items()}
+        fixed = revision if re.fullmatch(r"[0-9a-f]{40}", revision) else None
+        commit = self.commit(repo, kept, text="served", branch="main" if fixed else revision, commit_id=fixed)
+        self.repos[repo].branches["main"] = commit.id
+        return commit.id
+
+    def commit(
+        self, repo: str, files: dict[str, File], *, text: str, branch: str = "main", commit_id: str | None = None
+    ) -> Commit:
+        """A commit of exactly these files on a branch; the repo is made where there is none."""
+        with self.lock:
+            known = self.repos.setdefault(repo, Repo(repo))
+            return known.add(files, branch, order=next(self._count), commit_id=commit_id, text=text)
+
+    def files(self, repo: str, revision: str = "main") -> dict[str, bytes]:
+        """The files of a commit."""
+        commit = self.repos[repo].find(revision)
+        if commit is None:
+            raise KeyError(revision)
+        return {path: file.data for path, file in commit.files.items()}
+
+    def head(self, repo: str) -> str:
+        """The commit id of main."""
+        return self.repos[repo].branches["main"]
 
     def blob(self, digest: str) -> bytes | None:
-        files = (data for commit in self.commits.values() for data in commit.values())
-        return next((data for data in files if _sha256(data) == digest), None)
+        """A file's bytes by its digest."""
+        file = self.blobs.get(digest)
+        return file.data if file else None
 
+    def chaos(self, seed: int, rate: float, kinds: tuple[str, ...] = TRANSIENT) -> None:
+        """From now on, let a share `rate` of the CDN requests go wrong."""
+        self._chaos = Chaos(seed, rate, kinds)
 
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+    def calm(self) -> None:
+        """End the chaos."""
+        self._chaos = None
 
+    def answer(self, request: Request) -> Answer:
+        """What the servers say to a request."""
+        return routes.answer(self, request)
 
-def _handler(hub: LoopbackHub) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def draw(self, asked: Asked) -> Fault | None:
+        """The fault of a request for a file: a policy's, a queued one, or chaos."""
+        if callable(self.faults):
+            fault = self.faults(asked)
+        else:
+            with self.lock:
+                fault = take(self.faults, asked.on)
+        if fault is None and self._chaos is not None and asked.on == "blob":
+            with self.lock:
+                fault = self._chaos.draw()
+        if fault is not None:
+            self.tally.injected.append((fault.kind, asked.path))
+        return fault
 
-        def do_HEAD(self) -> None:
-            self._route(body=False)
+    def sign(self, file: File) -> str:
+        """A path for the CDN that no one has been given before."""
+        self._keep(file)
+        return f"/cdn/{file.digest}?signature={next(self._count):08x}"
 
-        def do_GET(self) -> None:
-            self._route(body=True)
+    def elsewhere(self, host: str) -> str:
+        """The third host, by a name of this machine."""
+        return f"http://{host}:{self._third.server_port}"
 
-        def do_POST(self) -> None:
-            asked = self.rfile.read(int(self.headers["Content-Length"]))
-            hub.requests.append(("POST", self.path))
-            match = re.fullmatch(r"/api/models/(.+/.+)/paths-info/([^/]+)", self.path)
-            files = hub.commits.get((match[1], match[2]), {}) if match else {}
-            paths = [path for path in parse_qs(asked.decode())["paths"] if path in files]
-            self._json([self._entry(path, files[path]) for path in paths])
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-        def _route(self, *, body: bool) -> None:
-            hub.requests.append((self.command, self.path))
-            if blob := re.fullmatch(r"/cdn/([0-9a-f]{64})", self.path):
-                self._blob(blob[1], body=body)
-            elif file := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self.path):
-                self._resolve(*file.groups())
-            else:
-                self._fail(404, "RepoNotFound")
-
-        def _resolve(self, repo: str, revision: str, path: str) -> None:
-            if repo in hub.gated:
-                return self._fail(403, "GatedRepo")
-            if repo not in {known for known, _ in hub.commits}:
-                return self._fail(404, "RepoNotFound")
-            if (repo, revision) not in hub.commits:
-                return self._fail(404, "RevisionNotFound")
-            data = hub.commits[repo, revision].get(path)
-            if data is None:
-                return self._fail(404, "EntryNotFound", {"X-Repo-Commit": revision})
-            digest = _sha256(data)
-            port = hub.server.server_port
-            return self._send(
-                302,
-                {
-                    "X-Repo-Commit": revision,
-                    "X-Linked-Etag": f'"{digest}"',
-                    "X-Linked-Size": str(len(data)),
-                    "ETag": f'"{digest}"',
-                    "Location": f"http://localhost:{port}/cdn/{digest}",
-                },
-            )
-
-        def _blob(self, digest: str, *, body: bool) -> None:
-            data = hub.blob(digest)
-            if data is None:
-                return self._fail(404, "EntryNotFound")
-            status, headers = 200, {"ETag": f'"{digest}"', "Accept-Ranges": "bytes"}
-            if asked := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "")):
-                start, end = int(asked[1]), int(asked[2] or len(data) - 1)
-                status, headers["Content-Range"] = 206, f"bytes {start}-{end}/{len(data)}"
-                data = data[start : end + 1]
-            return self._send(status, headers, data, body=body)
-
-        def _entry(self, path: str, data: bytes) -> dict[str, object]:
-            lfs = {"oid": _sha256(data), "size": len(data), "pointerSize": 130}
-            return {"type": "file", "path": path, "size": len(data), "oid": "0" * 40, "lfs": lfs}
-
-        def _json(self, value: object) -> None:
-            self._send(200, {"Content-Type": "application/json"}, json.dumps(value).encode())
-
-        def _fail(self, status: int, code: str, headers: dict[str, str] | None = None) -> None:
-            self._send(status, {"X-Error-Code": code, "X-Error-Message": code, **(headers or {})})
-
-        def _send(self, status: int, headers: dict[str, str], data: bytes = b"", *, body: bool = True) -> None:
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            if body and self.command != "HEAD":
-                self.wfile.write(data)
-
-    return Handler
+    def _keep(self, file: File) -> File:
+        return self.blobs.setdefault(file.digest, file)
