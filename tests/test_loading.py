@@ -69,8 +69,28 @@ def test_loading_is_strict_at_every_depth(tiny, file, change, message, depth):
 def test_a_truncated_file_is_refused(tiny, file):
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(
-        zoo.WeightsError, match=r"whole safetensors file: it is truncated at \d+ bytes\. Fetch it again"
+        zoo.WeightsError, match=r"whole safetensors file: it is truncated at \d+ bytes, not \d+\. Fetch it again"
     ):
+        zoo.load("own", card=tiny)
+
+
+@pytest.mark.parametrize(
+    ("content", "cause"),
+    [
+        (b"<!doctype html><title>Sign in</title>", "must be a whole safetensors file: it is an HTML page, not weights"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "it is a git-lfs pointer"),
+        (b"\x80\x02}q\x00.", r"must be safetensors \(got a pickled checkpoint\)\. Run zoo-upload convert"),
+        (b"", "it is truncated at 0 bytes"),
+        (b"\x20\x00\x00\x00\x00\x00\x00\x00{}", "it is truncated at 10 bytes"),
+    ],
+)
+def test_the_cause_of_a_bad_file_is_named(tiny, file, content, cause):
+    file.write_bytes(content)
+    with pytest.raises(zoo.WeightsError, match=f"tiny-test.safetensors .*{cause}"):
+        zoo.load("own", card=tiny)
+    wanted = tiny.read_text().replace(f"file: {file.name}", f"file: {file.name}, sha256: '{'0' * 64}'")
+    tiny.write_text(wanted)
+    with pytest.raises(zoo.WeightsError, match=f"must have sha256 {'0' * 64} .*it is "):
         zoo.load("own", card=tiny)
 
 

@@ -7,8 +7,24 @@ features = encoder(encoder.preprocess(["scan.png"]))  # (1, 1024)
 
 from zoo.cards import Card, CardError, names
 from zoo.cards import find as card
+from zoo.catalogue import search
 from zoo.encoder import Encoder, Report
 from zoo.hub import WeightsError
 from zoo.loading import load, untrained
+from zoo.terms import LicenceError, LicenceWarning, attribution
 
-__all__ = ["Card", "CardError", "Encoder", "Report", "WeightsError", "card", "load", "names", "untrained"]
+__all__ = [
+    "Card",
+    "CardError",
+    "Encoder",
+    "LicenceError",
+    "LicenceWarning",
+    "Report",
+    "WeightsError",
+    "attribution",
+    "card",
+    "load",
+    "names",
+    "search",
+    "untrained",
+]

@@ -3,17 +3,34 @@
 import difflib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 PACKAGE = Path(__file__).parent
 
 Family = Literal["contrastive", "restorative", "self-distillation", "hybrid", "supervised"]
 Evidence = Literal["seen", "computed", "inferred", "unknown"]
+Layout = Literal[
+    "timm",
+    "transformers-dinov2",
+    "transformers-vit",
+    "transformers-mae",
+    "mae",
+    "moco",
+    "covid-prognosis",
+    "open-clip",
+    "eva-x",
+    "flair",
+    "spark",
+    "meta-dinov3",
+    "sequential",
+]
+# No part of a path or repo id may start with a dot: nothing climbs out of its folder.
+_PART = "[A-Za-z0-9_-][A-Za-z0-9_.-]*"
 Hex40 = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 Hex64 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -41,23 +58,42 @@ class Input(_Record):
     range: Annotated[list[float], Field(min_length=2, max_length=2)] = [0.0, 1.0]
     mean: list[float] | None
     std: list[float] | None
-    interpolation: Literal["nearest", "bilinear", "bicubic"] = "bicubic"
-    resize: Literal["squash", "crop"] = "squash"
+    interpolation: Literal["nearest", "bilinear", "bicubic"] | None = "bicubic"
+    resize: Literal["squash", "crop", "pad"] = "squash"
     crop_pct: Annotated[float, Field(gt=0, le=1)] = 1.0
     grey: Literal["repeat", "luminance"] = "repeat"
-    window: list[float] | None = None
+    window: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
+
+    @model_validator(mode="after")
+    def _one_number_per_channel(self) -> Self:
+        if any(len(numbers) != self.channels for numbers in (self.mean, self.std) if numbers is not None):
+            raise ValueError(f"mean and std must have {self.channels} numbers, one per channel")
+        return self
 
 
 class Weights(_Record):
-    """Where the file lies: on the Hub (`repo`, pinned `revision`), or, without a repo, beside the package or card."""
+    """Where the file lies, and how its tensors are named.
 
-    repo: str | None
+    Attributes:
+        repo: `owner/name` on the Hub; None for a file beside the package or the card.
+        revision: The pinned commit; None while only its `prefix`, or nothing, is known.
+        prefix: The first hex digits of the commit, where no more is known.
+        file: The path in the repo or beside the card; None where no file can be fetched (`load(weights=PATH)`).
+        size, sha256: Of the file as published.
+        layout: How the file's names become timm's (see `zoo.layouts`).
+        digests: The sha256 of `digests/NAME.json`, which holds the sha256 of every tensor.
+        allow: The classes, beside tensors, that a pickled file may hold.
+    """
+
+    repo: Annotated[str, Field(pattern=rf"^{_PART}/{_PART}$")] | None
     revision: Hex40 | None = None
-    file: str
+    prefix: Annotated[str, Field(pattern=r"^[0-9a-f]{7,39}$")] | None = None
+    file: Annotated[str, Field(pattern=rf"^{_PART}(/{_PART})*$")] | None
     size: int | None = None
     sha256: Hex64 | None = None
-    layout: Literal["timm"] = "timm"
+    layout: Layout = "timm"
     digests: Hex64 | None = None
+    allow: list[Literal["argparse.Namespace"]] = []
 
 
 class Terms(_Record):
@@ -78,7 +114,7 @@ class Source(_Record):
 class Card(_Record):
     """A checkpoint's record, read from the front matter of its Markdown file."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)+$")]
+    name: Annotated[str, Field(pattern=rf"^([a-z0-9]+(-[a-z0-9]+)*|{_PART}/{_PART})$")]
     architecture: str
     kwargs: dict[str, Any] = {}
     method: str
@@ -128,21 +164,59 @@ def read(path: str | Path) -> Card:
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise CardError(
-            f"card must be a readable file (got {str(path)!r}: {error.strerror}). Check the path."
-        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        fact = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise CardError(f"card must be a readable file (got {str(path)!r}: {fact}). Check the path.") from None
+    return parse(text, path.stem, path)
+
+
+def parse(text: str, name: str, path: Path) -> Card:
+    """Read a card's text; `name` is its file's stem or, on the Hub, its repo."""
     front, body = _split(text, path)
     try:
-        return Card(name=path.stem, path=path, body=body, **front)
+        return Card(name=name, path=path, body=body, **front)
     except (ValidationError, TypeError) as error:
         raise CardError(f"card {path} must follow the card format: {_first(error)}. Edit its front matter.") from None
+
+
+def fill(
+    card: Card,
+    *,
+    revision: str | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+) -> Card:
+    """The card with facts that it leaves unknown; a fact that it states is not overridden.
+
+    Raises:
+        ValueError: The card states that fact already, or the value is not one.
+    """
+    given = {"revision": revision, "mean": mean and list(mean), "std": std and list(std)}
+    changes: dict[str, dict[str, Any]] = {"weights": {}, "input": {}}
+    for key, value in given.items():
+        place = "weights" if key == "revision" else "input"
+        known = getattr(getattr(card, place), key)
+        if value is not None and known is not None and known != value:
+            raise ValueError(f"{key} must be left to the card, which states {known} (got {value!r}). Use an own card.")
+        if value is not None:
+            changes[place][key] = value
+    try:
+        weights = Weights.model_validate({**dict(card.weights), **changes["weights"]})
+        pixels = Input.model_validate({**dict(card.input), **changes["input"]})
+    except ValidationError as error:
+        raise ValueError(f"{_first(error)}. Give it in that form.") from None
+    return card.model_copy(update={"weights": weights, "input": pixels})
+
+
+def within(card: Card, repo: str) -> Card:
+    """The card for a file of the same name in a repo on the Hub."""
+    return card.model_copy(update={"weights": card.weights.model_copy(update={"repo": repo})})
 
 
 def weights_file(card: Card) -> Path:
     """The local file of a card without a repo: in the package for the package's own cards, else beside the card."""
     own = card.path.parent.resolve() == folder().resolve()
-    return (PACKAGE / "_weights" if own else card.path.parent) / card.weights.file
+    return (PACKAGE / "_weights" if own else card.path.parent) / str(card.weights.file)
 
 
 def _paths() -> dict[str, Path]:

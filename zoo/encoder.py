@@ -25,8 +25,14 @@ class Report:
         parameters: Parameters held.
         dtype: The floating type stored in the file; the encoder computes in float32.
         fetched: Bytes that came over the network for this load.
-        file, sha256: The file and its digest, computed at this load; None when nothing was loaded.
-        verified: What the digest was compared with: `card`, `hub`, `own file` (nothing) or `untrained`.
+        file: The file, or the folder of its pieces; None when nothing was loaded.
+        sha256: Of the whole file, where it is known.
+        digest: Of the tensors loaded: their names and sha256s, hashed; the identity of what this encoder holds.
+        verified: What every byte was compared with at this load: the digests of the `card`, of the `hub` (beside the
+            weights), of the `whole file` (whose own sha256 was right), of a `conversion`, of the `first-use` (nothing
+            yet, the first time); `own file` and `untrained`: with nothing.
+        revision: The commit it was fetched at.
+        preprocess: The rule from stored pixels to the encoder's input.
     """
 
     name: str
@@ -39,7 +45,10 @@ class Report:
     fetched: int
     file: str | None
     sha256: str | None
+    digest: str | None
     verified: str
+    revision: str | None
+    preprocess: str
     missing: tuple[str, ...] = ()
     unexpected: tuple[str, ...] = ()
 

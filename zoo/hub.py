@@ -1,121 +1,296 @@
-"""The only place that reads from the Hugging Face Hub: from a card to a verified file. Imports no torch."""
+"""The only place that reads from the Hugging Face Hub: byte ranges, whole files, commits, lists. Imports no torch."""
 
-import hashlib
+import contextlib
 import re
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import httpx2
 import huggingface_hub
-from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub import constants
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RemoteEntryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_stream_backoff, tqdm
 
-from zoo import cards
+Run = tuple[int, int]
 
-_PIECE = 1 << 20
+_FAILURES = (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled, httpx2.HTTPError)
+_THREADS = 8
+_TRIES = 5  # in a row without one new byte
+_WAIT = 1.0  # seconds before a second request, doubled each time
 
 
 class WeightsError(OSError):
     """Weights cannot be fetched, are not the ones the card names, or do not fit the architecture."""
 
 
-@dataclass(frozen=True)
-class File:
-    """A file whose sha256 was computed just now; `verified` names what it was compared with."""
-
-    path: Path
-    sha256: str
-    verified: str
-    fetched: int
+class _AstrayError(Exception):
+    """An answer that is not the bytes asked for; the next one may be."""
 
 
-def fetch(card: cards.Card, weights: str | Path | None = None) -> File:
-    """Find or download the file of `card`, and check its sha256.
+class _NoRangesError(Exception):
+    """The server sends whole files only."""
 
-    Args:
-        card: Names the repo, the pinned revision, the file and, where known, its sha256.
-        weights: A local file to use instead.
 
-    Raises:
-        WeightsError: The file cannot be had, or its sha256 is not the expected one.
+class Remote:
+    """A file of a repo at a commit, of which any bytes can be had; nothing is asked before they are.
+
+    Attributes:
+        fetched: Bytes of its content that came over the network so far.
     """
-    if weights is not None:
-        return verify(Path(weights), None, "own file")
-    if card.weights.repo is None:
-        return verify(cards.weights_file(card), card.weights.sha256, "card")
-    path, fetched = _download(card)
-    expected = card.weights.sha256 or _listed_sha256(card, path)
-    return verify(path, expected, "card" if card.weights.sha256 else "hub", fetched)
+
+    def __init__(self, repo: str, revision: str, file: str) -> None:
+        self.repo, self.revision, self.file = repo, revision, file
+        self.fetched = 0
+        self._lock = threading.Lock()
+        self._found: huggingface_hub.HfFileMetadata | None = None
+        self._whole: Path | None = None
+
+    @property
+    def size(self) -> int | None:
+        """The size in bytes that the Hub states."""
+        with _errors(self):
+            return self._locate().size
+
+    @property
+    def sha256(self) -> str | None:
+        """The sha256 that the Hub lists for the file at this commit; None for a file that it keeps in git."""
+        with _errors(self):
+            entries = huggingface_hub.HfApi().get_paths_info(self.repo, [self.file], revision=self.revision)
+        listed = getattr(entries[0], "lfs", None) if entries else None
+        return str(listed.sha256) if listed else None
+
+    @property
+    def cached(self) -> Path | None:
+        """The whole file, where the Hub client has it already."""
+        path = huggingface_hub.try_to_load_from_cache(self.repo, self.file, revision=self.revision)
+        return Path(path) if isinstance(path, str) else None
+
+    def download(self) -> Path:
+        """The whole file, through the Hub client's own cache."""
+        with _errors(self), self._lock:
+            known = self.cached
+            path = Path(huggingface_hub.hf_hub_download(self.repo, self.file, revision=self.revision))
+            self.fetched += 0 if known else path.stat().st_size
+        return path
+
+    def fetch(self, runs: list[Run], keep: Callable[[int, bytes], None]) -> None:
+        """Receive the bytes [start, stop) of each run, in parallel, and give each run to `keep` with its start.
+
+        Raises:
+            WeightsError: The Hub cannot be reached, refuses, or goes on sending something else.
+        """
+        total = sum(stop - start for start, stop in runs)
+        name = f"{self.repo}/{self.file}"
+        bar = tqdm(total=total, unit="B", unit_scale=True, desc=name, delay=1)  # type: ignore[no-untyped-call]
+        with _errors(self), bar, ThreadPoolExecutor(_THREADS) as pool:
+            jobs = [pool.submit(self._run, start, stop, keep, bar.update) for start, stop in runs]
+            try:
+                for job in jobs:
+                    job.result()
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    def _run(self, start: int, stop: int, keep: Callable[[int, bytes], None], tell: Callable[[int], object]) -> None:
+        try:
+            data = self._receive(start, stop, tell)
+        except _NoRangesError:
+            data = self._slice(start, stop)
+        keep(start, data)
+
+    def _receive(self, start: int, stop: int, tell: Callable[[int], object]) -> bytes:
+        """One run; a connection that breaks is taken up at the byte where it broke."""
+        got, failures, cause = bytearray(), 0, ""
+        while len(got) < stop - start:
+            before = len(got)
+            try:
+                self._request(start + before, stop, got)
+            except HfHubHTTPError:
+                raise
+            except (httpx2.HTTPError, _AstrayError) as error:
+                cause = _told(error)
+            new = len(got) - before
+            tell(new)
+            failures = 0 if new else failures + 1
+            if failures == _TRIES:
+                raise WeightsError(f"{self.repo}/{self.file} cannot be fetched ({cause}). Load again.")
+        return bytes(got)
+
+    def _request(self, start: int, stop: int, got: bytearray) -> None:
+        url, headers = self._address()
+        headers |= {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
+        timeout, broken, wanted = constants.HF_HUB_DOWNLOAD_TIMEOUT, None, len(got) + stop - start
+        with http_stream_backoff("GET", url, headers=headers, timeout=timeout, base_wait_time=_WAIT) as answer:
+            self._check(answer, start, stop)
+            try:
+                for chunk in answer.iter_raw():
+                    got += chunk[: wanted - len(got)]
+                    self._count(len(chunk))
+            except httpx2.HTTPError as error:
+                broken = error  # raised inside, it would start the library's own retry from the first byte
+        if broken:
+            raise broken
+
+    def _check(self, answer: httpx2.Response, start: int, stop: int) -> None:
+        if answer.status_code in (401, 403, 404, 410):
+            self._found = None  # a signed address expires; a new one tells what is wrong
+            raise _AstrayError(f"status {answer.status_code}")
+        hf_raise_for_status(answer)
+        if answer.headers.get("Content-Type", "").startswith("text/html"):
+            raise _AstrayError("an HTML page came, from a proxy or a sign-in page")
+        if answer.status_code == 200:
+            raise _NoRangesError
+        range_ = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", answer.headers.get("Content-Range", ""))
+        if not range_ or int(range_[1]) != start or int(range_[2]) != (self._locate().size or int(range_[2])):
+            raise _AstrayError(f"another range came than bytes {start} to {stop}")
+
+    def _slice(self, start: int, stop: int) -> bytes:
+        self._whole = self._whole or self.download()
+        with self._whole.open("rb") as stream:
+            stream.seek(start)
+            return stream.read(stop - start)
+
+    def _address(self) -> tuple[str, dict[str, str]]:
+        """Where the bytes lie; the token goes to the Hub's own host and to no other."""
+        place, headers = self._locate().location, build_hf_headers()
+        if urlsplit(place).netloc != urlsplit(self._url).netloc:
+            headers.pop("authorization", None)
+        return place, headers
+
+    def _locate(self) -> huggingface_hub.HfFileMetadata:
+        with self._lock:
+            self._found = self._found or huggingface_hub.get_hf_file_metadata(self._url, retry_on_errors=True)
+            found = self._found
+        if found.commit_hash is None:
+            raise WeightsError(f"{urlsplit(self._url).netloc} does not answer as a Hub does. Check HF_ENDPOINT.")
+        if found.commit_hash != self.revision:
+            raise WeightsError(f"{self.repo} answers with the wrong revision ({found.commit_hash}). Load again.")
+        return found
+
+    @property
+    def _url(self) -> str:
+        return huggingface_hub.hf_hub_url(self.repo, self.file, revision=self.revision, endpoint=constants.ENDPOINT)
+
+    def _count(self, size: int) -> None:
+        with self._lock:
+            self.fetched += size
 
 
-def verify(path: Path, expected: str | None, source: str, fetched: int = 0) -> File:
-    """Hash `path` and compare with `expected`, a sha256 that `source` states; None compares with nothing."""
-    if not path.is_file():
-        raise WeightsError(f"weights must be an existing file (got {str(path)!r}). Check the path.")
-    found = sha256(path)
-    if expected is not None and found != expected:
-        cause = diagnose(path) or "its bytes are not the published ones"
-        raise WeightsError(f"{path} must have sha256 {expected} (got {found}): {cause}. Delete it and load again.")
-    return File(path, found, source, fetched)
+def cache() -> Path:
+    """Where everything that was fetched lies: in the Hub client's folder for other libraries."""
+    return Path(constants.HF_ASSETS_CACHE) / "sslzoo"
 
 
-def sha256(path: Path) -> str:
-    """The sha256 of a file, as 64 hex digits."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def text(repo: str, file: str, revision: str = "main") -> bytes | None:
+    """A small file of a repo, through the Hub client's cache; None where that commit has none."""
+    with _errors(Remote(repo, revision, file)):
+        try:
+            return Path(huggingface_hub.hf_hub_download(repo, file, revision=revision)).read_bytes()
+        except RemoteEntryNotFoundError:
+            return None
 
 
-def diagnose(path: Path) -> str | None:
-    """Say in words why `path` is not a whole safetensors file; None when it looks like one."""
-    size = path.stat().st_size
-    with path.open("rb") as stream:
-        head = stream.read(512)
-        length = int.from_bytes(head[:8], "little")
-        header = stream.seek(8) and stream.read(min(length, _PIECE * 100))
-    if head.lstrip()[:1] == b"<":
-        return "it is an HTML page, not weights"
-    if head.startswith(b"version https://git-lfs"):
-        return "it is a git-lfs pointer, not the file it points to"
-    if head[:2] == b"PK" or head[:1] == b"\x80":
-        return "it is a pickled checkpoint, not safetensors"
-    ends = [int(end) for end in re.findall(rb'"data_offsets":\s*\[\s*\d+\s*,\s*(\d+)\s*\]', header or b"")]
-    if size < 8 or size < 8 + length + max(ends, default=0):
-        return f"it is truncated at {size} bytes"
-    return None
+def commits(repo: str) -> list[str]:
+    """The commits of a repo's main branch, newest first."""
+    with _errors(Remote(repo, "main", "")):
+        return [str(commit.commit_id) for commit in huggingface_hub.HfApi().list_repo_commits(repo)]
 
 
-def _download(card: cards.Card) -> tuple[Path, int]:
-    repo, revision, file = card.weights.repo, card.weights.revision, card.weights.file
-    if repo is None or revision is None:
-        raise WeightsError(f"{card.name}: revision must be pinned (got None). Pass weights=PATH to load an own copy.")
+def models(author: str | None = None) -> list[str]:
+    """The repos on the Hub that carry the tag `sslzoo`."""
+    with _errors(Remote("models", "main", "sslzoo")):
+        return sorted(found.id for found in huggingface_hub.HfApi().list_models(filter="sslzoo", author=author))
+
+
+@contextlib.contextmanager
+def _errors(remote: Remote) -> Iterator[None]:
+    """What went wrong and what to do about it, in one sentence each."""
     try:
-        cached = huggingface_hub.try_to_load_from_cache(repo, file, revision=revision)
-        path = Path(huggingface_hub.hf_hub_download(repo, file, revision=revision))
-    except (HfHubHTTPError, LocalEntryNotFoundError, HFValidationError, OSError) as error:
-        raise WeightsError(f"{repo}/{file} at {revision[:8]} cannot be fetched. {_next_step(error)}") from error
-    return path, 0 if isinstance(cached, str) else path.stat().st_size
+        yield
+    except WeightsError:
+        raise
+    except _FAILURES as error:
+        what = f"{remote.repo}/{remote.file} at {remote.revision[:8]}"
+        raise WeightsError(f"{what} cannot be fetched. {_next_step(error)}") from error
+    except UnicodeEncodeError:
+        raise WeightsError("the token must be plain ASCII (got other characters). Run `hf auth login`.") from None
+    except OSError as error:
+        if error.errno is None:  # not of the disk, and said in full
+            raise WeightsError(str(error)) from error
+        fact = f"the cache {constants.HF_HUB_CACHE} must be writable (got: {error.strerror or error})"
+        raise WeightsError(f"{fact}. Free space there, or point HF_HOME elsewhere.") from error
 
 
 def _next_step(error: Exception) -> str:
     if isinstance(error, GatedRepoError):
         return "Accept its terms on its Hub page, then run `hf auth login`."
+    if isinstance(error, RevisionNotFoundError):
+        return "The revision is gone from the repo: look for a newer card, or load an own copy with weights=PATH."
     if isinstance(error, HfHubHTTPError) and error.response is not None and error.response.status_code in (401, 404):
-        return "The repo, revision or file is gone or private: check the card, or run `hf auth login`."
-    if isinstance(error, LocalEntryNotFoundError):
+        return "The repo or file is gone or private: check the card, or run `hf auth login`."
+    if isinstance(error, LocalEntryNotFoundError | OfflineModeIsEnabled):
         return "It is not cached and the Hub cannot be reached: connect, or unset HF_HUB_OFFLINE, and load again."
-    return f"{type(error).__name__}: {error}. Load again."
+    return f"{_told(error)}. Load again."
 
 
-def _listed_sha256(card: cards.Card, path: Path) -> str:
-    # The cache names the blob of an LFS file by the sha256 that the Hub listed at the pinned commit.
-    blob = path.resolve().name
-    if re.fullmatch(r"[0-9a-f]{64}", blob):
-        return blob
+def _told(error: Exception) -> str:
+    # A header that cannot be sent is quoted by the error, the token in it.
+    return f"{type(error).__name__}: {re.sub(r'Bearer .*', 'Bearer ...', str(error), flags=re.DOTALL)}"
+
+
+def endpoint() -> str:
+    """The Hub's address, without the name and password that it may hold."""
+    parts = urlsplit(constants.ENDPOINT)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def place() -> Path:
+    """The Hub client's own cache, of whole files."""
+    return Path(constants.HF_HUB_CACHE)
+
+
+def offline() -> bool:
+    """Whether `HF_HUB_OFFLINE` forbids to ask."""
+    return huggingface_hub.is_offline_mode()
+
+
+def reachable(timeout: float = 5.0) -> str | None:
+    """Why the Hub cannot be reached; None where it can. No token is sent."""
     try:
-        entries = huggingface_hub.HfApi().get_paths_info(
-            str(card.weights.repo), [card.weights.file], revision=card.weights.revision
-        )
-    except (HfHubHTTPError, OSError) as error:
-        raise WeightsError(f"{card.name}: its sha256 cannot be looked up. {_next_step(error)}") from error
-    listed = getattr(entries[0], "lfs", None) if entries else None
-    if listed is None:
-        raise WeightsError(f"{card.name}: a sha256 must be known (the Hub lists none). Pass weights=PATH instead.")
-    return str(listed.sha256)
+        found = huggingface_hub.get_session().get(f"{constants.ENDPOINT}/api/models?limit=1", timeout=timeout).json()
+    except OfflineModeIsEnabled:
+        return "HF_HUB_OFFLINE is set"
+    except ValueError:
+        found = None
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        return f"{type(error).__name__}: {error}"
+    return None if isinstance(found, list) else "it does not answer as a Hub does"
+
+
+def whoami() -> str | None:
+    """Whom the token belongs to; None where there is none. A `WeightsError` says why the Hub does not tell."""
+    try:
+        return str(huggingface_hub.HfApi().whoami()["name"]) if huggingface_hub.get_token() else None
+    except (*_FAILURES, UnicodeEncodeError) as error:
+        if getattr(getattr(error, "response", None), "status_code", None) == 401:
+            raise WeightsError("the token must be a valid one (got a refusal). Run `hf auth login`.") from None
+        # Not the error's text, which may quote the header that holds the token.
+        raise WeightsError(f"the token cannot be tried ({type(error).__name__}). Ask again later.") from None
+
+
+def granted(repo: str) -> bool:
+    """Whether this token, or none, may read a repo that asks for its terms to be accepted."""
+    with _errors(Remote(repo, "main", "")), contextlib.suppress(GatedRepoError):
+        huggingface_hub.HfApi().auth_check(repo)
+        return True
+    return False

@@ -1,19 +1,206 @@
-"""From the names in a file to timm's names: pure renaming, one function per layout."""
+"""From the names in a file to timm's names: renaming alone, one table per layout.
 
-from collections.abc import Callable, Iterable
+In a table `#` is a number and `*` the rest of a name; the first line that matches a whole name counts. `[q|k|v]`
+gathers tensors, to be concatenated in this order, and None leaves one out. A name that no line knows stays as it is, as
+do those of an incomplete gathering and of two tensors that claim one name: strict loading then refuses the file.
+"""
 
-# A stored classifier is not part of an encoder.
-_HEADS = ("fc.", "classifier.", "head.fc.", "head.weight", "head.bias")
+import functools
+import itertools
+import re
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+
+Sources = dict[str, tuple[str, ...]]  # timm's name -> the file's: several are concatenated on dimension 0
+Table = dict[str, str | None]
+
+# Training checkpoints nest their weights under these; all that are found are taken off, in this order.
+UNWRAP = ("model_ema", "model", "module", "state_dict", "teacher")
+
+# A stored classifier is not part of an encoder; ConvNeXt's `head.norm` is.
+_HEADS: Table = dict.fromkeys(("fc.*", "classifier.*", "head.fc.*", "head.weight", "head.bias", "head_dist.*"))
 
 
-def timm(keys: Iterable[str]) -> dict[str, str]:
-    """timm's own names, without a classifier."""
-    return {key: key for key in keys if not key.startswith(_HEADS)}
+def _drop(*names: str) -> Table:
+    return dict.fromkeys(names)
 
 
-LAYOUTS: dict[str, Callable[[Iterable[str]], dict[str, str]]] = {"timm": timm}
+def _below(prefix: str, table: Table) -> Table:
+    """`table` for the names below `prefix`, which is taken off; what `table` does not know keeps its rest."""
+    return {prefix + old: new for old, new in table.items()} | {f"{prefix}*": "*"}
 
 
-def rename(layout: str, keys: Iterable[str]) -> dict[str, str]:
-    """Map each timm name to the file's name for it."""
-    return {new: old for old, new in LAYOUTS[layout](keys).items()}
+_TRANSFORMERS: Table = {
+    "embeddings.cls_token": "cls_token",
+    "embeddings.position_embeddings": "pos_embed",
+    "embeddings.patch_embeddings.projection.*": "patch_embed.proj.*",
+    "encoder.layer.#.attention.attention.[query|key|value].*": "blocks.#.attn.qkv.*",
+    "encoder.layer.#.attention.output.dense.*": "blocks.#.attn.proj.*",
+    "layernorm.*": "norm.*",
+}
+_TRANSFORMERS_DINOV2: Table = _TRANSFORMERS | {
+    "embeddings.mask_token": None,
+    "encoder.layer.#.norm#.*": "blocks.#.norm#.*",
+    "encoder.layer.#.mlp.fc#.*": "blocks.#.mlp.fc#.*",
+    "encoder.layer.#.layer_scale#.lambda1": "blocks.#.ls#.gamma",
+}
+_TRANSFORMERS_VIT: Table = _TRANSFORMERS | {
+    "encoder.layer.#.layernorm_before.*": "blocks.#.norm1.*",
+    "encoder.layer.#.layernorm_after.*": "blocks.#.norm2.*",
+    "encoder.layer.#.intermediate.dense.*": "blocks.#.mlp.fc1.*",
+    "encoder.layer.#.output.dense.*": "blocks.#.mlp.fc2.*",
+    "pooler.*": None,
+}
+# `ViTMAEForPreTraining` writes `vit.`, `ViTMAEModel` does not.
+_TRANSFORMERS_MAE: Table = (
+    _drop("decoder.*") | {f"vit.{old}": new for old, new in _TRANSFORMERS_VIT.items()} | _TRANSFORMERS_VIT
+)
+_MAE: Table = _drop("decoder_*", "mask_token") | _HEADS
+_MOCO: Table = _drop("module.encoder_k.*", "module.queue", "module.queue_ptr") | _below("module.encoder_q.", _HEADS)
+_COVID_PROGNOSIS: Table = _drop("model.encoder_k.*", "model.queue", "model.queue_ptr") | _below(
+    "model.encoder_q.", _HEADS
+)
+_OPEN_CLIP: Table = (
+    _drop("visual.head.*", "logit_scale", "logit_bias", "text.*")
+    # `CLIP`, unlike `CustomTextCLIP`, keeps the parts of its text tower at the root.
+    | _drop("transformer.*", "token_embedding.*", "positional_embedding", "ln_final.*")
+    | _drop("text_projection", "text_projection.*")
+    | _below("visual.trunk.", _HEADS)
+)
+# `w12` is fused (tiny, small), `w1` and `w2` are not (base). Every block stores the rotations again.
+_EVA_X: Table = _drop("mask_token", "lm_head.*", "rope.*", "blocks.#.attn.rope.*") | {
+    "blocks.#.mlp.w12.*": "blocks.#.mlp.fc1.*",
+    "blocks.#.mlp.w1.*": "blocks.#.mlp.fc1_g.*",
+    "blocks.#.mlp.w2.*": "blocks.#.mlp.fc1_x.*",
+    "blocks.#.mlp.w3.*": "blocks.#.mlp.fc2.*",
+    "blocks.#.mlp.ffn_ln.*": "blocks.#.mlp.norm.*",
+    "blocks.#.attn.inner_attn_ln.*": "blocks.#.attn.norm.*",
+    "norm.*": "fc_norm.*",
+}
+_SEPARATE_BIASES: Table = {
+    "blocks.#.attn.q_bias": "blocks.#.attn.q_proj.bias",
+    "blocks.#.attn.v_bias": "blocks.#.attn.v_proj.bias",
+}
+_FLAIR: Table = _drop("vision_model.projection_head_vision.*", "text_model.*", "logit_scale") | _below(
+    "vision_model.model.", _HEADS
+)
+# mmpretrain's names, then those of the authors' own files.
+_SPARK: Table = (
+    _drop("mask_tokens.*")
+    | _drop("neck.*", "enc_dec_norms.*", "enc_dec_projectors.*")
+    | _below("backbone.", _HEADS)
+    | _drop("dense_decoder.*", "densify_norms.*", "densify_projs.*", "imn_m", "imn_s", "norm_black")
+    | _below("sparse_encoder.sp_cnn.", _HEADS)
+)
+# A `qkv.bias` stays, and is refused: timm wants it split, and no line here can do that.
+_META_DINOV3: Table = _drop("dino_head.*", "ibot_head.*") | _below(
+    "backbone.",
+    _drop("mask_token", "rope_embed.periods", "blocks.#.attn.qkv.bias_mask", "local_cls_norm.*")
+    | {"storage_tokens": "reg_token", "blocks.#.ls#.gamma": "blocks.#.gamma_#"},
+)
+# The children of torchvision's ResNet by number; 2, 3 and 8 hold no tensors.
+_SEQUENTIAL: Table = {
+    "backbone.0.weight": "conv1.weight",
+    "backbone.1.*": "bn1.*",
+    "backbone.4.*": "layer1.*",
+    "backbone.5.*": "layer2.*",
+    "backbone.6.*": "layer3.*",
+    "backbone.7.*": "layer4.*",
+}
+
+
+@dataclass(frozen=True)
+class _Line:
+    old: re.Pattern[str]
+    new: str | None
+    place: tuple[int, int]  # among the tensors that a bracket gathers, and their number
+
+
+@functools.cache
+def _lines(old: str, new: str | None) -> list[_Line]:
+    """One line of a table, compiled; a bracket gives one for each of its tensors."""
+    groups = itertools.count(1)
+    template = new and re.sub(r"[#*]", lambda _: rf"\g<{next(groups)}>", new)
+    parts = re.findall(r"\w+(?=[|\]])", old) or [""]
+    names = [re.escape(re.sub(r"\[.*]", part, old)) for part in parts]
+    patterns = [re.compile(name.replace(r"\#", r"(\d+)").replace(r"\*", "(.+)")) for name in names]
+    return [_Line(pattern, template, (place, len(parts))) for place, pattern in enumerate(patterns)]
+
+
+def _translate(table: Table, key: str) -> tuple[str | None, tuple[int, int]]:
+    for line in itertools.chain.from_iterable(_lines(old, new) for old, new in table.items()):
+        if match := line.old.fullmatch(key):
+            return line.new and match.expand(line.new), line.place
+    return key, (0, 1)
+
+
+def _apply(table: Table, keys: Iterable[str]) -> Sources:
+    claims: dict[str, list[tuple[tuple[int, int], str]]] = defaultdict(list)
+    for key in keys:
+        new, place = _translate(table, key)
+        if new is not None:
+            claims[new].append((place, key))
+    sources: Sources = {}
+    for new, claim in claims.items():
+        places, olds = zip(*sorted(claim), strict=True)
+        whole = list(places) == [(place, places[0][1]) for place in range(places[0][1])]
+        sources |= {new: olds} if whole else {old: (old,) for old in olds}
+    return sources
+
+
+def _eva_x(keys: Iterable[str]) -> Sources:
+    keys = list(keys)
+    separate = any(key.endswith(".q_proj.weight") for key in keys)
+    return _apply(_EVA_X | (_SEPARATE_BIASES if separate else {}), keys)
+
+
+LAYOUTS: dict[str, Callable[[Iterable[str]], Sources]] = {
+    "timm": functools.partial(_apply, _HEADS),
+    "transformers-dinov2": functools.partial(_apply, _TRANSFORMERS_DINOV2),
+    "transformers-vit": functools.partial(_apply, _TRANSFORMERS_VIT),
+    "transformers-mae": functools.partial(_apply, _TRANSFORMERS_MAE),
+    "mae": functools.partial(_apply, _MAE),
+    "moco": functools.partial(_apply, _MOCO),
+    "covid-prognosis": functools.partial(_apply, _COVID_PROGNOSIS),
+    "open-clip": functools.partial(_apply, _OPEN_CLIP),
+    "eva-x": _eva_x,
+    "flair": functools.partial(_apply, _FLAIR),
+    "spark": functools.partial(_apply, _SPARK),
+    "meta-dinov3": functools.partial(_apply, _META_DINOV3),
+    "sequential": functools.partial(_apply, _SEQUENTIAL),
+}
+
+
+def rename(layout: str, keys: Iterable[str]) -> Sources:
+    """Give for each timm name the file's names for it; names that `layout` does not know stand for themselves.
+
+    Raises:
+        ValueError: There is no such layout.
+    """
+    if layout not in LAYOUTS:
+        raise ValueError(f"layout must be one of {', '.join(LAYOUTS)} (got {layout!r}). Choose one.")
+    return LAYOUTS[layout](keys)
+
+
+def detect(keys: Iterable[str], expected: Collection[str]) -> str:
+    """The first layout under which a file's `keys` give exactly the `expected` timm names.
+
+    Raises:
+        ValueError: There is none; the nearest is named, with what it lacks and what it leaves over.
+    """
+    keys, wanted = list(keys), set(expected)
+    found = {layout: rename(layout, keys) for layout in LAYOUTS}
+    nearest = min(found, key=lambda layout: len(wanted ^ found[layout].keys()))
+    if found[nearest].keys() == wanted:
+        return nearest
+    over = [old for new, olds in found[nearest].items() if new not in wanted for old in olds]
+    raise ValueError(
+        f"the file's names must be the network's under one layout (got, under the nearest, {nearest!r}, missing: "
+        f"{_some(wanted - found[nearest].keys())}; left over: {_some(over)}). Check the architecture and its kwargs."
+    )
+
+
+def _some(names: Collection[str]) -> str:
+    first, more = sorted(names)[:5], len(names) - 5
+    return ", ".join(first) + (f" and {more} more" if more > 0 else "") or "none"

@@ -1,14 +1,32 @@
-"""From a name to an encoder: card -> verified file -> empty network -> cut -> strict load -> encoder."""
+"""From a name to an encoder: card -> open file -> empty network -> cut -> strict, verified load -> encoder."""
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
-import safetensors
 import torch
 from torch import Tensor
 
-from zoo import architectures, cards, hub, layouts
+from zoo import architectures, cards, digests, hub, layouts, terms
 from zoo import depth as depths
+from zoo.cards import Card
 from zoo.encoder import Encoder, Report
+from zoo.files import Local, Ranged, some
+from zoo.headers import Span
+from zoo.weights import open_weights, published
+
+_DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
 
 
 def load(
@@ -17,21 +35,30 @@ def load(
     *,
     card: str | Path | None = None,
     weights: str | Path | None = None,
-    device: str | torch.device | None = None,
+    whole: bool = False,
+    revision: str | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
 ) -> Encoder:
     """Load the encoder called `name`, truncated at `depth`, verified, in `eval()` mode.
 
+    Only the bytes that the depth needs are fetched, and every byte is hashed at every load.
+
     Args:
-        name: A name of `zoo.names()`, also `name@depth`; with `card`, any name for the encoder.
+        name: A name of `zoo.names()`, or `owner/name` of a repo on the Hub with a card; also `name@depth`.
         depth: In (0, 1], quarters of 0.25; None takes the card's optimal depth.
         card: A card file of your own, for a checkpoint the registry does not have.
         weights: A local safetensors file, instead of the one the card names.
-        device: Where to put the encoder; None leaves it on the CPU.
+        whole: Fetch the whole file and check its own sha256 first, as `ZOO_VERIFY=strict` does.
+        revision: The commit, 40 hex digits, where the card does not pin one.
+        mean: Of the pixels in the card's range, one number per channel, where the card does not know it.
+        std: Likewise.
 
     Raises:
         CardError: The name is unknown (the nearest ones are offered) or the card is not valid.
         WeightsError: The file cannot be had, is not the published one, or does not fit the architecture.
-        ValueError, TypeError: The depth is not a number in (0, 1].
+        LicenceError: `ZOO_LICENSE_POLICY=refuse`, and the terms do not allow commercial use or are not known.
+        ValueError, TypeError: The depth is not a number in (0, 1], or an argument contradicts the card.
 
     Example:
         >>> import zoo
@@ -40,17 +67,25 @@ def load(
         (128, (4, 8, 16))
     """
     name, depth = _split(name, depth)
-    record = cards.read(card) if card is not None else cards.find(name)
-    depth, evidence = _resolve(record, depth)
+    record = cards.fill(_record(name, card, revision), mean=mean, std=std)
+    terms.check(record)
+    return assemble(record, depth, weights, whole=whole)
+
+
+def assemble(card: Card, depth: float | None, weights: str | Path | None = None, *, whole: bool = False) -> Encoder:
+    """The encoder of `card` at `depth`, whatever its terms; see `load`."""
+    depth, evidence = _resolve(card, depth)
     try:
-        network = architectures.build(record.architecture, record.kwargs)
-        shapes = {key: list(value.shape) for key, value in network.state_dict().items()}
+        network = architectures.build(card.architecture, card.kwargs)
+        shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
         cut = architectures.cut(network, depth)
-        encoder = Encoder(cut, record, depth)
-        file = hub.fetch(record, weights)
-        dtype = _fill(encoder, file.path, layout=record.weights.layout, shapes=shapes, sources=cut.sources)
-    except (ValueError, OSError) as error:
-        raise type(error)(f"{record.name}@{depth:g}: {error}") from error
+        encoder = Encoder(cut, card, depth)
+        file = open_weights(card, weights, whole=whole)
+        dtype = _fill(encoder, file, shapes, cut.sources)
+    except OSError as error:
+        raise hub.WeightsError(f"{card.name}@{depth:g}: {error}") from error
+    except ValueError as error:
+        raise type(error)(f"{card.name}@{depth:g}: {error}") from error
     encoder.report = Report(
         name=encoder.name,
         depth=depth,
@@ -62,9 +97,12 @@ def load(
         fetched=file.fetched,
         file=str(file.path),
         sha256=file.sha256,
+        digest=digests.sha256(json.dumps(sorted(file.seen.items())).encode()),
         verified=file.verified,
+        revision=card.weights.revision,
+        preprocess=encoder.preprocess.rule,
     )
-    return encoder.eval().to(device)
+    return encoder.eval()
 
 
 def untrained(name: str, depth: float | None = None, *, seed: int = 0) -> Encoder:
@@ -90,7 +128,10 @@ def untrained(name: str, depth: float | None = None, *, seed: int = 0) -> Encode
         fetched=0,
         file=None,
         sha256=None,
+        digest=None,
         verified="untrained",
+        revision=None,
+        preprocess=encoder.preprocess.rule,
     )
     return encoder.eval()
 
@@ -113,47 +154,68 @@ def _resolve(record: cards.Card, depth: float | None) -> tuple[float, str]:
     return depths.check(depth), "argument"
 
 
-def _fill(encoder: Encoder, path: Path, *, layout: str, shapes: dict[str, list[int]], sources: dict[str, str]) -> str:
+def _record(name: str, card: str | Path | None, revision: str | None) -> Card:
+    """The caller's card, the one that a repo on the Hub carries, or the registry's."""
+    if card is None and "/" in name:
+        return published(name, revision)
+    record = cards.find(name) if card is None else cards.read(card)
+    if "/" in name and record.weights.repo is None:
+        record = cards.within(record, name)
+        revision = revision or record.weights.revision or hub.commits(name)[0]
+    return cards.fill(record, revision=revision)
+
+
+def _fill(encoder: Encoder, file: Local | Ranged, shapes: dict[str, tuple[int, ...]], sources: dict[str, str]) -> str:
     """Check the file against the whole network, then give the encoder the tensors it needs; returns their dtype."""
-    try:
-        with safetensors.safe_open(path, framework="pt") as stored:
-            names = layouts.rename(layout, stored.keys())
-            _match(path, {new: stored.get_slice(old).get_shape() for new, old in names.items()}, shapes)
-            tensors = {key: stored.get_tensor(names[source]) for key, source in sources.items()}
-    except safetensors.SafetensorError as error:
-        cause = hub.diagnose(path) or str(error)
-        raise hub.WeightsError(f"{path} must be a whole safetensors file: {cause}. Fetch it again.") from None
-    _check_finite(path, tensors, sources)
-    floats = {key: _float32(value) for key, value in tensors.items()}
-    encoder.load_state_dict(floats, strict=True, assign=True)
+    spans = file.header.spans
+    names = layouts.rename(file.layout, spans)
+    _match(file.path, {new: _joined([spans[old].shape for old in olds]) for new, olds in names.items()}, shapes)
+    stored = {name: spans[name] for source in sources.values() for name in names[source]}
+    values = {name: _tensor(data, spans[name]) for name, data in file.read(stored).items()}
+    tensors = {key: _one([values[name] for name in names[source]]) for key, source in sources.items()}
+    _check_finite(file.path, tensors, sources)
+    encoder.load_state_dict({key: _float32(value) for key, value in tensors.items()}, strict=True, assign=True)
     architectures.materialise(encoder)
     return "+".join(sorted({str(t.dtype).removeprefix("torch.") for t in tensors.values() if t.is_floating_point()}))
 
 
-def _match(path: Path, found: dict[str, list[int]], expected: dict[str, list[int]]) -> None:
+def _joined(shapes: list[tuple[int, ...]]) -> tuple[int, ...]:
+    """The shape of tensors put together on their first dimension."""
+    if len(shapes) == 1 or any(shape[1:] != shapes[0][1:] for shape in shapes):
+        return shapes[0]
+    return (sum(shape[0] for shape in shapes), *shapes[0][1:])
+
+
+def _tensor(data: bytes, span: Span) -> Tensor:
+    if not data:
+        return torch.empty(span.shape, dtype=_DTYPES[span.dtype])
+    return torch.frombuffer(bytearray(data), dtype=_DTYPES[span.dtype]).reshape(span.shape)
+
+
+def _one(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _match(path: Path, found: dict[str, tuple[int, ...]], expected: dict[str, tuple[int, ...]]) -> None:
     missing, unexpected = sorted(expected.keys() - found), sorted(found.keys() - expected)
     if missing or unexpected:
         raise hub.WeightsError(
-            f"{path} must hold exactly the network's tensors (missing: {_some(missing)}; unexpected: "
-            f"{_some(unexpected)}). Check the card's architecture, kwargs and layout."
+            f"{path} must hold exactly the network's tensors (missing: {some(missing)}; unexpected: "
+            f"{some(unexpected)}). Check the card's architecture, kwargs and layout."
         )
-    misshapen = [f"{key} {found[key]}, not {expected[key]}" for key in sorted(expected) if found[key] != expected[key]]
+    wrong = [key for key in sorted(expected) if found[key] != expected[key]]
+    misshapen = [f"{key} {list(found[key])}, not {list(expected[key])}" for key in wrong]
     if misshapen:
         raise hub.WeightsError(
-            f"{path} must hold tensors of the network's shapes (got {_some(misshapen)}). Check the card's kwargs."
+            f"{path} must hold tensors of the network's shapes (got {some(misshapen)}). Check the card's kwargs."
         )
 
 
 def _check_finite(path: Path, tensors: dict[str, Tensor], sources: dict[str, str]) -> None:
     broken = sorted(sources[key] for key, value in tensors.items() if not torch.isfinite(value).all())
     if broken:
-        raise hub.WeightsError(f"{path} must hold finite numbers (NaN or infinity in {_some(broken)}). Fetch it again.")
+        raise hub.WeightsError(f"{path} must hold finite numbers (NaN or infinity in {some(broken)}). Fetch it again.")
 
 
 def _float32(value: Tensor) -> Tensor:
-    # A copy, so that the encoder does not live on the mapped file.
-    return value.to(torch.float32, copy=True) if value.is_floating_point() else value.clone()
-
-
-def _some(keys: list[str]) -> str:
-    return f"{', '.join(keys[:5])} and {len(keys) - 5} more" if len(keys) > 5 else ", ".join(keys) or "none"
+    return value.to(torch.float32) if value.is_floating_point() else value

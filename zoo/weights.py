@@ -1,0 +1,247 @@
+"""From a card to its open weights file: where it lies, and which digests its bytes are held against."""
+
+import json
+import os
+from pathlib import Path
+
+from zoo import cards, files, headers
+from zoo import digests as digests_
+from zoo.cards import Card
+from zoo.digests import Digests
+from zoo.files import Local, Ranged, SpoiltError
+from zoo.hub import Remote, WeightsError, cache, text
+from zoo.store import Store
+
+
+def open_weights(card: Card, weights: str | Path | None = None, *, whole: bool = False) -> Local | Ranged:
+    """Open the file of `card`; of a file on the Hub only the header is fetched here.
+
+    Args:
+        card: Names the repo, the pinned revision and the file.
+        weights: A local safetensors file to use instead.
+        whole: Fetch the whole file and check its sha256 first; `ZOO_VERIFY=strict` asks for the same.
+
+    Raises:
+        WeightsError: The file cannot be had or is not the published one.
+        ValueError: `ZOO_VERIFY` has an unknown value.
+    """
+    if weights is not None:
+        return _own(Path(weights), card.weights.layout)
+    if card.weights.repo is None or card.weights.file is None:
+        return _beside(card)
+    if not card.weights.file.endswith(".safetensors"):
+        return _converted(card)
+    remote, store = remote_of(card), store_of(card)
+    known, verified = _known(card, remote, store)
+    if (forced := whole or _strict()) or remote.cached:
+        if known is None or (forced and not store.sound("whole")):
+            derived = _derived(card, remote, store, known)
+            known, verified = (known, verified) if known else (derived, "whole file")
+        return _whole(card, remote, store, known, verified)
+    return Ranged(remote, store, card.weights.layout, verified, known)
+
+
+def published(repo: str, revision: str | None = None) -> Card:
+    """The card that a repo on the Hub carries: its README.md.
+
+    Raises:
+        CardError: The repo has no card with a `zoo:` block.
+        WeightsError: The Hub cannot be reached, or the repo is gone or private.
+    """
+    data = text(repo, "README.md", revision or "main")
+    if data is None:
+        raise cards.CardError(f"{repo} must have a card (got no README.md). Pass card=PATH.")
+    try:
+        return cards.parse(data.decode("utf-8", "replace"), repo, Path(f"{repo}/README.md"))
+    except cards.CardError as error:
+        raise cards.CardError(f"{error} Or pass card=PATH.") from None
+
+
+def store_of(card: Card) -> Store:
+    """The cache of the card's file."""
+    parts = (str(part).replace("/", "--") for part in (card.weights.repo, card.weights.revision, card.weights.file))
+    return Store(cache().joinpath(*parts))
+
+
+def remote_of(card: Card) -> Remote:
+    """The card's file on the Hub."""
+    if card.weights.repo is None or card.weights.revision is None or card.weights.file is None:
+        raise WeightsError(
+            f"revision must be pinned (got None). Pass zoo.load({card.name!r}, revision='<40 hex digits>')."
+        )
+    return Remote(card.weights.repo, card.weights.revision, card.weights.file)
+
+
+def converted(source: str, card: Card) -> Path:
+    """Where the safetensors file lies that was made, as `card` says, from the pickled file with the sha256 `source`."""
+    recipe = json.dumps([card.architecture, card.kwargs, card.weights.layout], sort_keys=True, default=str)
+    return cache() / "converted" / source / digests_.sha256(recipe.encode())[:16] / "model.safetensors"
+
+
+def fetch_whole(card: Card) -> tuple[Path, str]:
+    """The card's whole file, whatever its format, and its sha256: the one that the card or else the Hub states.
+
+    Raises:
+        WeightsError: The file cannot be had; or it is not the published one, even when it was fetched once more.
+    """
+    remote = remote_of(card)
+    path = remote.download()
+    expected = card.weights.sha256 or _listed(path, remote)
+    files.twice(lambda: _check_whole(path, expected), lambda _: _again(path, remote, store_of(card)), path)
+    return path, expected
+
+
+def _own(path: Path, layout: str) -> Local:
+    if not path.is_file():
+        raise WeightsError(f"weights must be an existing file (got {str(path)!r}). Check the path.")
+    _refuse_pickle(path)
+    return Local(path, layout, "own file", digests_.sha256_file(path))
+
+
+def _beside(card: Card) -> Local:
+    if card.weights.file is None:
+        raise WeightsError(f"weights must be given: no file can be fetched ({card.source.url}). Pass weights=PATH.")
+    path, expected = cards.weights_file(card), card.weights.sha256
+    if expected is None or not path.is_file():
+        return _own(path, card.weights.layout)
+    if (found := digests_.sha256_file(path)) != expected:
+        cause = _cause(path) or "its bytes are not the published ones"
+        raise WeightsError(f"{path} must have sha256 {expected} (got {found}): {cause}. Delete it and load again.")
+    return Local(path, card.weights.layout, "card", found, _pinned(card))
+
+
+def _refuse_pickle(path: Path) -> None:
+    with path.open("rb") as stream:
+        if "pickled" in (headers.foreign(stream.read(8)) or ""):
+            raise WeightsError(f"{path} must be safetensors (got a pickled checkpoint). Run zoo-upload convert {path}.")
+
+
+def _cause(path: Path) -> str | None:
+    try:
+        headers.read(path)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _converted(card: Card) -> Local:
+    known = "/" in card.name or (card.name in cards.names() and cards.find(card.name).path == card.path)
+    step = f"Run zoo-upload convert {card.name if known else card.path}."
+    source = (store_of(card).sound("source") or b"").decode()
+    path = converted(source, card)
+    made = Store(path.parent).sound("digests") if source else None
+    if not source or not made or not path.is_file():
+        raise WeightsError(f"{card.weights.file} is pickled, and load opens no pickle. {step}")
+
+    def replace() -> Path:
+        raise WeightsError(f"{path} must hold what was converted (got flipped bits). {step}")
+
+    found, verified = _pinned(card), "card"
+    if found is None:
+        found, verified = digests_.parse(made), "conversion"
+    return Local(path, "timm", verified, found.file, found, replace)
+
+
+def _known(card: Card, remote: Remote, store: Store) -> tuple[Digests | None, str]:
+    """The digests of the file, from the first source that has them, and the name of that source."""
+    if pinned := _pinned(card):
+        return pinned, "card"
+    if published := _published(card, remote, store):
+        return published, "card" if card.weights.digests else "hub"
+    if derived := store.sound("whole"):
+        return digests_.parse(derived), "whole file"
+    return None, "first-use"
+
+
+def _pinned(card: Card) -> Digests | None:
+    path = card.path.parent / "digests" / f"{card.name}.json"
+    if card.weights.digests is None or not path.is_file():
+        return None
+    return _checked(path.read_bytes(), card, str(path))
+
+
+def _published(card: Card, remote: Remote, store: Store) -> Digests | None:
+    """`digests.json` beside the weights; that a commit has none is kept as an empty piece."""
+    data = store.sound("digests")
+    if data is None:
+        try:
+            data = text(remote.repo, "digests.json", remote.revision) or b""
+        except WeightsError:
+            if remote.cached:  # offline: the whole file is here and says enough
+                return None
+            raise
+        with store.lock():
+            store.put("digests", data)
+    return _checked(data, card, f"{remote.repo}/digests.json") if data else None
+
+
+def _checked(data: bytes, card: Card, what: str) -> Digests:
+    if card.weights.digests not in (None, digests_.sha256(data)):
+        raise WeightsError(f"{what} must have the sha256 that the card names (got another one). Restore it.")
+    try:
+        return digests_.parse(data)
+    except ValueError as error:
+        raise WeightsError(f"{what}: {error}") from None
+
+
+def _whole(card: Card, remote: Remote, store: Store, known: Digests, verified: str) -> Local:
+    path = remote.download()
+
+    def replace() -> Path:
+        _again(path, remote, store)
+        return path
+
+    return Local(path, card.weights.layout, verified, known.file, known, replace, remote)
+
+
+def _derived(card: Card, remote: Remote, store: Store, known: Digests | None) -> Digests:
+    """The digests of the whole file, once its own sha256 was found right."""
+    path = remote.download()
+    expected = card.weights.sha256 or (known.file if known else None) or _listed(path, remote)
+    derived = files.twice(lambda: _derive(path, expected), lambda _: _again(path, remote, store), path)
+    _hold(store, path, derived)
+    return derived
+
+
+def _again(path: Path, remote: Remote, store: Store) -> None:
+    """Put the whole file aside and fetch it once more."""
+    store.quarantine_file(path)
+    remote.download()
+
+
+def _check_whole(path: Path, expected: str) -> None:
+    if (found := digests_.sha256_file(path)) != expected:
+        cause = (_cause(path) if path.suffix == ".safetensors" else None) or "flipped bits or wrong revision"
+        raise SpoiltError(f"must have sha256 {expected} (got {found}): {cause}")
+
+
+def _derive(path: Path, expected: str) -> Digests:
+    _check_whole(path, expected)
+    return files.well_formed(lambda: files.digest(path))
+
+
+def _hold(store: Store, path: Path, derived: Digests) -> None:
+    """Keep the digests of the whole file, and put aside what was fetched before and contradicts them."""
+    spans = headers.read(path).spans
+    right = {"header": derived.header} | {files.key(span): derived.tensors[name] for name, span in spans.items()}
+    with store.lock():
+        store.put("whole", digests_.dump(derived))
+        store.quarantine([key for key, found in store.recorded().items() if right.get(key, found) != found])
+
+
+def _listed(path: Path, remote: Remote) -> str:
+    # The Hub client's cache names the blob of an LFS file by the sha256 that the Hub listed at the commit.
+    blob = path.resolve().name
+    found = blob if len(blob) == 64 else remote.sha256
+    if found is None:
+        raise WeightsError(
+            f"{remote.repo}/{remote.file}: a sha256 must be known (the Hub lists none). Pass weights=PATH."
+        )
+    return found
+
+
+def _strict() -> bool:
+    value = os.environ.get("ZOO_VERIFY", "")
+    if value not in ("", "strict"):
+        raise ValueError(f"ZOO_VERIFY must be strict or unset (got {value!r}). Correct or unset it.")
+    return value == "strict"
