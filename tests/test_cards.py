@@ -1,23 +1,169 @@
+import re
+
 import pytest
+import yaml
 
 import zoo
 from tests.conftest import ROOT
-from zoo import cards
+from zoo import architectures, cards
+from zoo.encoder import Encoder
+
+MINI = {"mae-mini", "mocov2-mini"}
+PUBLISHED = {
+    *("bt-histology", "biomedclip", "byol-natural", "deblur-ultrasound", "dino-histology", "dino-natural"),
+    *("dinov2-chest", "dinov2-chest-224", "dinov2-hematology", "dinov2-natural", "evax-chest", "flair-fundus"),
+    *("ibot-histology", "mae-chest", "mae-chest-vitb", "mae-chest-vits", "mae-ct", "mae-endoscopy", "mae-natural"),
+    *("mae-ultrasound", "mocov2-chest", "mocov2-histology", "mocov2-natural", "simclr-histology"),
+    *("supervised-natural", "supervised-natural-densenet121", "supervised-natural-vgg19", "supervised-radimagenet"),
+    "swav-histology",
+}
+FACTS = {
+    *("architecture", "layout", "method", "data", "pool", "size", "range", "mean", "std", "interpolation", "resize"),
+    *("revision", "file", "license", "upstream", "gated", "paper"),
+}
+OTHERS = [name for name in zoo.names() if name not in MINI]
+LICENCES = {
+    *("apache-2.0", "mit", "bsd-3-clause", "cc-by-nc-4.0", "gpl-3.0", "lunit-non-commercial", "owkin-non-commercial"),
+    None,
+}
+CHECKED = {
+    "transformers-dinov2": "transformers",
+    "transformers-vit": "transformers",
+    "transformers-mae": "transformers",
+    "open-clip": "open_clip",
+}
+
+
+def front(card):
+    return yaml.safe_load(card.path.read_text().split("---\n", 2)[1])
+
+
+def prose(card):
+    """The body without its line breaks."""
+    return " ".join(card.body.split())
+
+
+def encoder(card, depth):
+    """On the meta device: shapes and code, no numbers."""
+    return Encoder(architectures.cut(architectures.build(card.architecture, card.kwargs), depth), card, depth)
 
 
 @pytest.mark.parametrize("name", zoo.names())
 def test_every_card_is_complete(name):
     card = zoo.card(name)
     assert card.name == name
-    assert card.body.strip().startswith(f"# {name}")
+    assert card.body.strip().startswith(f"# {name}\n")
     assert len(card.body) > 400
-    assert len(card.input.mean) == len(card.input.std) == card.input.channels
-    if card.weights.repo:
-        assert card.weights.revision
-        assert "not yet verified online" in card.body.lower()
-    else:
+    assert "Not for diagnosis" in prose(card)
+    for numbers in (card.input.mean, card.input.std):
+        assert numbers is None or len(numbers) == card.input.channels
+    if name in MINI:
         assert card.weights.sha256
         assert cards.weights_file(card).stat().st_size <= 25e6
+    else:
+        assert len(card.body.splitlines()) <= 50
+        assert "**Not yet verified online.**" in card.body
+        assert re.search(r"```python\nencoder = zoo\.load\(", card.body)
+
+
+def test_the_published_checkpoints_are_there():
+    assert set(zoo.names()) == PUBLISHED | MINI
+    assert len(PUBLISHED) == 29
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_fact_has_its_evidence_and_an_unknown_one_is_null(name):
+    card = zoo.card(name)
+    assert set(card.evidence) == FACTS
+    facts = {"license": card.terms.card, "upstream": card.terms.upstream, "paper": card.source.paper}
+    for place in (card, card.weights, card.input):  # the size meant is the input's
+        facts |= {key: getattr(place, key) for key in FACTS if hasattr(place, key)}
+    assert set(facts) == FACTS - {"data", "gated"}
+    unknown = {key for key, mark in card.evidence.items() if mark == "unknown"}
+    assert {key for key, value in facts.items() if value is None} == unknown - {"data"}
+    assert ("Unknown: " in prose(card)) == bool(unknown)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_a_card_leaves_open_is_asked_for_in_its_call(name):
+    card = zoo.card(name)
+    call = re.search(r"zoo\.load\((.*)\)  #", card.body)[1]
+    weights, body = card.weights, prose(card)
+    assert ("mean=[...], std=[...]" in call) == (card.input.mean is None) == (card.input.std is None)
+    assert ('revision="<40 hex>"' in call) == (weights.repo is not None and weights.revision is None)
+    assert ("weights=PATH" in call) == (weights.file is None)
+    assert not (weights.revision and weights.prefix)
+    assert weights.prefix is None or weights.prefix in body
+    assert "sha256" in body
+    if weights.file is None or not weights.file.endswith(".safetensors"):
+        assert f"`zoo-upload convert {name if weights.file else 'PATH'}`" in body
+    assert all(f"`{allowed}`" in body for allowed in weights.allow)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_card_builds_to_the_shape_it_promises_and_its_pool_fits(name):
+    card = zoo.card(name)
+    found = re.search(rf'zoo\.load\("{name}", depth=([\d.]+).*\)  # \(N, (\d+)\), stride (\d+)', card.body)
+    assert float(found[1]) == card.depth.optimal
+    assert "num_classes" not in card.kwargs
+    built = encoder(card, card.depth.optimal)
+    assert (built.num_features, built.strides[-1]) == (int(found[2]), int(found[3]))
+    assert len((built if card.depth.optimal == 1 else encoder(card, 1.0)).channels) == 4
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_card_says_how_far_its_layout_was_tried(name):
+    card = zoo.card(name)
+    lines = [line for line in card.body.splitlines() if line.startswith("layout")]
+    layout = card.weights.layout
+    if layout == "timm":
+        assert lines == []
+    elif layout in CHECKED:
+        assert lines == [f"layout checked against {CHECKED[layout]} with random weights"]
+    else:
+        assert lines == ["layout: read, not run"]
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_hub_s_keys_say_what_the_zoo_block_says(name):
+    card, keys = zoo.card(name), front(zoo.card(name))
+    assert card.terms.card in LICENCES
+    assert card.terms.upstream in LICENCES
+    if card.terms.card is None:
+        assert keys["license"] == "unknown"
+    else:
+        assert keys.get("license_name", keys["license"]) == card.terms.card
+    assert ("license_name" in keys) == (keys["license"] == "other")
+    assert keys["library_name"] == "timm"
+    assert keys["pipeline_tag"] == "image-feature-extraction"
+    assert keys["tags"] == list(dict.fromkeys(["sslzoo", card.domain, card.family, card.method]))
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_where_two_licences_differ_the_card_says_which_binds(name):
+    card = zoo.card(name)
+    here, upstream = card.terms.card, card.terms.upstream
+    terms = " ".join(card.body.partition("## Terms\n")[2].partition("\n## ")[0].split())
+    if here != upstream:
+        assert here in terms
+        assert {"cc-by-nc-4.0": "CC-BY-NC 4.0", None: "unknown"}[upstream] in terms
+        assert "binds" in terms
+    if here is None or "inferred" in (card.evidence["license"], card.evidence["upstream"]):
+        assert terms
+    if any("nc" in (side or "") or "non-commercial" in (side or "") for side in (here, upstream)):
+        assert "non-commercial" in terms
+        assert "for non-commercial work only" in prose(card)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_default_depth_is_the_prior_or_the_whole_network(name):
+    card = zoo.card(name)
+    if card.family in ("contrastive", "restorative"):
+        assert (card.depth.optimal, card.depth.evidence) == (0.75, "prior")
+        assert "is a prior from arXiv:2307.10915, not measured on this checkpoint" in prose(card)
+    else:
+        assert (card.depth.optimal, card.depth.evidence) == (1.0, "default")
+        assert "No depth was measured" in prose(card)
 
 
 def test_names_are_the_cards_of_the_checkout():
