@@ -86,8 +86,27 @@ def test_size_range_and_crop(record):
 def test_a_window_maps_the_modalitys_unit(record):
     hounsfield = np.full((1, 32, 32), -1000.0)
     hounsfield[0, 0, 0], hounsfield[0, 0, 1] = 40.0, 3000.0
-    out = changed(record, window=[-160.0, 240.0], mean=[0.0], std=[1.0])(hounsfield)
-    assert out[0, 0, 0, :3].tolist() == [0.5, 1.0, 0.0]
+    ct = changed(record, window=[-160.0, 240.0], mean=[0.0], std=[1.0])
+    assert ct(hounsfield)[0, 0, 0, :3].tolist() == [0.5, 1.0, 0.0]
+    torch.testing.assert_close(ct([IMAGE])[0, 0], torch.from_numpy(IMAGE.copy()) / 255)  # a picture has no unit
+    hounsfield[0, 0, 0] = np.nan
+    with pytest.raises(ValueError, match=r"float images must lie in \[0, 1\] \(got nan to nan\)"):
+        ct(hounsfield)
+
+
+@pytest.mark.parametrize(("shape", "inside"), [((40, 80), (16, 32)), ((80, 40), (32, 16)), ((3, 300), (1, 32))])
+def test_pad_keeps_the_aspect_ratio_and_fills_right_and_bottom(record, shape, inside):
+    out = changed(record, resize="pad", mean=[0.0], std=[1.0])([np.full(shape, 255, dtype=np.uint8)])
+    expected = torch.zeros(1, 1, 32, 32)
+    expected[:, :, : inside[0], : inside[1]] = 1
+    torch.testing.assert_close(out, expected)
+
+
+def test_pad_shrinks_the_whole_image(record):
+    wide = Image.fromarray(np.repeat(IMAGE, 2, axis=1))  # (32, 64) -> (16, 32)
+    out = changed(record, resize="pad", mean=[0.0], std=[1.0])([wide])
+    expected = np.asarray(wide.resize((32, 16), Image.Resampling.BICUBIC), dtype=np.float32) / 255
+    torch.testing.assert_close(out[0, 0, :16], torch.from_numpy(expected), rtol=0, atol=3 / 255)
 
 
 @pytest.mark.parametrize(
@@ -120,6 +139,35 @@ def test_a_corrupt_file_is_named(grey, tmp_path):
         grey([tmp_path / "broken.png"])
 
 
-def test_unknown_statistics_are_refused(record):
-    with pytest.raises(ValueError, match="tiny-test: mean and std must be known"):
-        changed(record, mean=None)([IMAGE])
+@pytest.mark.parametrize("key", ["mean", "std"])
+def test_unknown_statistics_are_refused(record, key):
+    with pytest.raises(ValueError) as caught:
+        changed(record, **{key: None})([IMAGE])
+    assert str(caught.value) == (
+        "tiny-test: mean and std must be known (got None). Pass zoo.load('tiny-test', mean=[...], std=[...])."
+    )
+
+
+@pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
+def test_unknown_interpolation_is_refused_where_it_is_needed(record, grey, resize):
+    unknown = changed(record, interpolation=None, resize=resize)
+    assert (unknown([IMAGE]) == grey([IMAGE])).all()
+    with pytest.raises(ValueError) as caught:
+        unknown([IMAGE, IMAGE[:16]])
+    assert str(caught.value) == (
+        "tiny-test: interpolation must be known (got None). "
+        "Pass zoo.load(..., card=PATH) with an own card that states it."
+    )
+
+
+def test_the_rule_is_told_in_words(record):
+    assert changed(record).rule == (
+        "pictures, integer arrays and colour DICOM: value / type maximum; grey DICOM: rescale, the file's own VOI LUT "
+        "or window, else the range of its bits, MONOCHROME1 inverted, padding 0; float arrays: as they are, in [0, 1]. "
+        "Then resized to 32 by squash, bicubic, scaled to [0.0, 1.0], (x - [0.5]) / [0.25]."
+    )
+    assert changed(record, window=[-160.0, 240.0], resize="crop", crop_pct=0.9, interpolation=None).rule == (
+        "pictures, integer arrays and colour DICOM: value / type maximum; grey DICOM: rescale, window [-160.0, 240.0], "
+        "MONOCHROME1 inverted, padding 0; NIfTI and float arrays: window [-160.0, 240.0]. "
+        "Then resized to 32 by crop of 0.9, interpolation unknown, scaled to [0.0, 1.0], (x - [0.5]) / [0.25]."
+    )
