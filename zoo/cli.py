@@ -2,68 +2,117 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.filesize import decimal
 from rich.markdown import Markdown
+from rich.markup import escape
 from rich.table import Table
 
-from zoo import cards, loading
+from zoo import airgap, browsing, caching, cards, catalogue, doctor, loading, recording, terms, verification
 
 app = typer.Typer(help="From a name to a verified, truncated encoder.", no_args_is_help=True)
+cache = typer.Typer(help="What was fetched: list it, prune it.", no_args_is_help=True)
+app.add_typer(cache, name="cache")
 console = Console()
 
 Json = Annotated[Path | None, typer.Option("--json", help="Write what is printed to this file.")]
+Name = Annotated[str, typer.Argument(help="A name of `zoo list`; also NAME@DEPTH where a depth counts.")]
 
 
 @app.command("list")
-def list_cards(json_path: Json = None) -> None:
-    """All checkpoints the registry knows."""
+def list_cards(
+    family: Annotated[str | None, typer.Option(help="Such as contrastive or restorative.")] = None,
+    domain: Annotated[str | None, typer.Option(help="Such as chest-x-ray.")] = None,
+    commercial: Annotated[bool, typer.Option("--commercial", help="Only where the terms allow it.")] = False,
+    hub: Annotated[bool, typer.Option("--hub", help="Those that others published on the Hub instead.")] = False,
+    author: Annotated[str | None, typer.Option(help="With --hub: of one author.")] = None,
+    json_path: Json = None,
+) -> None:
+    """All checkpoints the registry knows, or those on the Hub with the tag `sslzoo`."""
     with _clear_errors():
-        found = [cards.find(name) for name in cards.names()]
-    table = Table()
-    for column in ("name", "family", "domain", "architecture", "depth", "licence"):
-        table.add_column(column)
-    for card in found:
+        found, unread = catalogue.published(author) if hub else (catalogue.search(family=family, domain=domain), {})
+    kept = [card for card in found if not commercial or terms.commercial(card)]
+    table = _table("name", "family", "domain", "architecture", "depth", "licence", "binding terms")
+    for card in kept:
         depth = f"{card.depth.optimal:g} ({card.depth.evidence})"
-        table.add_row(card.name, card.family, card.domain, card.architecture, depth, card.terms.card)
+        licence = (card.terms.card or "unknown", terms.binding(card).kind)
+        table.add_row(card.name, card.family, card.domain, card.architecture, depth, *licence)
     console.print(table)
-    _record(json_path, [_values(card) for card in found])
+    for name, reason in unread.items():
+        console.print(f"{name} left out: {reason}", soft_wrap=True, highlight=False)
+    _record(json_path, [_values(card) for card in kept])
 
 
 @app.command()
-def show(name: Annotated[str, typer.Argument()], json_path: Json = None) -> None:
+def show(name: Name, json_path: Json = None) -> None:
     """One checkpoint's card."""
     with _clear_errors():
         card = cards.find(name)
     console.print(Markdown(card.body))
-    for key, value in _values(card).items():
-        console.print(f"{key:>12}  {value}", soft_wrap=True, highlight=False)
+    for key, value in {**_values(card), "binding terms": str(terms.binding(card))}.items():
+        console.print(f"{key:>13}  {value}", soft_wrap=True, highlight=False)
     _record(json_path, {**_values(card), "body": card.body})
 
 
 @app.command()
 def load(
-    name: Annotated[str, typer.Argument()],
+    name: Annotated[str, typer.Argument(help="A name of `zoo list`, or owner/name on the Hub; also NAME@DEPTH.")],
     depth: Annotated[
         float | None, typer.Option(help="In (0, 1]; the card's optimal depth where none is given.")
     ] = None,
     card: Annotated[Path | None, typer.Option(help="A card file of your own.")] = None,
     weights: Annotated[Path | None, typer.Option(help="A local safetensors file.")] = None,
+    revision: Annotated[str | None, typer.Option(help="The commit, where the card names none.")] = None,
+    whole: Annotated[bool, typer.Option("--whole", help="Fetch the whole file and check its sha256.")] = False,
     json_path: Json = None,
 ) -> None:
     """Fetch, verify and truncate a checkpoint, and print the report."""
-    with _clear_errors(), console.status(f"loading {name}"):
-        encoder = loading.load(name, depth, card=card, weights=weights)
+    with _clear_errors():
+        encoder = loading.load(name, depth, card=card, weights=weights, revision=revision, whole=whole)
     report = dataclasses.asdict(encoder.report) if encoder.report else {}
     shape = {"features": encoder.num_features, "channels": encoder.channels, "strides": encoder.strides}
     for key, value in {**report, **shape}.items():
         console.print(f"{key:>15}  {value}", soft_wrap=True, highlight=False)
     _record(json_path, {**report, **shape})
+
+
+@app.command()
+def verify(
+    names: Annotated[list[str] | None, typer.Argument(help="Names of `zoo list`.")] = None,
+    whole: Annotated[bool, typer.Option("--whole", help="Fetch the whole file, check every tensor.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Every card.")] = False,
+    online: Annotated[bool, typer.Option("--online", help="With --record: fetch every card's whole file.")] = False,
+    record: Annotated[Path | None, typer.Option(help="Write what was learnt into the cards of this folder.")] = None,
+    accept: Annotated[bool, typer.Option("--accept", help="With --record: pin cards without a commit.")] = False,
+    json_path: Json = None,
+) -> None:
+    """Is what is held still what was published? Hash it all again, and compare the golden features."""
+    with _clear_errors():
+        if bool(names) == all_:
+            raise ValueError(f"names must be given, or --all (got {names or 'none'}, all={all_}). See zoo list.")
+        if online != (record is not None):
+            raise ValueError("--online and --record CARDS_DIR must be given together. See zoo verify --help.")
+        if record is not None:
+            outcomes = recording.record(record, None if all_ else names, accept=accept)
+        else:
+            outcomes = [_verified(name, whole=whole) for name in names or cards.names()]
+    _report(outcomes, json_path)
+
+
+@app.command()
+def browse(
+    output: Annotated[Path, typer.Argument(help="The page to write.")] = Path("zoo.html"),
+) -> None:
+    """Write all cards as one static page, to filter and read in a browser."""
+    with _clear_errors():
+        output.write_text(browsing.page(catalogue.search()), encoding="utf-8")
+    console.print(f"Wrote {output}", soft_wrap=True)
 
 
 @app.command()
@@ -85,14 +134,118 @@ def pretrain(
     _record(json_path, {"weights": str(weights)})
 
 
+@app.command("export")
+def export_encoders(
+    names: Annotated[list[str], typer.Argument(help="Names of the registry, also as name@depth.")],
+    folder: Annotated[Path, typer.Argument(help="New or empty.")],
+    whole: Annotated[bool, typer.Option(help="The whole weights files, for every depth.")] = False,
+    json_path: Json = None,
+) -> None:
+    """Write all that loads need to a folder, for a machine without a network."""
+    with _clear_errors(), console.status(f"exporting {', '.join(names)}"):
+        written = airgap.export(names, folder, whole=whole)
+    size = sum(path.stat().st_size for path in written.rglob("*") if path.is_file())
+    console.print(f"{decimal(size)} in {written}. There: zoo import {written.name}", soft_wrap=True, highlight=False)
+    _record(json_path, {"folder": str(written), "size": size})
+
+
+@app.command("import")
+def import_encoders(
+    folder: Annotated[Path, typer.Argument(help="What zoo export wrote; trust it as you trust where it came from.")],
+    json_path: Json = None,
+) -> None:
+    """Check an exported folder, file by file, and put it into the cache."""
+    with _clear_errors(), console.status(f"importing {folder}"):
+        done = airgap.import_(folder)
+    for name in done.names:
+        note = "the registry lacks its card" if name in done.strangers else "loads without a network"
+        console.print(f"{name}: {note}", soft_wrap=True, highlight=False)
+    if done.next_step:
+        console.print(done.next_step, soft_wrap=True, highlight=False, markup=False)
+    _record(json_path, dataclasses.asdict(done))
+
+
+@app.command("doctor")
+def examine(json_path: Json = None) -> None:
+    """Versions, settings, cache, disk, Hub, token and gated access: what is wrong, and what to do."""
+    with console.status("looking"):
+        found = doctor.checks()
+    table = _table("", "subject", "finding", "next step")
+    for check in found:
+        colour = {"ok": "green", "warn": "yellow", "bad": "red"}[check.state]
+        table.add_row(f"[{colour}]{check.state}[/]", *map(escape, (check.subject, check.finding, check.next_step)))
+    console.print(table)
+    _record(json_path, [dataclasses.asdict(check) for check in found])
+    if any(check.state == "bad" for check in found):
+        raise typer.Exit(1)
+
+
+@cache.command("list")
+def cache_list(json_path: Json = None) -> None:
+    """Everything that is held; whole files are the Hub client's: hf cache ls."""
+    with _clear_errors():
+        found = caching.held()
+    table = _table("repo", "revision", "file", "pieces", "in quarantine", "size", "fetched", "cards")
+    for one in found:
+        place = (one.repo or "-", (one.revision or "-")[:8], one.file or one.folder.name)
+        counts = (str(one.pieces), str(one.spoilt), decimal(one.size), f"{one.fetched:%Y-%m-%d}")
+        table.add_row(*map(escape, place), *counts, ", ".join(one.cards) or "-")
+    console.print(table)
+    console.print(f"{decimal(sum(one.size for one in found))} in all", highlight=False)
+    kept = [{**dataclasses.asdict(one), "folder": str(one.folder), "fetched": one.fetched.isoformat()} for one in found]
+    _record(json_path, kept)
+
+
+@cache.command("prune")
+def cache_prune(
+    repo: Annotated[str | None, typer.Option(help="Everything of this repo, owner/name.")] = None,
+    unknown: Annotated[bool, typer.Option(help="What no card of the registry pins.")] = False,
+    quarantine: Annotated[bool, typer.Option(help="What was put aside with wrong bytes.")] = False,
+    json_path: Json = None,
+) -> None:
+    """Free space; what killed processes left half written goes in any case."""
+    with _clear_errors():
+        freed = caching.prune(repo=repo, unknown=unknown, quarantine=quarantine)
+    console.print(f"{decimal(freed)} freed", highlight=False)
+    _record(json_path, {"freed": freed})
+
+
+def _verified(name: str, *, whole: bool) -> recording.Outcome:
+    try:
+        verdict = verification.verify(name, whole=whole)
+    except (ValueError, OSError) as error:
+        return recording.Outcome(name, "failed", str(error))
+    golden = ", ".join(f"{cosine:.6f} at {depth}" for depth, cosine in verdict.cosines.items()) or "none known"
+    mended = f"; put in quarantine and fetched anew: {', '.join(verdict.mended)}" if verdict.mended else ""
+    count = f"{verdict.tensors[0]} of {verdict.tensors[1]} tensors against {verdict.verified}"
+    return recording.Outcome(name, "verified", f"{count}; golden features: {golden}{mended}")
+
+
+def _report(outcomes: Sequence[recording.Outcome], json_path: Path | None) -> None:
+    table = _table("name", "state", "detail")
+    for outcome in outcomes:
+        table.add_row(outcome.name, outcome.state, outcome.detail)
+    console.print(table)
+    _record(json_path, [dataclasses.asdict(outcome) for outcome in outcomes])
+    if any(outcome.state == "failed" for outcome in outcomes):
+        raise typer.Exit(1)
+
+
 @contextmanager
 def _clear_errors() -> Iterator[None]:
     """A caller's mistake is one red sentence, not a traceback."""
     try:
         yield
     except (ValueError, TypeError, OSError) as error:
-        console.print(f"[red]{error}[/red]", soft_wrap=True, highlight=False)
+        console.print(str(error), style="red", soft_wrap=True, highlight=False, markup=False)
         raise typer.Exit(1) from None
+
+
+def _table(*columns: str) -> Table:
+    table = Table()
+    for column in columns:
+        table.add_column(column)
+    return table
 
 
 def _values(card: cards.Card) -> dict[str, Any]:

@@ -1,0 +1,124 @@
+"""What a machine that reaches the Hub can add to the cards: commits, sizes, digests, golden features.
+
+Run by `zoo verify --all --online --record CARDS_DIR`. Every card's file is fetched whole, checked against what the Hub
+lists, loaded strictly at the golden depths, and only then written about.
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from zoo import cards, digests, files, golden, hub
+from zoo.cards import Card
+from zoo.conversion import convert_card
+from zoo.digests import Digests
+from zoo.loading import assemble
+from zoo.store import write
+from zoo.weights import open_weights
+
+_VERIFIED = """\
+**Verified online.** The file at commit {revision} has the sha256 that the Hub lists, loads strictly into the whole
+network, and its digests and golden features are recorded beside this card. How each fact is known stands in `evidence`
+above."""
+_UNVERIFIED = re.compile(r"\*\*Not yet verified online\.\*\*.*?(?=\n\n)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one card: `recorded`, `proposed` (a commit), `skipped` or `failed`, and why."""
+
+    name: str
+    state: str
+    detail: str
+
+
+def record(folder: Path, names: Iterable[str] | None = None, *, accept: bool = False) -> list[Outcome]:
+    """Verify the cards of `folder` online, and write into them what was learnt.
+
+    Args:
+        folder: Cards, `NAME.md`; their digests go to `digests/NAME.json` beside them.
+        names: Some of them; None takes all.
+        accept: Pin a card that names no commit to the repo's newest one; otherwise that is only proposed.
+
+    Raises:
+        ValueError: The folder holds no such card.
+    """
+    known = {path.stem: path for path in sorted(folder.glob("*.md"))}
+    wanted = list(known) if names is None else list(names)
+    if missing := [name for name in wanted if name not in known]:
+        raise ValueError(f"cards must be in {folder} (got {', '.join(missing)}). Name cards that are there.")
+    return [_outcome(known[name], accept=accept) for name in wanted]
+
+
+def _outcome(path: Path, *, accept: bool) -> Outcome:
+    try:
+        card = cards.read(path)
+        if card.weights.file is None:
+            return Outcome(card.name, "skipped", f"no file can be fetched ({card.source.url})")
+        if card.weights.repo is not None and card.weights.revision is None:
+            revision = _commit(card)
+            if card.weights.prefix is None and not accept:
+                return Outcome(card.name, "proposed", f"revision {revision}; run again with --accept to pin it")
+            card = cards.fill(card, revision=revision)
+        return _recorded(card)
+    except (ValueError, TypeError, OSError) as error:
+        return Outcome(path.stem, "failed", str(error))
+
+
+def _commit(card: Card) -> str:
+    """The newest commit, or the one that starts as the card says."""
+    found = hub.commits(str(card.weights.repo))
+    fitting = [commit for commit in found if commit.startswith(card.weights.prefix or "")]
+    if not fitting or (card.weights.prefix and len(fitting) > 1):
+        raise ValueError(
+            f"revision must start with {card.weights.prefix} (got {len(fitting)} such commits of {len(found)}). "
+            "Look the commit up."
+        )
+    return fitting[0]
+
+
+def _recorded(card: Card) -> Outcome:
+    if card.weights.repo and not str(card.weights.file).endswith(".safetensors"):
+        convert_card(card)
+    file = open_weights(card, whole=True)
+    known = file.digests or files.digest(file.path)
+    values = {f"{depth:g}": golden.values(assemble(card, depth)) for depth in golden.DEPTHS}
+    data = digests.dump(known.model_copy(update={"golden": values}))
+    write(card.path.parent / "digests" / f"{card.name}.json", data)
+    write(card.path, _edited(card, known, digests.sha256(data)).encode())
+    return Outcome(card.name, "recorded", f"{len(known.tensors)} tensors, {known.size} bytes")
+
+
+def _edited(card: Card, known: Digests, digest: str) -> str:
+    """The card's text with what was learnt, and without what is no longer true."""
+    text = card.path.read_text(encoding="utf-8")
+    facts: dict[str, Any] = {"revision": card.weights.revision, "sha256": known.source or known.file, "digests": digest}
+    if known.source is None:
+        facts["size"] = known.size
+    text = _updated(text, "weights", facts, drop="prefix")
+    if card.weights.repo is None:
+        return text
+    text = _updated(text, "evidence", {"revision": "seen", "file": "seen", "layout": "computed"})
+    text = text.replace("\nlayout: read, not run\n", "\nlayout: run on the published file\n")
+    return _UNVERIFIED.sub(_VERIFIED.format(revision=card.weights.revision), text)
+
+
+def _updated(text: str, block: str, values: dict[str, Any], drop: str = "") -> str:
+    """`values` written into the one-line mapping called `block`, everything else byte for byte as it was."""
+    line = re.search(rf"^  {block}: (\{{.*\}})$", text, flags=re.MULTILINE)
+    if line is None:
+        raise ValueError(f"{block} must be written on one line, as in the other cards (got none). Edit the card.")
+    found = yaml.safe_load(line[1]) | values
+    flow = ", ".join(f"{key}: {_word(value)}" for key, value in found.items() if key != drop)
+    return text[: line.start(1)] + f"{{{flow}}}" + text[line.end(1) :]
+
+
+def _word(value: Any) -> str:
+    # A bare word stays bare; what YAML could take for a number is quoted.
+    plain = isinstance(value, str) and re.fullmatch(r"[a-z][a-z-]*(\.[a-z]+)?", value)
+    return str(value) if plain else json.dumps(value)
