@@ -19,7 +19,7 @@ import zoo
 from fusion import features
 from fusion.heads import HEADS, Folds, Head
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -100,7 +100,9 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return cast(npt.NDArray[Any], self.classes_[best])
 
     def save(self, path: str | Path) -> None:
-        """Write `model.json` and `head.safetensors` into the folder `path`; the encoders stay in the zoo.
+        """Write `model.json`, `head.safetensors` and `ATTRIBUTION.md` into the folder `path`.
+
+        The encoders stay in the zoo; their terms go with the model, and are in the text.
 
         Raises:
             NotFittedError: `fit` was not called.
@@ -115,6 +117,8 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "encoders": [_identity(encoder) for encoder in self.encoders_],
             "classes": self.classes_.tolist(),
         }
+        credits_ = zoo.attribution([encoder.card for encoder in self.encoders_])
+        _replace(folder / "ATTRIBUTION.md", lambda part: part.write_text(credits_, encoding="utf-8"))
         _replace(folder / "head.safetensors", lambda part: save_file(self.head_.arrays(), part))
         _replace(folder / "model.json", lambda part: part.write_text(json.dumps(record, indent=2) + "\n"))
 
@@ -204,7 +208,7 @@ def _loaded(encoders: Sequence[str | zoo.Encoder], device: str) -> list[zoo.Enco
 
 
 def _identity(encoder: zoo.Encoder) -> dict[str, str | None]:
-    return {"name": encoder.name, "sha256": encoder.report.sha256 if encoder.report else None}
+    return {"name": encoder.name, "digest": encoder.report.digest if encoder.report else None}
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -44,7 +44,20 @@ def test_every_head_and_its_saved_model(head, tmp_path):
     again = FusionClassifier.load(tmp_path / "model")
     np.testing.assert_array_equal(again.predict_proba(TRAIN.images), model.predict_proba(TRAIN.images))
     assert again.predict(TRAIN.images[:3]).tolist() == model.predict(TRAIN.images[:3]).tolist()
-    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["head.safetensors", "model.json"]
+    written = sorted(path.name for path in (tmp_path / "model").iterdir())
+    assert written == ["ATTRIBUTION.md", "head.safetensors", "model.json"]
+
+
+def test_a_saved_model_carries_the_terms_of_its_encoders(fitted, tmp_path, tiny):
+    fitted.save(tmp_path / "model")
+    text = (tmp_path / "model" / "ATTRIBUTION.md").read_text()
+    assert "Terms of this model: **permissive**" in text
+    assert {f"## {encoder.card.name}" for encoder in fitted.encoders_} <= set(text.splitlines())
+    tiny.write_text(tiny.read_text().replace("upstream: apache-2.0", "upstream: cc-by-nc-4.0"))
+    with pytest.warns(zoo.LicenceWarning, match="tiny-test has terms that bind its use"):
+        own = zoo.load("own", card=tiny)
+    FusionClassifier([own, "mocov2-mini@0.5"], C=0.1).fit(TRAIN.images, TRAIN.labels).save(tmp_path / "mixed")
+    assert "Terms of this model: **non-commercial**" in (tmp_path / "mixed" / "ATTRIBUTION.md").read_text()
 
 
 def test_every_kind_of_image_gives_the_same_answer(fitted, tmp_path):
