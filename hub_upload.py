@@ -1,60 +1,294 @@
-"""The command `zoo-upload`: publish a checkpoint with its card, pinned and verified.
+"""The command `zoo-upload`: convert, check and publish a checkpoint with its card.
 
-    zoo-upload CARD.md WEIGHTS.safetensors owner/name [--private] [--dry-run]
+    zoo-upload convert NAME                                   a known card whose file is pickled, into the cache
+    zoo-upload convert FILE OUTPUT --card CARD                a file of your own, or --architecture instead of --card
+    zoo-upload check CARD WEIGHTS                             everything that can be known before it is sent
+    zoo-upload upload CARD WEIGHTS owner/name                 weights, digests and config, then the card pinned to them
 
-The card and the weights are first loaded as any user would load them; nothing is sent when that fails.
+Each step of an upload first looks at what the repo holds: one that broke off goes on where it stopped.
 """
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import huggingface_hub
+import httpx2
+import torch
 import typer
-import yaml
+from huggingface_hub import CommitOperationAdd, HfApi, RepoFile
+from huggingface_hub.errors import HfHubHTTPError, RevisionNotFoundError
+from huggingface_hub.utils.sha import git_hash
 from rich.console import Console
 
 import zoo
+from zoo import architectures, cards, conversion, digests, files, golden, headers, publishing
+from zoo.cards import Card, CardError
+from zoo.digests import Digests
+from zoo.hub import WeightsError
+from zoo.weights import published
 
-app = typer.Typer(help="Publish a checkpoint with its card on the Hugging Face Hub.")
+app = typer.Typer(help="Publish a checkpoint with its card on the Hugging Face Hub.", no_args_is_help=True)
 console = Console()
 
+FILE = "model.safetensors"
+Files = dict[str, tuple[Path | bytes, str]]  # path in the repo -> content, and the digest by which the Hub lists it
 
-@app.command()
+
+@dataclass(frozen=True)
+class Parcel:
+    """What goes to a repo: the files of one commit, and the text of the card, to be pinned to that commit."""
+
+    repo: str
+    card: Card
+    text: str
+    digests: Digests
+    files: Files
+
+    def pinned(self, revision: str) -> bytes:
+        """The card as the repo gets it."""
+        found = {"repo": self.repo, "revision": revision, "file": FILE, "size": self.digests.size}
+        listed = digests.sha256(digests.dump(self.digests))
+        found |= {"sha256": self.digests.file, "layout": "timm", "digests": listed}
+        return publishing.pin(self.text, found, ["sslzoo", self.card.family, self.card.domain]).encode()
+
+
+@app.command("convert")
+def convert(
+    source: Annotated[str, typer.Argument(help="A known name, owner/name, a card (.md), or a checkpoint file.")],
+    output: Annotated[Path | None, typer.Argument(help="For a checkpoint file: the safetensors file to write.")] = None,
+    card: Annotated[Path | None, typer.Option(help="The checkpoint file's card.")] = None,
+    architecture: Annotated[str | None, typer.Option(help="timm's name, where there is no card.")] = None,
+    layout: Annotated[str | None, typer.Option(help="How its names become timm's; found out where left out.")] = None,
+    revision: Annotated[str | None, typer.Option(help="The commit, where a known card pins none.")] = None,
+) -> None:
+    """Turn a pickled checkpoint into safetensors, with the digest of every tensor; nothing in it is run."""
+    with _clear_errors():
+        if output is None:
+            path = conversion.convert_card(cards.fill(_known(source), revision=revision))
+        else:
+            path = _convert_file(Path(source), output, card=card, architecture=architecture, layout=layout)
+    _say(f"Converted: {path}")
+
+
+@app.command("check")
+def check(
+    card: Annotated[Path, typer.Argument(help="The card, in the format that README shows.")],
+    weights: Annotated[Path, typer.Argument(help="A safetensors file with timm's names.")],
+) -> None:
+    """Check that the card is complete and that the encoder loads and computes at every quarter."""
+    with _clear_errors():
+        _, found = examine(card, weights)
+    _say(f"{card.stem} is fit to be published: {found.size} bytes, sha256 {found.file}")
+    for depth, values in found.golden.items():
+        _say(f"golden feature at depth {depth}: {', '.join(f'{value:.4g}' for value in values[:6])}, ...")
+
+
+@app.command("upload")
 def upload(
     card: Annotated[Path, typer.Argument(help="The card, in the format that README shows.")],
-    weights: Annotated[Path, typer.Argument(help="A safetensors file.")],
+    weights: Annotated[Path, typer.Argument(help="A safetensors file with timm's names.")],
     repo: Annotated[str, typer.Argument(help="owner/name on the Hub.")],
     private: Annotated[bool, typer.Option(help="Create a private repo.")] = False,
-    dry_run: Annotated[bool, typer.Option(help="Check everything, send nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Check everything, print what would be sent, send nothing.")] = False,
+    collection: Annotated[str | None, typer.Option(help="Title of a collection of the owner to add it to.")] = None,
 ) -> None:
-    """Check that the card loads the weights, upload them, then the card pinned to that commit."""
-    try:
-        encoder = zoo.load(card.stem, 1.0, card=card, weights=weights)
-    except (ValueError, OSError) as error:
-        console.print(f"[red]{error}[/red]", soft_wrap=True, highlight=False)
-        raise typer.Exit(1) from None
-    digest = encoder.report.sha256 if encoder.report else ""
-    console.print(f"{encoder.name} loads: {encoder.num_features} features, sha256 {digest}", soft_wrap=True)
-    if dry_run:
-        return
-    api = huggingface_hub.HfApi()
-    api.create_repo(repo, private=private, exist_ok=True)
-    commit = api.upload_file(path_or_fileobj=weights, path_in_repo="model.safetensors", repo_id=repo)
-    revision = api.model_info(repo).sha if commit.oid is None else commit.oid
+    """Check the weights, upload them, then the card pinned to their commit; started again, it goes on."""
+    with _clear_errors():
+        parcel = pack(card, weights, repo)
+        _say(f"{repo}{' (private)' if private else ''}, in one commit:")
+        for path, (content, _) in parcel.files.items():
+            size = content.stat().st_size if isinstance(content, Path) else len(content)
+            _say(f"  {path}: {size} bytes{f', sha256 {parcel.digests.file}' if path == FILE else ''}")
+        _say(f"  then README.md, pinned to that commit{f', and the collection {collection!r}' if collection else ''}")
+        if dry_run:
+            return
+        with _sending(repo):
+            revision = send(HfApi(), parcel, private=private, collection=collection)
+    _say(f"Published {repo} at {revision}")
+
+
+def examine(path: Path, file: Path) -> tuple[Card, Digests]:
+    """Load and run the encoder at every quarter; returns its card and the file's digests with the golden features.
+
+    Raises:
+        CardError, WeightsError, ValueError: The card is not complete, or the file is not what it describes.
+    """
+    card = cards.read(path)
+    if unknown := [key for key in ("mean", "std", "interpolation") if getattr(card.input, key) is None]:
+        raise ValueError(f"{path} must state {', '.join(unknown)} (got null). Edit its front matter.")
+    _check_names(card, file, path)
+    found = _digests(file)
     with tempfile.TemporaryDirectory() as scratch:
-        pinned = Path(scratch) / "README.md"
-        pinned.write_text(pin(card.read_text(encoding="utf-8"), repo, str(revision), digest or ""), encoding="utf-8")
-        api.upload_file(path_or_fileobj=pinned, path_in_repo="README.md", repo_id=repo)
-    console.print(f"Published {repo} at {revision}", soft_wrap=True)
+        plain = Path(scratch) / path.name
+        text = publishing.pin(path.read_text(encoding="utf-8"), {"repo": None, "file": FILE}, [])
+        plain.write_text(text, encoding="utf-8")
+        encoders = (zoo.load(card.name, quarter / 4, card=plain, weights=file) for quarter in (1, 2, 3, 4))
+        values = {f"{encoder.depth:g}": _run(encoder) for encoder in encoders}
+    kept = {key: values[key] for key in (f"{depth:g}" for depth in golden.DEPTHS)}
+    return card, found.model_copy(update={"golden": kept})
 
 
-def pin(text: str, repo: str, revision: str, sha256: str) -> str:
-    """The card's text with its weights pinned to a commit and digest."""
-    _, front, body = text.split("---\n", 2)
-    values = yaml.safe_load(front)
-    values["zoo"]["weights"] |= {"repo": repo, "revision": revision, "file": "model.safetensors", "sha256": sha256}
-    return f"---\n{yaml.safe_dump(values, sort_keys=False)}---\n{body}"
+def pack(path: Path, file: Path, repo: str) -> Parcel:
+    """Inspect the card and its weights, and make everything that a repo holds beside them."""
+    card, found = examine(path, file)
+    own = card.weights.repo in (None, repo)
+    place = card.weights.model_copy(update={"repo": None, "file": FILE, "sha256": found.file})
+    credits = zoo.attribution([card.model_copy(update={"weights": place}) if own else card])
+    content = {"digests.json": digests.dump(found), "config.json": publishing.config(card)}
+    content["ATTRIBUTION.md"] = credits.encode()
+    weights: Files = {FILE: (file, found.file)}
+    parcel = Parcel(repo, card, path.read_text(encoding="utf-8"), found, weights | _small(content))
+    cards.parse(parcel.pinned("0" * 40).decode(), repo, path)  # a wrong name is found before anything is sent
+    return parcel
+
+
+def send(api: HfApi, parcel: Parcel, *, private: bool = False, collection: str | None = None) -> str:
+    """Bring the repo to what the parcel says; returns the commit of the weights. What is there is not sent again."""
+    repo = parcel.repo
+    api.create_repo(repo, private=private or None, exist_ok=True)
+    info = api.model_info(repo)
+    if private and not info.private:
+        raise ValueError(f"{repo} must be private (got a public repo). Make it private on its page first.")
+    known = filter(None, (_pinned(repo), info.sha))
+    held = next((revision for revision in known if _holds(api, repo, revision, parcel.files)), None)
+    revision = held or _commit(api, repo, parcel.files, "Weights, digests and config", parent=info.sha)
+    card = _small({"README.md": parcel.pinned(revision)})
+    if not _holds(api, repo, "main", card):
+        _commit(api, repo, card, "Card, pinned to the weights")
+    if collection:
+        shelf = api.create_collection(collection, namespace=repo.split("/")[0], exists_ok=True)
+        api.add_collection_item(shelf.slug, repo, "model", exists_ok=True)
+    return revision
+
+
+def _convert_file(
+    source: Path, output: Path, *, card: Path | None, architecture: str | None, layout: str | None
+) -> Path:
+    if (card is None) == (architecture is None):
+        got = "neither" if card is None else "both"
+        raise ValueError(f"card or architecture must be given (got {got}). Add --card CARD or --architecture NAME.")
+    if output.suffix != ".safetensors" or not output.parent.is_dir():
+        raise ValueError(f"output must be a .safetensors file in an existing folder (got {str(output)!r}). Change it.")
+    record = cards.read(card) if card else None
+    stated = record.weights.layout if record and record.weights.layout != "timm" else None
+    found = conversion.convert(
+        source,
+        output,
+        architecture=record.architecture if record else str(architecture),
+        kwargs=record.kwargs if record else {},
+        layout=layout or stated,
+        allow=record.weights.allow if record else (),
+    )
+    output.with_suffix(".digests.json").write_bytes(digests.dump(found))
+    return output
+
+
+def _known(source: str) -> Card:
+    if source.endswith(".md"):
+        return cards.read(source)
+    if Path(source).is_file():
+        raise ValueError(f"output must be given (got none). Run zoo-upload convert {source} OUTPUT --card CARD.")
+    return published(source) if "/" in source else cards.find(source)
+
+
+def _check_names(card: Card, file: Path, path: Path) -> None:
+    step = f"Run zoo-upload convert {file} OUTPUT --card {path}."
+    try:
+        have = headers.read(file).spans.keys()
+    except FileNotFoundError:
+        raise WeightsError(f"weights must be an existing file (got {str(file)!r}). Check the path.") from None
+    except ValueError as error:
+        raise WeightsError(f"{file} must be a whole safetensors file: {error}. {step}") from None
+    want = architectures.build(card.architecture, card.kwargs).state_dict().keys()
+    if wrong := sorted(have ^ want):
+        raise WeightsError(
+            f"{file} must have exactly timm's names ({len(wrong)} differ: {', '.join(wrong[:5])}). {step}"
+        )
+
+
+def _digests(file: Path) -> Digests:
+    """The file's digests; those that `convert` left beside it must agree, and tell its source."""
+    found, beside = files.digest(file), file.with_suffix(".digests.json")
+    if not beside.is_file():
+        return found
+    kept = digests.parse(beside.read_bytes())
+    if kept.model_copy(update={"source": None, "golden": {}}) != found:
+        raise WeightsError(f"{file} must be the file that {beside.name} lists (got another). Convert it again.")
+    return found.model_copy(update={"source": kept.source})
+
+
+def _run(encoder: zoo.Encoder) -> list[float]:
+    x = golden.fixed_input(encoder.card)
+    with torch.no_grad():
+        features = encoder(torch.cat([x, -x]))  # two times (1, C, H, W) -> (2, D)
+    if not torch.isfinite(features).all():
+        raise ValueError(f"{encoder.name}: features must be finite (got NaN or infinity). Check the weights.")
+    if torch.allclose(features[0], features[1]):
+        raise ValueError(f"{encoder.name}: features must tell two images apart (got equal ones). Check the weights.")
+    return golden.values(encoder)
+
+
+def _pinned(repo: str) -> str | None:
+    """The commit that the repo's own card names."""
+    try:
+        place = published(repo).weights
+    except CardError:
+        return None
+    return place.revision if place.repo == repo else None
+
+
+def _small(content: dict[str, bytes]) -> Files:
+    return {path: (data, git_hash(data)) for path, data in content.items()}
+
+
+def _holds(api: HfApi, repo: str, revision: str, content: Files) -> bool:
+    """Whether that commit has exactly these files under these paths."""
+    try:
+        entries = api.get_paths_info(repo, list(content), revision=revision)
+    except RevisionNotFoundError:
+        return False
+    found = {
+        entry.path: entry.lfs.sha256 if entry.lfs else entry.blob_id for entry in entries if isinstance(entry, RepoFile)
+    }
+    return found == {path: digest for path, (_, digest) in content.items()}
+
+
+def _commit(api: HfApi, repo: str, content: Files, title: str, *, parent: str | None = None) -> str:
+    added = [CommitOperationAdd(path, data) for path, (data, _) in content.items()]
+    revision = str(api.create_commit(repo, added, commit_message=title, parent_commit=parent).oid)
+    if not _holds(api, repo, revision, content):
+        raise WeightsError(f"{repo} must hold what was checked (got other bytes at {revision}). Upload again.")
+    return revision
+
+
+def _say(text: str, style: str = "") -> None:
+    console.print(text, style=style, soft_wrap=True, highlight=False, markup=False)
+
+
+@contextmanager
+def _sending(repo: str) -> Iterator[None]:
+    """What the Hub or the connection refused, and what to do about it."""
+    try:
+        yield
+    except (HfHubHTTPError, httpx2.HTTPError, RuntimeError) as error:
+        cause = error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ else error  # of an upload
+        fact = getattr(cause, "server_message", None) or str(cause).strip().partition("\n")[0]
+        denied = isinstance(cause, HfHubHTTPError) and cause.response.status_code in (401, 403)
+        step = "Run hf auth login with a token that may write." if denied else "Run the same command again: it goes on."
+        raise ConnectionError(f"{repo} must take what is sent (got: {fact}). {step}") from error
+
+
+@contextmanager
+def _clear_errors() -> Iterator[None]:
+    """A caller's mistake is one red sentence, not a traceback."""
+    try:
+        yield
+    except (ValueError, TypeError, OSError) as error:
+        _say(str(error), "red")
+        raise typer.Exit(1) from None
 
 
 if __name__ == "__main__":

@@ -23,7 +23,16 @@ FACTS = {
 }
 OTHERS = [name for name in zoo.names() if name not in MINI]
 LICENCES = {
-    *("apache-2.0", "mit", "bsd-3-clause", "cc-by-nc-4.0", "gpl-3.0", "lunit-non-commercial", "owkin-non-commercial"),
+    *(
+        "apache-2.0",
+        "mit",
+        "bsd-3-clause",
+        "cc-by-nc-4.0",
+        "gpl-3.0",
+        "lunit-non-commercial",
+        "gpl-3.0-non-commercial",
+        "owkin-non-commercial",
+    ),
     None,
 }
 CHECKED = {
@@ -146,7 +155,7 @@ def test_where_two_licences_differ_the_card_says_which_binds(name):
     terms = " ".join(card.body.partition("## Terms\n")[2].partition("\n## ")[0].split())
     if here != upstream:
         assert here in terms
-        assert {"cc-by-nc-4.0": "CC-BY-NC 4.0", None: "unknown"}[upstream] in terms
+        assert {"cc-by-nc-4.0": "CC-BY-NC 4.0", None: "unknown"}.get(upstream, upstream) in terms
         assert "binds" in terms
     if here is None or "inferred" in (card.evidence["license"], card.evidence["upstream"]):
         assert terms

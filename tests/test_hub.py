@@ -3,6 +3,7 @@
 import itertools
 import subprocess
 import sys
+import time
 
 import huggingface_hub
 import huggingface_hub.constants
@@ -242,3 +243,56 @@ def flip(path, place=-1):
     data = bytearray(path.read_bytes())
     data[place] ^= 1
     path.write_bytes(data)
+
+
+LOADER = """
+import sys, torch, zoo
+card, depth = sys.argv[1], float(sys.argv[2])
+print("ready", flush=True)
+sys.stdin.readline()
+encoder = zoo.load("own", depth, card=card)
+print(encoder.report.digest, float(encoder(torch.ones(1, 1, 32, 32)).sum()))
+"""
+
+
+def loader(card, depth=1.0):
+    command = [sys.executable, "-c", LOADER, str(card), str(depth)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+
+
+@pytest.fixture
+def remote_tiny(hub, tiny):
+    data = tiny.with_name("tiny-test.safetensors").read_bytes()
+    hub.serve("lab/tiny", "c" * 40, {"tiny-test.safetensors": data})
+    tiny.write_text(tiny.read_text().replace("repo: null", f'repo: lab/tiny, revision: "{"c" * 40}"'))
+    return hub, tiny, data
+
+
+@pytest.mark.slow
+def test_eight_processes_load_the_same_encoder_at_once(remote_tiny):
+    hub, card, data = remote_tiny
+    loaders = [loader(card) for _ in range(8)]
+    for process in loaders:
+        assert process.stdout.readline() == "ready\n"
+    answers = {process.communicate("\n")[0] for process in loaders}
+    assert len(answers) == 1
+    report = zoo.load("own", 1.0, card=card).report
+    assert answers.pop().startswith(report.digest)
+    assert (hub.sent, report.fetched) == (len(data), 0)
+
+
+@pytest.mark.slow
+def test_a_killed_load_goes_on(remote_tiny):
+    hub, card, data = remote_tiny
+    hub.faults = lambda asked: Fault("stall", seconds=0.1) if asked.on == "blob" else None
+    for pause in (0.05, 0.15, 0.25, 0.4):
+        process = loader(card)
+        assert process.stdout.readline() == "ready\n"
+        process.stdin.write("\n")
+        process.stdin.flush()
+        time.sleep(pause)
+        process.kill()
+        process.wait()
+    hub.faults = []
+    encoder, state = zoo.load("own", 1.0, card=card), load(data)
+    assert all(value.equal(state[key.removeprefix("trunk.")]) for key, value in encoder.state_dict().items())

@@ -47,7 +47,8 @@ def test_the_table_of_models_is_made_from_the_cards():
     for name, rest in rows:
         card = zoo.card(name)
         depth = f"{card.depth.optimal:g} ({card.depth.evidence})"
-        assert rest == f"{card.family} | {card.domain} | {card.architecture} | {depth} | {card.terms.card or 'unknown'}"
+        facts = (card.family, card.domain, card.architecture, depth, card.terms.card or "unknown")
+        assert rest == " | ".join([*facts, zoo.terms.binding(card).kind])
 
 
 def test_the_two_commands_are_there():

@@ -108,11 +108,13 @@ def verify(
 @app.command()
 def browse(
     output: Annotated[Path, typer.Argument(help="The page to write.")] = Path("zoo.html"),
+    json_path: Json = None,
 ) -> None:
     """Write all cards as one static page, to filter and read in a browser."""
     with _clear_errors():
         output.write_text(browsing.page(catalogue.search()), encoding="utf-8")
     console.print(f"Wrote {output}", soft_wrap=True)
+    _record(json_path, {"page": str(output)})
 
 
 @app.command()

@@ -62,7 +62,7 @@ def check_zip(source: Path, limit: int) -> None:
 def read(source: Path, allow: Sequence[str] = ()) -> Any:
     """What the file holds, if that is tensors, plain containers and the allowed classes."""
     with torch.serialization.safe_globals([ALLOWED[name] for name in allow]), source.open("rb") as stream:
-        return torch.load(stream, map_location="cpu", weights_only=False)
+        return torch.load(stream, map_location="cpu", weights_only=True)
 
 
 def unwrap(content: Any, keys: Sequence[str]) -> Any:
