@@ -3,6 +3,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import zoo
+from tests import layout_keys
 
 
 @pytest.fixture
@@ -148,3 +149,15 @@ def test_nothing_is_half_loaded(tiny, file, monkeypatch):
     with pytest.raises(zoo.WeightsError):
         zoo.load("own", card=tiny)
     assert all(p.is_meta for p in made[0].parameters())
+
+
+def test_a_card_without_a_reachable_file_takes_a_file_of_ones_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("ZOO_LICENSE_POLICY", "allow")
+    with pytest.raises(zoo.WeightsError, match=r"weights must be given: no file can be fetched .*Pass weights=PATH"):
+        zoo.load("supervised-radimagenet", 0.25)
+    shapes = layout_keys.radimagenet()
+    state = {name: torch.rand(shape) if shape else torch.tensor(0) for name, shape in shapes.items()}
+    save_file(state, tmp_path / "radimagenet.safetensors")
+    encoder = zoo.load("supervised-radimagenet", 0.25, weights=tmp_path / "radimagenet.safetensors")
+    assert encoder.report.verified == "own file"
+    assert torch.equal(encoder.trunk.conv1.weight, state["backbone.0.weight"])
