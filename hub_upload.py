@@ -8,6 +8,7 @@
 Each step of an upload first looks at what the repo holds: one that broke off goes on where it stopped.
 """
 
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,7 +60,7 @@ class Parcel:
 def convert(
     source: Annotated[str, typer.Argument(help="A known name, owner/name, a card (.md), or a checkpoint file.")],
     output: Annotated[Path | None, typer.Argument(help="For a checkpoint file: the safetensors file to write.")] = None,
-    card: Annotated[Path | None, typer.Option(help="The checkpoint file's card.")] = None,
+    card: Annotated[str | None, typer.Option(help="The checkpoint file's card, or a known name.")] = None,
     architecture: Annotated[str | None, typer.Option(help="timm's name, where there is no card.")] = None,
     layout: Annotated[str | None, typer.Option(help="How its names become timm's; found out where left out.")] = None,
     revision: Annotated[str | None, typer.Option(help="The commit, where a known card pins none.")] = None,
@@ -133,6 +134,8 @@ def examine(path: Path, file: Path) -> tuple[Card, Digests]:
 
 def pack(path: Path, file: Path, repo: str) -> Parcel:
     """Inspect the card and its weights, and make everything that a repo holds beside them."""
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", repo):
+        raise ValueError(f"repo must be owner/name (got {repo!r}). Correct the third argument.")
     card, found = examine(path, file)
     own = card.weights.repo in (None, repo)
     place = card.weights.model_copy(update={"repo": None, "file": FILE, "sha256": found.file})
@@ -141,7 +144,7 @@ def pack(path: Path, file: Path, repo: str) -> Parcel:
     content["ATTRIBUTION.md"] = credits.encode()
     weights: Files = {FILE: (file, found.file)}
     parcel = Parcel(repo, card, path.read_text(encoding="utf-8"), found, weights | _small(content))
-    cards.parse(parcel.pinned("0" * 40).decode(), repo, path)  # a wrong name is found before anything is sent
+    cards.parse(parcel.pinned("0" * 40).decode(), repo, path)  # what will be published is a card
     return parcel
 
 
@@ -165,14 +168,14 @@ def send(api: HfApi, parcel: Parcel, *, private: bool = False, collection: str |
 
 
 def _convert_file(
-    source: Path, output: Path, *, card: Path | None, architecture: str | None, layout: str | None
+    source: Path, output: Path, *, card: str | None, architecture: str | None, layout: str | None
 ) -> Path:
     if (card is None) == (architecture is None):
         got = "neither" if card is None else "both"
         raise ValueError(f"card or architecture must be given (got {got}). Add --card CARD or --architecture NAME.")
     if output.suffix != ".safetensors" or not output.parent.is_dir():
         raise ValueError(f"output must be a .safetensors file in an existing folder (got {str(output)!r}). Change it.")
-    record = cards.read(card) if card else None
+    record = _known(card) if card else None
     stated = record.weights.layout if record and record.weights.layout != "timm" else None
     found = conversion.convert(
         source,

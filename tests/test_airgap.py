@@ -421,4 +421,4 @@ def test_a_piece_that_changes_while_it_is_copied_is_refused(tmp_path):
     piece = tmp_path / f"0-4.{hashlib.sha256(b'once').hexdigest()}"
     piece.write_bytes(b"then")
     with pytest.raises(zoo.WeightsError, match=r"must have sha256 \w+ \(got \w+\)\. Delete it and export again"):
-        airgap._copy(tmp_path / "out", ("pieces/x", piece, piece.suffix[1:]))
+        airgap._copy(tmp_path / "out", ("cards/x.md", piece, piece.suffix[1:]))

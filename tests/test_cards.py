@@ -19,7 +19,7 @@ PUBLISHED = {
 }
 FACTS = {
     *("architecture", "layout", "method", "data", "pool", "size", "range", "mean", "std", "interpolation", "resize"),
-    *("revision", "file", "license", "upstream", "gated", "paper"),
+    *("kwargs", "family", "domain", "revision", "file", "bytes", "sha256", "license", "upstream", "gated", "paper"),
 }
 OTHERS = [name for name in zoo.names() if name not in MINI]
 LICENCES = {
@@ -71,7 +71,8 @@ def test_every_card_is_complete(name):
         assert cards.weights_file(card).stat().st_size <= 25e6
     else:
         assert len(card.body.splitlines()) <= 50
-        assert "**Not yet verified online.**" in card.body
+        assert ("**Not yet verified online.**" in card.body) == (card.weights.digests is None)
+        assert ("**Verified online** at commit" in card.body) == (card.weights.digests is not None)
         assert re.search(r"```python\nencoder = zoo\.load\(", card.body)
 
 
@@ -85,12 +86,15 @@ def test_every_fact_has_its_evidence_and_an_unknown_one_is_null(name):
     card = zoo.card(name)
     assert set(card.evidence) == FACTS
     facts = {"license": card.terms.card, "upstream": card.terms.upstream, "paper": card.source.paper}
+    facts["bytes"] = card.weights.size
+    assert card.source.seen
     for place in (card, card.weights, card.input):  # the size meant is the input's
         facts |= {key: getattr(place, key) for key in FACTS if hasattr(place, key)}
     assert set(facts) == FACTS - {"data", "gated"}
     unknown = {key for key, mark in card.evidence.items() if mark == "unknown"}
     assert {key for key, value in facts.items() if value is None} == unknown - {"data"}
-    assert ("Unknown: " in prose(card)) == bool(unknown)
+    if card.weights.digests is None:
+        assert ("Unknown: " in prose(card)) == bool(unknown - {"bytes", "sha256"})
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -105,7 +109,7 @@ def test_what_a_card_leaves_open_is_asked_for_in_its_call(name):
     assert weights.prefix is None or weights.prefix in body
     assert "sha256" in body
     if weights.file is None or not weights.file.endswith(".safetensors"):
-        assert f"`zoo-upload convert {name if weights.file else 'PATH'}`" in body
+        assert f"`zoo-upload convert {name if weights.file else f'FILE PATH --card {name}'}`" in body
     assert all(f"`{allowed}`" in body for allowed in weights.allow)
 
 
@@ -130,7 +134,7 @@ def test_a_card_says_how_far_its_layout_was_tried(name):
     elif layout in CHECKED:
         assert lines == [f"layout checked against {CHECKED[layout]} with random weights"]
     else:
-        assert lines == ["layout: read, not run"]
+        assert lines == ["layout: run on the published file" if card.weights.digests else "layout: read, not run"]
 
 
 @pytest.mark.parametrize("name", OTHERS)

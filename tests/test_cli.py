@@ -102,6 +102,15 @@ def test_list_by_family_and_by_what_the_terms_allow(tmp_path):
     assert {row["family"] for row in found} == {"restorative"}
     assert all(zoo.terms.commercial(zoo.card(row["name"])) for row in found)
     assert "family must be one that a card has" in call(zoo.cli.app, "list", "--family", "restorativ", code=1)
+    assert "--author must come with --hub" in call(zoo.cli.app, "list", "--author", "lab", code=1)
+    call(zoo.cli.app, "list", "--architecture", "resnet18", "--text", "colin27", "--json", out)
+    assert [row["name"] for row in json.loads(out.read_text())] == ["mae-mini", "mocov2-mini"]
+
+
+def test_a_narrow_window_shows_whole_names():
+    printed = RUN.invoke(zoo.cli.app, ["list"], env={"COLUMNS": "80"}).output
+    assert set(zoo.names()) <= set(printed.split())
+    assert max(map(len, printed.splitlines())) <= 80
 
 
 def test_list_what_others_published(hub, tiny, tmp_path):

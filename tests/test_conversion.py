@@ -112,7 +112,12 @@ def test_two_cards_of_one_file_do_not_mix(pickled):
 
 
 def test_only_a_pickle_on_the_hub_is_converted_by_name(tiny):
-    with pytest.raises(ValueError, match=r"must name a pickled file on the Hub \(got 'tiny-test.safetensors' in None"):
+    with pytest.raises(
+        ValueError, match=r"must name a pickled file \(got tiny-test.safetensors\)\. zoo\.load takes it"
+    ):
+        conversion.convert_card(zoo.cards.read(tiny))
+    tiny.write_text(tiny.read_text().replace("tiny-test.safetensors", "tiny-test.pt"))
+    with pytest.raises(ValueError, match=r"must name a pickled file on the Hub \(got 'tiny-test.pt' in None"):
         conversion.convert_card(zoo.cards.read(tiny))
 
 

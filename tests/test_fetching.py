@@ -279,14 +279,15 @@ def test_200_random_faults_and_none_slips_through(hub, tmp_path, monkeypatch):
 # The disk and the process
 
 
-def test_a_full_disk_is_named_and_leaves_nothing(hub, tmp_path):
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_full_disk_is_named_and_leaves_nothing(hub, tmp_path, whole):
     card, data = small.publish(hub, tmp_path, size=300_000)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, before[1]))
     try:
         with pytest.raises(OSError, match=r"the cache .* must be writable \(got: File too large\).*HF_HOME"):
-            read(card)
+            read(card, whole=whole)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)

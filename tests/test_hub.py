@@ -59,12 +59,8 @@ def exact(data, sources):
     return len(header.raw) + sum(header.spans[name].stop - header.spans[name].start for name in sources)
 
 
-WIRE = {  # depth 0.75 as a share of the file, to two digits, and what the issue says of it
-    "resnet50": 0.36,
-    "densenet121": 0.62,
-    "vit_base_patch16_224": 0.75,
-    "swin_base_patch4_window7_224": 0.68,
-}
+WIRE = {"resnet50": "ResNet-50", "densenet121": "DenseNet-121"}
+WIRE |= {"vit_base_patch16_224": "ViT-B", "swin_base_patch4_window7_224": "Swin-B"}
 
 
 @pytest.mark.parametrize("architecture", WIRE)
@@ -82,7 +78,8 @@ def test_bytes_on_the_wire(hub, tmp_path, architecture):
     half, three = (zoo.load("wire", d, card=path) for d in (0.5, 0.75))
     total, sources = hub.sent, zoo.architectures.cut(network, 0.75).sources
     assert total <= 1.02 * exact(data, sources.values())
-    assert total / len(data) == pytest.approx(WIRE[architecture], abs=0.02)
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    assert f"{100 * exact(data, sources.values()) / len(data):.0f} % of a {WIRE[architecture]}'s" in readme
     assert half.report.fetched + three.report.fetched == total
     spans = sorted((start, stop) for _, start, stop in hub.ranges)
     assert all(a[1] <= b[0] for a, b in itertools.pairwise(spans)), "no byte twice"
@@ -178,6 +175,16 @@ def test_mean_and_std_fill_what_the_card_does_not_know(tiny):
     assert zoo.load("own", card=tiny, mean=[0.5], std=[0.5]).preprocess(image).unique() == -1
     with pytest.raises(ValueError, match="mean and std must have 1 numbers, one per channel"):
         zoo.load("own", card=tiny, mean=[0.5, 0.5, 0.5], std=[0.5, 0.5, 0.5])
+
+
+def test_interpolation_fills_what_the_card_does_not_know(tiny):
+    tiny.write_text(tiny.read_text().replace("grey: luminance", "interpolation: null, grey: luminance"))
+    image = torch.zeros(1, 40, 40, dtype=torch.uint8).numpy()
+    with pytest.raises(ValueError, match=r"interpolation must be known .*interpolation='bilinear'"):
+        zoo.load("own", card=tiny).preprocess(image)
+    assert zoo.load("own", card=tiny, interpolation="nearest").preprocess(image).shape == (1, 1, 32, 32)
+    with pytest.raises(ValueError, match="interpolation: Input should be 'nearest', 'bilinear' or 'bicubic'"):
+        zoo.load("own", card=tiny, interpolation="lanczos")
 
 
 def test_a_repo_with_a_card_loads_by_its_own_name(hub, tiny):

@@ -51,7 +51,15 @@ def test_a_stored_classifier_is_left_out(tiny, file):
         (lambda s: s.update(extra=torch.zeros(1)), r"missing: none; unexpected: extra"),
         (
             lambda s: s.update({"conv1.weight": torch.zeros(8, 3, 7, 7)}),
-            r"conv1\.weight \[8, 3, 7, 7\], not \[64, 1, 7, 7\]",
+            r"conv1\.weight \[8, 3, 7, 7\] float, not \[64, 1, 7, 7\] float",
+        ),
+        (
+            lambda s: s.update({"conv1.weight": torch.zeros(64, 1, 7, 7, dtype=torch.int32)}),
+            r"conv1\.weight \[64, 1, 7, 7\] int32, not \[64, 1, 7, 7\] float",
+        ),
+        (
+            lambda s: s.update({"bn1.num_batches_tracked": torch.tensor(1.0)}),
+            r"bn1\.num_batches_tracked \[\] float, not",
         ),
         (
             lambda s: s["conv1.weight"][0, 0, 0].fill_(float("nan")),

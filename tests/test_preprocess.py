@@ -156,7 +156,7 @@ def test_unknown_interpolation_is_refused_where_it_is_needed(record, grey, resiz
         unknown([IMAGE, IMAGE[:16]])
     assert str(caught.value) == (
         "tiny-test: interpolation must be known (got None). "
-        "Pass zoo.load(..., card=PATH) with an own card that states it."
+        "Pass zoo.load('tiny-test', interpolation='bilinear') or whichever it was trained with."
     )
 
 

@@ -8,11 +8,12 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import load_file, save
+from typer.testing import CliRunner
 
 import zoo
-from tests import layout_keys
-from tests.conftest import ROOT
-from zoo import architectures, cards, digests, golden
+import zoo.cli
+from tests import layout_keys, test_cards
+from zoo import architectures, cards, digests
 from zoo.recording import record
 from zoo.verification import verify
 
@@ -74,10 +75,11 @@ def test_what_is_learnt_is_written_and_what_is_not_is_said(folder, monkeypatch):
     listed = digests.parse((folder / "digests" / "short-test.json").read_bytes())
     assert (card.weights.sha256, card.weights.size) == (listed.file, listed.size)
     assert list(listed.golden) == ["0.5", "1"]
-    assert card.evidence == {"layout": "computed", "revision": "seen", "mean": "seen", "file": "seen"}
-    assert "**Verified online.**" in card.body
+    computed = dict.fromkeys(("layout", "architecture", "kwargs", "bytes", "sha256"), "computed")
+    assert card.evidence == {"revision": "seen", "mean": "seen", "file": "seen"} | computed
+    assert f"**Verified online** at commit {SHORT}: the file has" in card.body
     assert "Not yet verified" not in card.body
-    assert card.body.endswith("## Use\n")
+    assert card.body.endswith("What was known before that: Nothing was\nopened.\n\n## Use\n")
     monkeypatch.setenv("ZOO_CARDS", str(folder))
     assert zoo.load("short-test", 0.5).report.verified == "card"
     assert verify("short-test", whole=True).cosines["1"] > 0.99999
@@ -140,17 +142,36 @@ def published(card):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in zoo.names() if zoo.card(name).weights.repo])
-def test_every_card_is_recorded_from_a_file_of_its_layout(hub, tmp_path, name):
-    path = shutil.copy(ROOT / "cards" / f"{name}.md", tmp_path)
-    card = cards.read(path)
-    revision = card.weights.revision or (card.weights.prefix or "").ljust(40, "0")
-    # What the file holds here is not what was published: its sha256 cannot be the published one.
-    text = card.path.read_text().replace(f'sha256: "{card.weights.sha256}"', "sha256: null")
-    card.path.write_text(text)
-    hub.serve(card.weights.repo, revision, {card.weights.file: published(card)})
-    outcome = record(tmp_path, [name], accept=True)[0]
-    assert outcome.state == "recorded", outcome.detail
-    made = json.loads((tmp_path / "digests" / f"{name}.json").read_text())
-    assert set(made["golden"]) == {f"{depth:g}" for depth in golden.DEPTHS}
-    assert cards.read(path).weights.revision == revision
+def test_every_card_is_recorded_by_the_one_command(hub, tmp_path, monkeypatch):
+    """All cards served at once, each from a file of its own names, shapes and format; then the cards' own tests."""
+    place, out = tmp_path / "cards", tmp_path / "out.json"
+    place.mkdir()
+    fetched = [name for name in zoo.names() if name not in test_cards.MINI]
+    for name in fetched:
+        card = zoo.card(name)
+        # What is served here is not what was published: its sha256 cannot be the published one.
+        text = card.path.read_text().replace(f'sha256: "{card.weights.sha256}"', "sha256: null")
+        (place / f"{name}.md").write_text(text.replace(f"size: {card.weights.size},", "size: null,"))
+        if card.weights.repo:
+            revision = card.weights.revision or (card.weights.prefix or "").ljust(40, "0")
+            hub.serve(card.weights.repo, revision, {card.weights.file: published(card)})
+
+    command = ["verify", "--all", "--online", "--record", str(place), "--accept", "--json", str(out)]
+    result = CliRunner().invoke(zoo.cli.app, command)
+    states = {row["name"]: (row["state"], row["detail"]) for row in json.loads(out.read_text())}
+    assert {name: state for name, state in states.items() if state[0] != "recorded"} == {
+        "supervised-radimagenet": (
+            "skipped",
+            f"no file can be fetched ({zoo.card('supervised-radimagenet').source.url})",
+        )
+    }, result.output
+    assert result.exit_code == 0
+
+    monkeypatch.setattr(cards, "folder", lambda: place)
+    for name in states:
+        listed = place / "digests" / f"{name}.json"
+        assert name == "supervised-radimagenet" or set(json.loads(listed.read_text())["golden"]) == {"0.5", "1"}
+        test_cards.test_every_card_is_complete(name)
+        test_cards.test_every_fact_has_its_evidence_and_an_unknown_one_is_null(name)
+        test_cards.test_what_a_card_leaves_open_is_asked_for_in_its_call(name)
+        test_cards.test_a_card_says_how_far_its_layout_was_tried(name)

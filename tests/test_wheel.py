@@ -35,6 +35,7 @@ def test_the_wheel_holds_packages_cards_weights_and_samples(wheel):
     assert {f"zoo/_cards/{path.name}" for path in (ROOT / "cards").glob("*.md")} <= held
     assert {"zoo/_weights/mocov2-mini.safetensors", "zoo/_weights/mae-mini.safetensors"} <= held
     assert {"fusion/_samples/colin27.npz", "fusion/_samples/mni152.npz", "fusion/_samples/NOTICE"} <= held
+    assert {"zoo/_cards/digests/mae-mini.json", "zoo/browse.html.jinja"} <= held
     assert {"hub_upload.py", "fusion/report.html.jinja", "zoo/pretrain/recipes/mae-mini.yaml"} <= held
     assert not [name for name in held if name.startswith(("tests/", "cards/"))]
 

@@ -105,10 +105,11 @@ class Terms(_Record):
 
 
 class Source(_Record):
-    """Where the checkpoint was published."""
+    """Where the checkpoint was published, and where the facts marked `seen` were read (HF: the Hub, GH: GitHub)."""
 
     paper: str | None
     url: str | None
+    seen: list[str] = []
 
 
 class Card(_Record):
@@ -185,6 +186,7 @@ def fill(
     revision: str | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    interpolation: str | None = None,
 ) -> Card:
     """The card with facts that it leaves unknown; a fact that it states is not overridden.
 
@@ -192,6 +194,7 @@ def fill(
         ValueError: The card states that fact already, or the value is not one.
     """
     given = {"revision": revision, "mean": mean and list(mean), "std": std and list(std)}
+    given["interpolation"] = interpolation
     changes: dict[str, dict[str, Any]] = {"weights": {}, "input": {}}
     for key, value in given.items():
         place = "weights" if key == "revision" else "input"

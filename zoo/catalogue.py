@@ -33,9 +33,27 @@ def search(
         >>> [card.name for card in zoo.search(architecture="resnet18", text="colin27 brain")]
         ['mae-mini', 'mocov2-mini']
     """
+    wanted = {"family": family, "domain": domain, "architecture": architecture, "text": text}
+    return matching(registry(), **wanted, commercial=commercial)
+
+
+def registry() -> list[Card]:
+    """Every card of the registry, sorted by name."""
+    return [cards.find(name) for name in cards.names()]
+
+
+def matching(
+    known: list[Card],
+    *,
+    family: str | None = None,
+    domain: str | None = None,
+    architecture: str | None = None,
+    commercial: bool | None = None,
+    text: str | None = None,
+) -> list[Card]:
+    """Those of `known` that match everything given, as in `search`."""
     if commercial not in (True, False, None):
         raise TypeError(f"commercial must be True, False or None (got {commercial!r}). Leave it out for all cards.")
-    known = [cards.find(name) for name in cards.names()]
     wanted = {"family": family, "domain": domain, "architecture": architecture}
     for key, value in wanted.items():
         _check(key, value, sorted({getattr(card, key) for card in known}))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.filesize import decimal
 from rich.markdown import Markdown
@@ -29,6 +30,8 @@ Name = Annotated[str, typer.Argument(help="A name of `zoo list`; also NAME@DEPTH
 def list_cards(
     family: Annotated[str | None, typer.Option(help="Such as contrastive or restorative.")] = None,
     domain: Annotated[str | None, typer.Option(help="Such as chest-x-ray.")] = None,
+    architecture: Annotated[str | None, typer.Option(help="timm's name, such as resnet50.")] = None,
+    text: Annotated[str | None, typer.Option(help="Words that name, method or text must contain.")] = None,
     commercial: Annotated[bool, typer.Option("--commercial", help="Only where the terms allow it.")] = False,
     hub: Annotated[bool, typer.Option("--hub", help="Those that others published on the Hub instead.")] = False,
     author: Annotated[str | None, typer.Option(help="With --hub: of one author.")] = None,
@@ -36,13 +39,18 @@ def list_cards(
 ) -> None:
     """All checkpoints the registry knows, or those on the Hub with the tag `sslzoo`."""
     with _clear_errors():
-        found, unread = catalogue.published(author) if hub else (catalogue.search(family=family, domain=domain), {})
-    kept = [card for card in found if not commercial or terms.commercial(card)]
-    table = _table("name", "family", "domain", "architecture", "depth", "licence", "binding terms")
+        if author and not hub:
+            raise ValueError(f"--author must come with --hub (got --author {author}). Add --hub.")
+        known, unread = catalogue.published(author) if hub else (catalogue.registry(), {})
+        wanted = {"family": family, "domain": domain, "architecture": architecture, "text": text}
+        kept = catalogue.matching(known, **wanted, commercial=True if commercial else None)
+    table = Table(box=SIMPLE, padding=0, pad_edge=False)
+    table.add_column("name", no_wrap=True)  # what is typed must be readable, in a narrow window too
+    for column in ("family", "domain", "depth", "licence: terms"):
+        table.add_column(column, overflow="fold")
     for card in kept:
-        depth = f"{card.depth.optimal:g} ({card.depth.evidence})"
-        licence = (card.terms.card or "unknown", terms.binding(card).kind)
-        table.add_row(card.name, card.family, card.domain, card.architecture, depth, *licence)
+        licence = f"{card.terms.card or 'unknown'}: {terms.binding(card).kind}"
+        table.add_row(card.name, card.family, card.domain, f"{card.depth.optimal:g} {card.depth.evidence}", licence)
     console.print(table)
     for name, reason in unread.items():
         console.print(f"{name} left out: {reason}", soft_wrap=True, highlight=False)

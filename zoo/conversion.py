@@ -77,7 +77,9 @@ def convert_card(card: Card) -> Path:
         WeightsError: The file cannot be had, is not the published one, or cannot be converted (see `convert`).
         ValueError: The card names no pickled file on the Hub.
     """
-    if card.weights.repo is None or card.weights.file is None or card.weights.file.endswith(".safetensors"):
+    if str(card.weights.file).endswith(".safetensors"):
+        raise ValueError(f"{card.name} must name a pickled file (got {card.weights.file}). zoo.load takes it as it is.")
+    if card.weights.repo is None or card.weights.file is None:
         raise ValueError(
             f"{card.name} must name a pickled file on the Hub (got {card.weights.file!r} in {card.weights.repo}). "
             f"Run zoo-upload convert FILE OUTPUT --card {card.path}."

@@ -15,6 +15,8 @@ from zoo.files import Local, Ranged, some
 from zoo.headers import Span
 from zoo.weights import open_weights, published
 
+Form = tuple[tuple[int, ...], str]  # shape and kind
+
 _DTYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -39,6 +41,7 @@ def load(
     revision: str | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    interpolation: str | None = None,
 ) -> Encoder:
     """Load the encoder called `name`, truncated at `depth`, verified, in `eval()` mode.
 
@@ -53,11 +56,12 @@ def load(
         revision: The commit, 40 hex digits, where the card does not pin one.
         mean: Of the pixels in the card's range, one number per channel, where the card does not know it.
         std: Likewise.
+        interpolation: `nearest`, `bilinear` or `bicubic`, where the card does not know it.
 
     Raises:
         CardError: The name is unknown (the nearest ones are offered) or the card is not valid.
         WeightsError: The file cannot be had, is not the published one, or does not fit the architecture.
-        LicenceError: `ZOO_LICENSE_POLICY=refuse`, and the terms do not allow commercial use or are not known.
+        LicenceError: `ZOO_LICENSE_POLICY=refuse`, and the terms that bind are not permissive.
         ValueError, TypeError: The depth is not a number in (0, 1], or an argument contradicts the card.
 
     Example:
@@ -67,7 +71,7 @@ def load(
         (128, (4, 8, 16))
     """
     name, depth = _split(name, depth)
-    record = cards.fill(_record(name, card, revision), mean=mean, std=std)
+    record = cards.fill(_record(name, card, revision), mean=mean, std=std, interpolation=interpolation)
     terms.check(record)
     return assemble(record, depth, weights, whole=whole)
 
@@ -77,11 +81,11 @@ def assemble(card: Card, depth: float | None, weights: str | Path | None = None,
     depth, evidence = _resolve(card, depth)
     try:
         network = architectures.build(card.architecture, card.kwargs)
-        shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+        wanted = {key: (tuple(value.shape), _kind(value.dtype)) for key, value in network.state_dict().items()}
         cut = architectures.cut(network, depth)
         encoder = Encoder(cut, card, depth)
         file = open_weights(card, weights, whole=whole)
-        dtype = _fill(encoder, file, shapes, cut.sources)
+        dtype = _fill(encoder, file, wanted, cut.sources)
     except OSError as error:
         raise hub.WeightsError(f"{card.name}@{depth:g}: {error}") from error
     except ValueError as error:
@@ -91,7 +95,7 @@ def assemble(card: Card, depth: float | None, weights: str | Path | None = None,
         depth=depth,
         depth_evidence=evidence,
         matched=len(cut.sources),
-        dropped=len(shapes) - len(cut.sources),
+        dropped=len(wanted) - len(cut.sources),
         parameters=sum(p.numel() for p in encoder.parameters()),
         dtype=dtype,
         fetched=file.fetched,
@@ -165,11 +169,11 @@ def _record(name: str, card: str | Path | None, revision: str | None) -> Card:
     return cards.fill(record, revision=revision)
 
 
-def _fill(encoder: Encoder, file: Local | Ranged, shapes: dict[str, tuple[int, ...]], sources: dict[str, str]) -> str:
+def _fill(encoder: Encoder, file: Local | Ranged, wanted: dict[str, Form], sources: dict[str, str]) -> str:
     """Check the file against the whole network, then give the encoder the tensors it needs; returns their dtype."""
     spans = file.header.spans
     names = layouts.rename(file.layout, spans)
-    _match(file.path, {new: _joined([spans[old].shape for old in olds]) for new, olds in names.items()}, shapes)
+    _match(file.path, {new: _form([spans[old] for old in olds]) for new, olds in names.items()}, wanted)
     stored = {name: spans[name] for source in sources.values() for name in names[source]}
     values = {name: _tensor(data, spans[name]) for name, data in file.read(stored).items()}
     tensors = {key: _one([values[name] for name in names[source]]) for key, source in sources.items()}
@@ -179,11 +183,18 @@ def _fill(encoder: Encoder, file: Local | Ranged, shapes: dict[str, tuple[int, .
     return "+".join(sorted({str(t.dtype).removeprefix("torch.") for t in tensors.values() if t.is_floating_point()}))
 
 
-def _joined(shapes: list[tuple[int, ...]]) -> tuple[int, ...]:
-    """The shape of tensors put together on their first dimension."""
-    if len(shapes) == 1 or any(shape[1:] != shapes[0][1:] for shape in shapes):
-        return shapes[0]
-    return (sum(shape[0] for shape in shapes), *shapes[0][1:])
+def _kind(dtype: torch.dtype) -> str:
+    # Floats of any width are read as float32; nothing else changes its kind.
+    return "float" if dtype.is_floating_point else str(dtype).removeprefix("torch.")
+
+
+def _form(spans: list[Span]) -> Form:
+    """The shape and kind of tensors put together on their first dimension."""
+    kinds = {_kind(_DTYPES[span.dtype]) for span in spans}
+    first, *others = (span.shape for span in spans)
+    if any(shape[1:] != first[1:] for shape in others):
+        return first, "unequal parts"
+    return (sum(shape[0] for shape in (first, *others)), *first[1:]) if others else first, "+".join(sorted(kinds))
 
 
 def _tensor(data: bytes, span: Span) -> Tensor:
@@ -196,19 +207,21 @@ def _one(parts: list[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-def _match(path: Path, found: dict[str, tuple[int, ...]], expected: dict[str, tuple[int, ...]]) -> None:
-    missing, unexpected = sorted(expected.keys() - found), sorted(found.keys() - expected)
+def _match(path: Path, found: dict[str, Form], wanted: dict[str, Form]) -> None:
+    missing, unexpected = sorted(wanted.keys() - found), sorted(found.keys() - wanted)
     if missing or unexpected:
         raise hub.WeightsError(
             f"{path} must hold exactly the network's tensors (missing: {some(missing)}; unexpected: "
             f"{some(unexpected)}). Check the card's architecture, kwargs and layout."
         )
-    wrong = [key for key in sorted(expected) if found[key] != expected[key]]
-    misshapen = [f"{key} {list(found[key])}, not {list(expected[key])}" for key in wrong]
-    if misshapen:
+    if wrong := [f"{key} {_said(found[key])}, not {_said(form)}" for key, form in wanted.items() if found[key] != form]:
         raise hub.WeightsError(
-            f"{path} must hold tensors of the network's shapes (got {some(misshapen)}). Check the card's kwargs."
+            f"{path} must hold tensors of the network's shapes and kinds (got {some(wrong)}). Check the card's kwargs."
         )
+
+
+def _said(form: Form) -> str:
+    return f"{list(form[0])} {form[1]}"
 
 
 def _check_finite(path: Path, tensors: dict[str, Tensor], sources: dict[str, str]) -> None:

@@ -115,7 +115,7 @@ class Preprocess:
             if sides != [size, size]:
                 raise ValueError(
                     f"{self.name}: interpolation must be known (got None). "
-                    "Pass zoo.load(..., card=PATH) with an own card that states it."
+                    f"Pass zoo.load({self.name!r}, interpolation='bilinear') or whichever it was trained with."
                 )
             return picture
         target = self._target(sides)

@@ -1,9 +1,10 @@
 """What a machine that reaches the Hub can add to the cards: commits, sizes, digests, golden features.
 
-Run by `zoo verify --all --online --record CARDS_DIR`. Every card's file is fetched whole, checked against what the Hub
-lists, loaded strictly at the golden depths, and only then written about.
+Run by `zoo verify --all --online --record CARDS_DIR`. Every card's file is fetched whole, checked against the sha256
+that the card or else the Hub states, loaded strictly at the golden depths, and only then written about.
 """
 
+import functools
 import json
 import re
 from collections.abc import Iterable
@@ -21,11 +22,11 @@ from zoo.loading import assemble
 from zoo.store import write
 from zoo.weights import open_weights
 
+_COMPUTED = ("architecture", "kwargs", "layout", "bytes", "sha256")  # a strict load and the bytes themselves say so
+_UNVERIFIED = "**Not yet verified online.**"
 _VERIFIED = """\
-**Verified online.** The file at commit {revision} has the sha256 that the Hub lists, loads strictly into the whole
-network, and its digests and golden features are recorded beside this card. How each fact is known stands in `evidence`
-above."""
-_UNVERIFIED = re.compile(r"\*\*Not yet verified online\.\*\*.*?(?=\n\n)", re.DOTALL)
+**Verified online** at commit {revision}: the file has the sha256 that the card or the Hub stated, loads strictly into
+the whole network, and its digests and golden features are recorded beside this card. What was known before that:"""
 
 
 @dataclass(frozen=True)
@@ -103,9 +104,16 @@ def _edited(card: Card, known: Digests, digest: str) -> str:
     text = _updated(text, "weights", facts, drop="prefix")
     if card.weights.repo is None:
         return text
-    text = _updated(text, "evidence", {"revision": "seen", "file": "seen", "layout": "computed"})
-    text = text.replace("\nlayout: read, not run\n", "\nlayout: run on the published file\n")
-    return _UNVERIFIED.sub(_VERIFIED.format(revision=card.weights.revision), text)
+    text = _updated(
+        text, "evidence", dict.fromkeys(("revision", "file"), "seen") | dict.fromkeys(_COMPUTED, "computed")
+    )
+    replaced = {
+        "\nlayout: read, not run\n": "\nlayout: run on the published file\n",
+        "\nThe commit must be given by whoever loads it:\n": "\n",
+        ', revision="<40 hex>"': "",
+        _UNVERIFIED: _VERIFIED.format(revision=card.weights.revision),
+    }
+    return functools.reduce(lambda done, pair: done.replace(*pair), replaced.items(), text)
 
 
 def _updated(text: str, block: str, values: dict[str, Any], drop: str = "") -> str:

@@ -113,7 +113,8 @@ def _beside(card: Card) -> Local:
 def _refuse_pickle(path: Path) -> None:
     with path.open("rb") as stream:
         if "pickled" in (headers.foreign(stream.read(8)) or ""):
-            raise WeightsError(f"{path} must be safetensors (got a pickled checkpoint). Run zoo-upload convert {path}.")
+            step = f"Run zoo-upload convert {path} OUTPUT.safetensors --card CARD."
+            raise WeightsError(f"{path} must be safetensors (got a pickled checkpoint). {step}")
 
 
 def _cause(path: Path) -> str | None:
