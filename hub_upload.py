@@ -129,6 +129,9 @@ def examine(path: Path, file: Path) -> tuple[Card, Digests]:
         encoders = (zoo.load(card.name, quarter / 4, card=plain, weights=file) for quarter in (1, 2, 3, 4))
         values = {f"{encoder.depth:g}": _run(encoder) for encoder in encoders}
     kept = {key: values[key] for key in (f"{depth:g}" for depth in golden.DEPTHS)}
+    cosines = {depth: golden.cosine(kept[depth], known) for depth, known in found.golden.items()}
+    if min(cosines.values(), default=1.0) < golden.CLOSE:
+        raise WeightsError(f"{file} must give its golden features (got cosines {cosines}). Compare timm's version.")
     return card, found.model_copy(update={"golden": kept})
 
 
@@ -220,7 +223,7 @@ def _digests(file: Path) -> Digests:
     kept = digests.parse(beside.read_bytes())
     if kept.model_copy(update={"source": None, "golden": {}}) != found:
         raise WeightsError(f"{file} must be the file that {beside.name} lists (got another). Convert it again.")
-    return found.model_copy(update={"source": kept.source})
+    return kept
 
 
 def _run(encoder: zoo.Encoder) -> list[float]:
@@ -253,9 +256,8 @@ def _holds(api: HfApi, repo: str, revision: str, content: Files) -> bool:
         entries = api.get_paths_info(repo, list(content), revision=revision)
     except RevisionNotFoundError:
         return False
-    found = {
-        entry.path: entry.lfs.sha256 if entry.lfs else entry.blob_id for entry in entries if isinstance(entry, RepoFile)
-    }
+    held = [entry for entry in entries if isinstance(entry, RepoFile)]
+    found = {entry.path: entry.lfs.sha256 if entry.lfs else entry.blob_id for entry in held}
     return found == {path: digest for path, (_, digest) in content.items()}
 
 

@@ -289,6 +289,17 @@ def test_eight_processes_load_the_same_encoder_at_once(remote_tiny):
 
 
 @pytest.mark.slow
+def test_a_long_fetch_shows_how_far_it_is(remote_tiny, monkeypatch):
+    hub, card, _ = remote_tiny
+    monkeypatch.delenv("HF_HUB_DISABLE_PROGRESS_BARS")
+    hub.faults = lambda asked: Fault("stall", seconds=0.7) if asked.on == "blob" else None
+    command = [sys.executable, "-c", LOADER, str(card), "1.0"]
+    done = subprocess.run(command, input="\n", capture_output=True, text=True, cwd=ROOT)
+    assert "lab/tiny/tiny-test.safetensors" in done.stderr
+    assert "%|" in done.stderr
+
+
+@pytest.mark.slow
 def test_a_killed_load_goes_on(remote_tiny):
     hub, card, data = remote_tiny
     hub.faults = lambda asked: Fault("stall", seconds=0.1) if asked.on == "blob" else None

@@ -15,7 +15,7 @@ import hub_upload
 import zoo
 from tests.conftest import TINY
 from tests.hub.answers import refusal
-from zoo import architectures, cards, digests, golden, publishing
+from zoo import architectures, cards, digests, files, golden, publishing
 
 REPO = "tester/net"
 FRONT = """---
@@ -250,6 +250,9 @@ def test_check_refuses_what_is_not_fit(ready):
         digests.dump(digests.Digests(file="0" * 64, size=1, header="0" * 64, tensors={}))
     )
     assert "must be the file that tiny-test.digests.json lists" in call("check", card, weights, code=1)
+    listed = files.digest(weights).model_copy(update={"golden": {"0.5": [1.0, -1.0]}})
+    weights.with_suffix(".digests.json").write_bytes(digests.dump(listed))
+    assert "must give its golden features (got cosines {'0.5': -1.0})" in call("check", card, weights, code=1)
     weights.with_suffix(".digests.json").unlink()
     save_file(good | {"fc.weight": torch.zeros(1)}, weights)
     said = call("check", card, weights, code=1)
