@@ -20,7 +20,7 @@ from zoo.conversion import convert_card
 from zoo.digests import Digests
 from zoo.loading import assemble
 from zoo.store import write
-from zoo.weights import open_weights
+from zoo.weights import open_weights, remote_of
 
 _COMPUTED = ("architecture", "kwargs", "layout", "bytes", "sha256")  # a strict load and the bytes themselves say so
 _UNVERIFIED = "**Not yet verified online.**"
@@ -91,17 +91,20 @@ def _recorded(card: Card) -> Outcome:
     values = {f"{depth:g}": golden.values(assemble(card, depth)) for depth in golden.DEPTHS}
     data = digests.dump(known.model_copy(update={"golden": values}))
     write(card.path.parent / "digests" / f"{card.name}.json", data)
-    write(card.path, _edited(card, known, digests.sha256(data)).encode())
+    facts = {"revision": card.weights.revision, "size": _size(card, known), "sha256": known.source or known.file}
+    write(card.path, _edited(card, facts | {"digests": digests.sha256(data)}).encode())
     return Outcome(card.name, "recorded", f"{len(known.tensors)} tensors, {known.size} bytes")
 
 
-def _edited(card: Card, known: Digests, digest: str) -> str:
+def _size(card: Card, known: Digests) -> int:
+    """Of the file as published, which for a pickle is not the one the digests are of."""
+    pickled = remote_of(card).cached if known.source else None
+    return pickled.stat().st_size if pickled else known.size
+
+
+def _edited(card: Card, facts: dict[str, Any]) -> str:
     """The card's text with what was learnt, and without what is no longer true."""
-    text = card.path.read_text(encoding="utf-8")
-    facts: dict[str, Any] = {"revision": card.weights.revision, "sha256": known.source or known.file, "digests": digest}
-    if known.source is None:
-        facts["size"] = known.size
-    text = _updated(text, "weights", facts, drop="prefix")
+    text = _updated(card.path.read_text(encoding="utf-8"), "weights", facts, drop="prefix")
     if card.weights.repo is None:
         return text
     text = _updated(
