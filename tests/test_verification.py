@@ -65,6 +65,24 @@ def test_200_flipped_bits_of_a_whole_file_are_caught_at_the_load(hub, tmp_path, 
         assert (file.verified, path.read_bytes()) == (known, data)
 
 
+def test_a_small_file_kept_in_git_is_checked_by_gits_own_hash(hub, tmp_path, monkeypatch):
+    monkeypatch.setattr("tests.hub.loopback.LFS", ())
+    card, data = small.publish(hub, tmp_path, pinned=False, count=2, size=100)
+    assert right(read(card), data), "by ranges, as any"
+    assert right(read(card, whole=True), data)
+    assert open_weights(card).verified == "whole file"
+    path = zoo.hub.Remote(small.REPO, small.REVISION, small.FILE).cached
+    assert files.digest(path).file == digests.sha256(data)
+    store_of(card).quarantine(["whole"])
+    flip(path, 3)
+    assert right(read(card), data), "put aside and fetched once more"
+    hub.serve(small.REPO, small.REVISION, {small.FILE: data[:-1] + b"x"})
+    store_of(card).quarantine(["whole"])
+    flip(path, 3)
+    with pytest.raises(WeightsError, match=r"must have git sha1 [0-9a-f]{40} \(got"):
+        read(card)
+
+
 def test_a_flip_elsewhere_waits_for_the_load_that_needs_it(hub, tmp_path):
     card, data = small.publish(hub, tmp_path)
     read(card)

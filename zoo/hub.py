@@ -63,12 +63,12 @@ class Remote:
             return self._locate().size
 
     @property
-    def sha256(self) -> str | None:
-        """The sha256 that the Hub lists for the file at this commit; None for a file that it keeps in git."""
+    def listed(self) -> str:
+        """What the Hub says the file hashes to: its sha256, or, for a small file that it keeps in git, git's sha1."""
         with _errors(self):
-            entries = huggingface_hub.HfApi().get_paths_info(self.repo, [self.file], revision=self.revision)
-        listed = getattr(entries[0], "lfs", None) if entries else None
-        return str(listed.sha256) if listed else None
+            (entry,) = huggingface_hub.HfApi().get_paths_info(self.repo, [self.file], revision=self.revision)
+        lfs = getattr(entry, "lfs", None)
+        return str(lfs.sha256 if lfs else entry.blob_id)  # type: ignore[union-attr]
 
     @property
     def cached(self) -> Path | None:

@@ -78,9 +78,10 @@ class Store:
 
     def quarantine_file(self, path: Path) -> None:
         """The same for a whole file, which may be a link to where it lies."""
-        with writing(self._spoilt):
-            self._spoilt.mkdir(parents=True, exist_ok=True)
-            path.resolve().replace(self._spoilt / path.name)
+        with self.lock(), writing(self._spoilt):
+            self._spoilt.mkdir(exist_ok=True)
+            if path.exists():  # another process may have been faster
+                path.resolve().replace(self._spoilt / path.name)
             path.unlink(missing_ok=True)
 
     @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 from zoo import cards, files, headers
@@ -88,7 +89,7 @@ def fetch_whole(card: Card) -> tuple[Path, str]:
     path = remote.download()
     expected = card.weights.sha256 or _listed(path, remote)
     files.twice(lambda: _check_whole(path, expected), lambda _: _again(path, remote, store_of(card)), path)
-    return path, expected
+    return path, digests_.sha256_file(path)
 
 
 def _own(path: Path, layout: str) -> Local:
@@ -211,9 +212,10 @@ def _again(path: Path, remote: Remote, store: Store) -> None:
 
 
 def _check_whole(path: Path, expected: str) -> None:
-    if (found := digests_.sha256_file(path)) != expected:
+    kind, hashed = ("sha256", digests_.sha256_file) if len(expected) == 64 else ("git sha1", digests_.git_sha1)
+    if (found := hashed(path)) != expected:
         cause = (_cause(path) if path.suffix == ".safetensors" else None) or "flipped bits or wrong revision"
-        raise SpoiltError(f"must have sha256 {expected} (got {found}): {cause}")
+        raise SpoiltError(f"must have {kind} {expected} (got {found}): {cause}")
 
 
 def _derive(path: Path, expected: str) -> Digests:
@@ -231,14 +233,9 @@ def _hold(store: Store, path: Path, derived: Digests) -> None:
 
 
 def _listed(path: Path, remote: Remote) -> str:
-    # The Hub client's cache names the blob of an LFS file by the sha256 that the Hub listed at the commit.
+    # The Hub client's cache names the blob by what the Hub listed at the commit: its sha256, or git's sha1.
     blob = path.resolve().name
-    found = blob if len(blob) == 64 else remote.sha256
-    if found is None:
-        raise WeightsError(
-            f"{remote.repo}/{remote.file}: a sha256 must be known (the Hub lists none). Pass weights=PATH."
-        )
-    return found
+    return blob if re.fullmatch(r"[0-9a-f]{64}|[0-9a-f]{40}", blob) else remote.listed
 
 
 def _strict() -> bool:
