@@ -158,7 +158,7 @@ def test_vit_base_keeps_nine_blocks_and_no_final_norm():
 
 
 def test_unknown_architectures_are_refused():
-    with pytest.raises(ValueError, match=r"architecture must be one timm builds \(got 'resnet51'"):
+    with pytest.raises(ValueError, match=r"must be a name that timm lists, built from numbers \(got 'resnet51'"):
         architectures.build("resnet51", {})
     with pytest.raises(ValueError, match=r"architecture must be one of .*got EfficientNet"):
         architectures.build("efficientnet_b0", {})
@@ -169,3 +169,18 @@ def test_unknown_architectures_are_refused():
 def test_a_tensor_left_without_numbers_is_an_error():
     with pytest.raises(RuntimeError, match=r"every tensor must hold numbers \(without: \['conv1.weight'"):
         architectures.materialise(architectures.build("resnet18", {}))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "kwargs", "got"),
+    [
+        ("hf-hub:evil/arch", {}, "'hf-hub:evil/arch'"),
+        ("local-dir:/etc", {}, "'local-dir:/etc'"),
+        ("resnet18", {"checkpoint_path": "x.pth"}, "the argument checkpoint_path"),
+        ("resnet18", {"pretrained": True}, "the argument pretrained"),
+        ("resnet18", {"pretrained_cfg": {"url": "http://x"}}, "the argument pretrained_cfg"),
+    ],
+)
+def test_a_card_makes_timm_read_nothing(architecture, kwargs, got):
+    with pytest.raises(ValueError, match=rf"must be a name that timm lists, built from numbers \(got {got}\)"):
+        architectures.build(architecture, kwargs)

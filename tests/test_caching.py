@@ -190,7 +190,7 @@ def test_links_lead_nowhere(hub, own, tmp_path):
     (one.folder / "quarantine").symlink_to(outside / "x")
     (one.folder / "scratch-1").symlink_to(outside / "x")
     (one.folder.parent / "linked").symlink_to(outside / "x")
-    (hubs.cache() / "lab--linked").symlink_to(outside)
+    (hubs.cache() / "lab%2Flinked").symlink_to(outside)
     (hubs.cache() / "converted").symlink_to(outside)
     before = inside(outside)
     assert caching.held() == [one]

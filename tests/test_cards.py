@@ -218,6 +218,7 @@ def test_a_wrong_zoo_cards_is_named(monkeypatch):
         ("  domain: test", "  domain: [", "must start with valid YAML"),
         ("  domain: test", "  domain: !!python/object/apply:os.getcwd []", "must start with valid YAML"),
         ("  domain: test", "  name: other", "multiple values for keyword argument 'name'"),
+        ("  domain: test", "  domain: &a test\n  method2: *a", "must write out each value (got a YAML alias)"),
     ],
 )
 def test_a_wrong_card_says_where(tiny, old, new, message):

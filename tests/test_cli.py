@@ -115,7 +115,7 @@ def test_a_narrow_window_shows_whole_names():
 
 def test_list_what_others_published(hub, tiny, tmp_path):
     out = tmp_path / "out.json"
-    text = tiny.read_text().replace("---\nzoo:", "---\ntags: [sslzoo]\nzoo:", 1)
+    text = tiny.read_text().replace("---\nzoo:", "---\ntags: [sslzoo]\nzoo:", 1).replace("repo: null", "repo: lab/tiny")
     hub.serve("lab/tiny", "c" * 40, {"README.md": text.encode()})
     hub.serve("lab/broken", "c" * 40, {"README.md": b"---\ntags: [sslzoo]\n---\n"})
     hub.serve("other/plain", "c" * 40, {"README.md": b"---\ntags: [timm]\n---\n"})

@@ -11,7 +11,7 @@ import pytest
 import zoo
 from tests.conftest import ROOT
 from tests.loadable import publish, write_card
-from zoo import cards, doctor
+from zoo import account, cards, doctor
 from zoo import hub as hubs
 from zoo.doctor import Check
 from zoo.weights import store_of
@@ -159,7 +159,7 @@ def test_each_broken_card_has_a_line(quiet):
     assert found["card bad-key"].state == "bad"
     assert "familly: Extra inputs" in found["card bad-key"].finding
     assert found["card bad-key"].next_step == "Edit its front matter."
-    assert "architecture must be one timm builds (got 'resnet18000'" in found["card bad-net"].finding
+    assert "must be a name that timm lists, built from numbers (got 'resnet18000'" in found["card bad-net"].finding
     assert found["card bad-text"].state == "bad"
 
 
@@ -285,7 +285,7 @@ def test_a_silent_endpoint_is_not_waited_for(elsewhere):
 def test_no_token_goes_with_the_first_question(hub, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", hub.cdn)  # another host: a token there is a leak
-    assert hubs.reachable() is None
+    assert account.reachable() is None
     assert hub.leaks == []
     assert hub.requests
 

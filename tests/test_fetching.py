@@ -7,6 +7,7 @@ import random
 import resource
 import signal
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 
 from tests import small
 from tests.hub.faults import Fault
+from zoo import files
 from zoo import hub as hubs
 from zoo.hub import WeightsError
 from zoo.store import CacheError
@@ -69,6 +71,32 @@ def test_neighbours_come_together_and_large_stretches_in_parallel(hub, tmp_path,
     hub.forget()
     assert right(read(other), data)
     assert len(hub.ranges) >= len(data) / 20_000
+
+
+def test_stretches_are_fetched_side_by_side(hub, tmp_path, monkeypatch):
+    monkeypatch.setattr("zoo.files._RUN", 4000)
+    card, data = small.publish(hub, tmp_path, size=4000)
+    file, together = open_weights(card), threading.Barrier(4)
+    hub.faults = lambda asked: meet(together) if asked.on == "blob" else None
+    assert right(file.read([f"layer{i}.weight" for i in range(4)]), data)
+    assert together.broken is False
+
+
+def meet(barrier):
+    barrier.wait(timeout=10)  # one connection at a time would never be four
+
+
+def test_an_answer_of_another_commit_is_a_wrong_revision(hub, tmp_path):
+    small.publish(hub, tmp_path)
+    with pytest.raises(WeightsError, match=r"lab/small answers with the wrong revision \(a{40}\)"):
+        _ = hubs.Remote(small.REPO, "main", small.FILE).size
+
+
+def test_a_hub_that_asks_for_too_much_patience_is_not_waited_for(hub, tmp_path):
+    card, _ = small.publish(hub, tmp_path)
+    hub.faults.append(Fault("status", status=429, retry_after=86400))
+    with pytest.raises(WeightsError, match=r"cannot be fetched \(AstrayError: status 429.*\). Load again later"):
+        read(card)
 
 
 def test_what_was_held_is_not_fetched_with_its_neighbours(hub, tmp_path):
@@ -150,10 +178,13 @@ def said(fault):
 @pytest.mark.parametrize("fault", TRANSIENT, ids=said)
 def test_a_fault_that_passes_ends_in_the_right_bytes(hub, tmp_path, fault, pinned):
     card, data = small.publish(hub, tmp_path, pinned=pinned, count=4)
+    if fault.place == "resolve":
+        hub.faults.append(fault)  # the address is asked for with the header
     file = open_weights(card)
-    hub.faults.append(fault)
+    if fault.place == "blob":
+        hub.faults.append(fault)
     assert right(file.read(SOME[:3]), data)
-    assert hub.injected or fault.place == "resolve"
+    assert hub.injected
     assert not list(store_of(card).folder.glob("*.part"))
 
 
@@ -354,23 +385,31 @@ def test_eight_processes_fetch_each_byte_once(hub, tmp_path):
     assert overlaps(hub.ranges) == 0
 
 
-def test_a_kill_at_any_moment_leaves_a_cache_that_goes_on(hub, tmp_path):
-    draw, cut_off = random.Random(0), 0
+def keys_of(data):
+    header = files.headers.parse(data[: files.headers.stop(data[:8])])
+    return [files.key(span) for span in header.spans.values()]
+
+
+def test_a_kill_at_any_moment_leaves_a_cache_that_goes_on(hub, tmp_path, monkeypatch):
+    monkeypatch.setattr("zoo.files._RUN", 4000)
+    monkeypatch.setattr(hubs, "_THREADS", 2)
+    draw, partly = random.Random(0), 0
     for turn in range(20):
-        card, data = small.publish(hub, tmp_path, seed=turn, revision=f"{turn:040x}", size=60_000)
-        hub.faults = lambda asked: Fault("stall", seconds=0.05, after=0.5) if asked.on == "blob" else None
+        card, data = small.publish(hub, tmp_path, seed=turn, revision=f"{turn:040x}", size=2000)
+        hub.faults = lambda asked: time.sleep(0.03) if asked.on == "blob" else None  # slow, but right
         gate, answer = FORK.Event(), tmp_path / f"answer{turn}"
         process = FORK.Process(target=child, args=(card, gate, answer))
         process.start()
         gate.set()
-        time.sleep(draw.uniform(0, 0.6))
+        time.sleep(draw.uniform(0, 0.8))
         process.kill()
         process.join()
-        cut_off += not answer.exists()
         hub.faults = []
+        held = store_of(card).get(keys_of(data))
+        partly += 0 < len(held) < len(small.whole(data)) - 1
         assert right(read(card), data)
         assert not list(store_of(card).folder.glob("*.part"))
-    assert cut_off >= 10, "most were killed on the way"
+    assert partly >= 5, "many were killed with some tensors fetched and others not"
 
 
 @pytest.mark.parametrize("token", ["hf_secret\x0bb", "hf_sécret"])

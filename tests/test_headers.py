@@ -125,3 +125,19 @@ def test_offsets_beyond_the_file_are_refused(tmp_path):
     path.write_bytes(made({"a": tensor(0, 4000)}) + b"1234")
     with pytest.raises(ValueError, match="truncated"):
         headers.read(path)
+
+
+def test_thousands_of_dimensions_are_refused_at_once():
+    with pytest.raises(ValueError, match="impossible number"):
+        headers.parse(made({"a": tensor(0, 4, shape=[1] * 100_000)}))
+
+
+def test_another_encoding_than_utf8_is_refused():
+    text = json.dumps({"a": tensor(0, 4)}).encode("utf-16")
+    with pytest.raises(ValueError, match="its header is not JSON"):
+        headers.parse(made(text))
+
+
+def test_types_that_no_encoder_has_are_read_all_the_same():
+    spans = headers.parse(made({"a": tensor(0, 4, shape=[4], dtype="F8_E4M3"), "b": tensor(4, 8, dtype="U32")})).spans
+    assert [span.dtype for span in spans.values()] == ["F8_E4M3", "U32"]

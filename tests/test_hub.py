@@ -292,9 +292,10 @@ def test_eight_processes_load_the_same_encoder_at_once(remote_tiny):
 def test_a_long_fetch_shows_how_far_it_is(remote_tiny, monkeypatch):
     hub, card, _ = remote_tiny
     monkeypatch.delenv("HF_HUB_DISABLE_PROGRESS_BARS")
-    hub.faults = lambda asked: Fault("stall", seconds=0.7) if asked.on == "blob" else None
+    hub.faults = lambda asked: time.sleep(0.7) if asked.on == "blob" else None
     command = [sys.executable, "-c", LOADER, str(card), "1.0"]
     done = subprocess.run(command, input="\n", capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0
     assert "lab/tiny/tiny-test.safetensors" in done.stderr
     assert "%|" in done.stderr
 
@@ -302,7 +303,7 @@ def test_a_long_fetch_shows_how_far_it_is(remote_tiny, monkeypatch):
 @pytest.mark.slow
 def test_a_killed_load_goes_on(remote_tiny):
     hub, card, data = remote_tiny
-    hub.faults = lambda asked: Fault("stall", seconds=0.1) if asked.on == "blob" else None
+    hub.faults = lambda asked: time.sleep(0.05) if asked.on == "blob" else None
     for pause in (0.05, 0.15, 0.25, 0.4):
         process = loader(card)
         assert process.stdout.readline() == "ready\n"
@@ -314,3 +315,9 @@ def test_a_killed_load_goes_on(remote_tiny):
     hub.faults = []
     encoder, state = zoo.load("own", 1.0, card=card), load(data)
     assert all(value.equal(state[key.removeprefix("trunk.")]) for key, value in encoder.state_dict().items())
+
+
+def test_a_published_card_names_the_repo_of_its_weights(hub, tiny):
+    hub.serve("lab/loose", "c" * 40, {"README.md": tiny.read_bytes()})
+    with pytest.raises(zoo.CardError, match=r"card lab/loose/README.md must name the repo of its weights \(got None\)"):
+        zoo.load("lab/loose")

@@ -169,3 +169,20 @@ def test_a_card_without_a_reachable_file_takes_a_file_of_ones_own(tmp_path, monk
     encoder = zoo.load("supervised-radimagenet", 0.25, weights=tmp_path / "radimagenet.safetensors")
     assert encoder.report.verified == "own file"
     assert torch.equal(encoder.trunk.conv1.weight, state["backbone.0.weight"])
+
+
+def test_a_first_use_that_does_not_fit_says_how_to_get_out_of_it(hub, tiny, file):
+    card = tiny.read_text().replace("repo: null", f'repo: lab/tiny, revision: "{"c" * 40}"')
+    tiny.write_text(card)
+    rewrite(file, lambda s: s["conv1.weight"].fill_(float("nan")))
+    hub.serve("lab/tiny", "c" * 40, {file.name: file.read_bytes()})
+    with pytest.raises(
+        zoo.WeightsError, match=r"finite numbers .*Nothing vouches for a first use: try once with whole="
+    ):
+        zoo.load("own", card=tiny)
+
+
+def test_a_wrong_setting_is_named_for_every_card(tiny, monkeypatch):
+    monkeypatch.setenv("ZOO_VERIFY", "strikt")
+    with pytest.raises(ValueError, match="ZOO_VERIFY must be strict or unset"):
+        zoo.load("own", card=tiny)

@@ -110,6 +110,27 @@ def test_recorded_digests_are_not_overwritten_by_others(folder, hub, tiny):
     assert (folder / "pinned-test.md").read_bytes() == before
 
 
+def test_features_that_changed_since_they_were_recorded_are_not_written_over(folder):
+    record(folder, ["pinned-test"])
+    listed, path = folder / "digests" / "pinned-test.json", folder / "pinned-test.md"
+    kept = digests.parse(listed.read_bytes())
+    other = digests.dump(kept.model_copy(update={"golden": {"0.5": [-v for v in kept.golden["0.5"]]}}))
+    listed.write_bytes(other)
+    path.write_text(path.read_text().replace(digests.sha256(digests.dump(kept)), digests.sha256(other)))
+    outcome = record(folder, ["pinned-test"])[0]
+    assert "features must be the golden ones recorded before (got cosines {'0.5': -" in outcome.detail
+    assert listed.read_bytes() == other
+
+
+def test_features_that_are_no_numbers_are_not_recorded(folder, hub, tiny):
+    state = load_file(tiny.with_name("tiny-test.safetensors"))
+    state["bn1.running_var"] -= 10
+    hub.serve("lab/tiny", SHORT, {"tiny-test.safetensors": save(state)})
+    outcome = record(folder, ["pinned-test"])[0]
+    assert outcome.detail.startswith("features must be finite")
+    assert not (folder / "digests").exists()
+
+
 def test_an_unknown_card_is_named(folder):
     with pytest.raises(ValueError, match=r"cards must be in .* \(got nowhere\)"):
         record(folder, ["nowhere"])

@@ -1,12 +1,14 @@
 """Every byte a load uses is hashed at that load; a flipped bit elsewhere is caught by `zoo verify --whole`."""
 
 import random
+import shutil
 
 import huggingface_hub
 import pytest
 
 import zoo
 from tests import small
+from tests.hub.faults import Fault
 from tests.test_fetching import read, right
 from zoo import digests, files, golden
 from zoo.hub import WeightsError
@@ -100,7 +102,7 @@ def test_what_a_first_use_recorded_holds_from_then_on(hub, tmp_path):
     other, _ = small.publish(hub, tmp_path, pinned=False, seed=1)
     for path in store_of(card).folder.glob("*-*.*"):
         flip(path, 0)
-    with pytest.raises(WeightsError, match="the Hub sent others for layer1"):
+    with pytest.raises(WeightsError, match="must be the file that its header is of"):
         read(other, ["layer1.weight"])
     hub.serve(small.REPO, small.REVISION, {small.FILE: data})
     assert right(read(other, ["layer1.weight"]), data)
@@ -125,8 +127,62 @@ def test_digests_beside_the_weights(hub, tmp_path):
     assert open_weights(other).verified == "card", "the card names their sha256"
     hub.serve(small.REPO, "c" * 40, {small.FILE: data, "digests.json": b'{"header": 1}'})
     broken = other.model_copy(update={"weights": card.weights.model_copy(update={"revision": "c" * 40})})
-    with pytest.raises(WeightsError, match=r"digests must be a digests\.json"):
-        open_weights(broken)
+    assert open_weights(broken).verified == "first-use", "another tool's file of that name"
+    pinned = other.model_copy(update={"weights": other.weights.model_copy(update={"revision": "c" * 40})})
+    with pytest.raises(WeightsError, match=r"digests.json must have the sha256 that the card names"):
+        open_weights(pinned)
+
+
+def test_pinned_digests_that_are_nowhere_are_no_first_use(hub, tmp_path):
+    card, data = small.publish(hub, tmp_path)
+    (tmp_path / "digests" / "small-test.json").unlink()
+    with pytest.raises(WeightsError, match=r"lab/small/digests.json must have the sha256 that the card names"):
+        open_weights(card)
+    beside = tmp_path / "model.safetensors"
+    beside.write_bytes(data)
+    local = card.model_copy(update={"weights": card.weights.model_copy(update={"repo": None, "revision": None})})
+    with pytest.raises(WeightsError, match=r"small-test.json must be there: the card pins it"):
+        open_weights(local)
+    small.publish(hub, tmp_path)
+    assert right(open_weights(local).read(["half"]), data)
+    flip(beside, 8 * 900)
+    with pytest.raises(WeightsError, match=r"model.safetensors must "):
+        read(local)
+
+
+def test_a_file_that_the_card_s_own_sha256_denies_is_refused_at_the_first_byte(hub, tmp_path):
+    card, data = small.publish(hub, tmp_path, pinned=False)
+    denied = card.model_copy(update={"weights": card.weights.model_copy(update={"sha256": "0" * 64})})
+    with pytest.raises(WeightsError, match=rf"must have sha256 {'0' * 64} \(the Hub has {digests.sha256(data)}\)"):
+        open_weights(denied)
+
+
+def test_a_file_that_changes_behind_its_header_is_refused(hub, tmp_path):
+    card, data = small.publish(hub, tmp_path, pinned=False)
+    read(card, ["half"])
+    _, other = small.publish(hub, tmp_path, pinned=False, seed=1)
+    assert len(other) == len(data)
+    with pytest.raises(WeightsError, match="must be the file that its header is of"):
+        read(card, ["layer1.weight"])
+    with pytest.raises(WeightsError, match="Load once with whole=True"):
+        read(card, ["layer2.weight"])
+    assert right(read(card, whole=True), other)
+    shutil.rmtree(tmp_path / "hub-cache")
+    assert right(read(card), other), "nothing of the old one is left in use"
+
+
+def test_a_wrong_first_use_recovers_once_the_whole_file_was_right(hub, tmp_path):
+    card, data = small.publish(hub, tmp_path, pinned=False)
+    file = open_weights(card)
+    hub.faults.append(Fault("wrong"))
+    assert not right(file.read(["layer1.weight"]), data)
+    assert right(read(card, ["layer1.weight"], whole=True), data)
+    shutil.rmtree(tmp_path / "hub-cache")
+    flip(next(store_of(card).folder.glob("whole.*")), 9)
+    again = open_weights(card)
+    assert (again.verified, right(again.read(["layer1.weight"]), data)) == ("first-use", True), (
+        "the disproved digest is gone"
+    )
 
 
 def test_a_tensor_that_the_digests_do_not_list_is_refused(hub, tmp_path):

@@ -19,6 +19,9 @@ from zoo.depth import blocks_kept
 
 Quarters = list[list[str]]
 
+# Arguments by which timm reads files or asks the Hub: weights come through `zoo.files` and no other way.
+_OUTSIDE = {"checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir", "features_only"}
+
 
 @dataclass(frozen=True)
 class Family:
@@ -58,6 +61,9 @@ def build(architecture: str, kwargs: dict[str, Any], device: str = "meta") -> nn
     Raises:
         ValueError: timm does not know the architecture or its arguments, or its quarters are not mapped.
     """
+    if not timm.is_model(architecture) or (outside := sorted(_OUTSIDE & kwargs.keys())):
+        got = repr(architecture) if not timm.is_model(architecture) else f"the argument {outside[0]}"
+        raise ValueError(f"architecture must be a name that timm lists, built from numbers (got {got}). Edit the card.")
     try:
         with torch.device(device):
             network = timm.create_model(architecture, pretrained=False, num_classes=0, **kwargs)

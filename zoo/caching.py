@@ -46,7 +46,7 @@ def held() -> list[Held]:
         CardError: A card of the registry is not valid.
     """
     registry = [cards.find(name) for name in cards.names()]
-    stores, made = list(_folders("*--*/*/*")), list(_folders("converted/*/*"))
+    stores, made = list(_folders("*%2F*/*/*")), list(_folders("converted/*/*"))
     origins = {folder: _origins(folder, stores) for folder in made} | {folder: [folder] for folder in stores}
     found = [
         _held(folder, origins[folder], tuple(card.name for card in registry if _pins(card, folder, origins[folder])))
@@ -114,9 +114,9 @@ def _held(folder: Path, origins: list[Path], pinned: tuple[str, ...]) -> Held:
     stats = [path.stat() for path in every]
     return Held(
         folder=folder,
-        repo=place[0].replace("--", "/") if place else None,
+        repo=place[0].replace("%2F", "/") if place else None,
         revision=place[1] if place else None,
-        file=place[2].replace("--", "/") if place else None,
+        file=place[2].replace("%2F", "/") if place else None,
         pieces=sum(path.parent == folder and path.suffix != ".part" for path in every),
         spoilt=len(spoilt),
         size=sum(stat.st_size for stat in stats),

@@ -237,6 +237,8 @@ def _folders() -> Iterator[Path]:
 def _split(text: str, path: Path) -> tuple[dict[str, Any], str]:
     match = re.match(r"---\n(.*?)\n---\n(.*)", text, flags=re.DOTALL)
     try:
+        if match and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(match[1], yaml.SafeLoader)):
+            raise CardError(f"card {path} must write out each value (got a YAML alias). Edit it.")
         front = yaml.safe_load(match[1]) if match else None
     except yaml.YAMLError as error:
         raise CardError(f"card {path} must start with valid YAML ({' '.join(str(error).split())}). Edit it.") from None
@@ -250,4 +252,4 @@ def _first(error: ValidationError | TypeError) -> str:
         return str(error)
     # A misspelt key shows as unknown and as missing: the unknown one says more.
     detail = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
-    return f"{'.'.join(map(str, detail['loc']))}: {detail['msg']} (got {detail['input']!r})"
+    return f"{'.'.join(map(str, detail['loc']))}: {detail['msg']} (got {repr(detail['input'])[:200]})"

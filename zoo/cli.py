@@ -210,7 +210,7 @@ def cache_list(json_path: Json = None) -> None:
 def cache_prune(
     repo: Annotated[str | None, typer.Option(help="Everything of this repo, owner/name.")] = None,
     unknown: Annotated[bool, typer.Option(help="What no card of the registry pins.")] = False,
-    quarantine: Annotated[bool, typer.Option(help="What was put aside with wrong bytes.")] = False,
+    quarantine: Annotated[bool, typer.Option(help="What was put aside, and what first uses recorded of it.")] = False,
     json_path: Json = None,
 ) -> None:
     """Free space; what killed processes left half written goes in any case."""

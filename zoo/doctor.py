@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from rich.filesize import decimal
 
-from zoo import architectures, cards, hub, terms
+from zoo import account, architectures, cards, hub, terms
 from zoo.cards import Card
 
 _ALLOWED = {"ZOO_VERIFY": ("strict",), "ZOO_LICENSE_POLICY": terms.POLICIES}
@@ -186,7 +186,7 @@ def _quarantine() -> Check:
 
 def _hub(registry: list[Card], timeout: float) -> Iterator[Check]:
     gated = [card for card in registry if card.terms.gated and card.weights.repo]
-    cause, later = hub.reachable(timeout), "Run zoo doctor again when the endpoint answers."
+    cause, later = account.reachable(timeout), "Run zoo doctor again when the endpoint answers."
     yield _endpoint(cause)
     token = _token(gated) if cause is None else Check("token", "warn", "not tried without the Hub", later)
     yield token
@@ -202,17 +202,17 @@ def _hub(registry: list[Card], timeout: float) -> Iterator[Check]:
 
 def _endpoint(cause: str | None) -> Check:
     if cause is None:
-        return Check("endpoint", "ok", f"{hub.endpoint()} answers")
-    if hub.offline():
+        return Check("endpoint", "ok", f"{account.endpoint()} answers")
+    if account.offline():
         step = "Run unset HF_HUB_OFFLINE to fetch; cached encoders load all the same."
-        return Check("endpoint", "warn", f"{cause}: {hub.endpoint()} is not asked", step)
+        return Check("endpoint", "warn", f"{cause}: {account.endpoint()} is not asked", step)
     step = "Check the network, the proxy and HF_ENDPOINT; cached encoders load all the same."
-    return Check("endpoint", "bad", f"{hub.endpoint()} cannot be reached ({cause})", step)
+    return Check("endpoint", "bad", f"{account.endpoint()} cannot be reached ({cause})", step)
 
 
 def _token(gated: list[Card]) -> Check:
     try:
-        name = hub.whoami()
+        name = account.whoami()
     except hub.WeightsError as error:
         return _failed("token", error)
     if name is None:
@@ -224,12 +224,12 @@ def _token(gated: list[Card]) -> Check:
 def _access(card: Card) -> Check:
     subject, repo = f"access to {card.name}", str(card.weights.repo)
     try:
-        granted = hub.granted(repo)
+        granted = account.granted(repo)
     except hub.WeightsError as error:
         return _failed(subject, error)
     if granted:
         return Check(subject, "ok", f"{repo} is granted")
-    page = f"{hub.endpoint()}/{repo}"
+    page = f"{account.endpoint()}/{repo}"
     return Check(subject, "warn", f"{repo} is not granted", f"Accept its terms at {page}, then run hf auth login.")
 
 

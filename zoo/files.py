@@ -1,6 +1,7 @@
 """An open weights file: every byte it hands out was hashed just now, and compared wherever a digest is known."""
 
-from collections.abc import Callable, Collection, Iterable
+import contextlib
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -100,12 +101,14 @@ class Local:
         return self._twice(lambda: self._tensors(names))
 
     def _header(self) -> Header:
-        header = well_formed(lambda: headers.read(self.path))
+        with _there():
+            header = well_formed(lambda: headers.read(self.path))
         compare({HEADER: header.raw}, {HEADER: self.digests.header} if self.digests else {})
         return header
 
     def _tensors(self, names: Collection[str]) -> dict[str, bytes]:
-        found = headers.read_spans(self.path, [self.header.spans[name] for name in names])
+        with _there():
+            found = headers.read_spans(self.path, [self.header.spans[name] for name in names])
         pieces = dict(zip(names, found, strict=True))
         self.seen |= compare(pieces, listed(names, self.digests))
         return pieces
@@ -168,6 +171,8 @@ class Ranged:
     def _fetch_header(self) -> bytes:
         first = self._receive(0, 8)
         raw = first + self._receive(8, headers.stop(first))
+        self.store.quarantine(["etag"])
+        self.store.put("etag", self.remote.etag.encode())
         size, stated = headers.parse(raw).size, self.remote.size
         if stated and size != stated:
             raise ValueError(f"it is {'truncated' if stated < size else 'too long'} at {stated} bytes, not {size}")
@@ -183,11 +188,18 @@ class Ranged:
                 there = self.store.keys()
                 self._fetch([name for name in missing if keys[name] not in there])
             held |= self.store.get([keys[name] for name in missing])
+        if gone := [name for name in names if keys[name] not in held]:
+            raise SpoiltError(f"must stay in the cache while it is read: {some(gone)} went", gone)
         pieces = {name: held[place] for name, place in keys.items()}
         self.seen |= compare(pieces, self._expected(names))
         return pieces
 
     def _fetch(self, names: list[str]) -> None:
+        if names and self.store.sound("etag") not in (None, self.remote.etag.encode()):
+            what = f"{self.remote.repo}/{self.remote.file}"
+            raise WeightsError(
+                f"{what} must be the file that its header is of (the Hub has another now). Load once with whole=True."
+            )
         held = self.store.keys()
         order = sorted(self.header.spans.items(), key=lambda item: item[1].start)
         expected, wrong = self._expected(self.header.spans), []
@@ -223,8 +235,21 @@ class Ranged:
         return twice(step, self._mend, f"{self.remote.repo}/{self.remote.file}")
 
     def _mend(self, pieces: Collection[str]) -> None:
+        """Put aside those pieces that are still wrong: another process may have mended them."""
+        keys = {"header" if name == HEADER else key(self.header.spans[name]): name for name in pieces}
+        expected = self._expected([name for name in pieces if name != HEADER])
         with self.store.lock():
-            self.store.quarantine(["header" if name == HEADER else key(self.header.spans[name]) for name in pieces])
+            hashes = sha256_all(self.store.get(keys))
+            self.store.quarantine([place for place, found in hashes.items() if expected.get(keys[place]) != found])
+
+
+@contextlib.contextmanager
+def _there() -> Iterator[None]:
+    # Another process may be putting a spoilt file aside just now.
+    try:
+        yield
+    except FileNotFoundError:
+        raise SpoiltError("must be there while it is read") from None
 
 
 def digest(path: Path, *, source: str | None = None) -> Digests:

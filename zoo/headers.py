@@ -10,7 +10,9 @@ from typing import Any
 # safetensors' own limit; a longer header is an attack or another format.
 LIMIT = 100_000_000
 
-SIZES = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
+SIZES = {"F64": 8, "I64": 8, "U64": 8, "C64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2}
+SIZES |= {"F8_E4M3": 1, "F8_E5M2": 1, "I8": 1, "U8": 1, "BOOL": 1}
+_RANK = 32  # dimensions; multiplying thousands of them would take hours
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def parse(raw: bytes) -> Header:
     if len(raw) < stop(raw):
         raise ValueError(f"it is truncated at {len(raw)} bytes")
     try:
-        entries = json.loads(raw[8:], object_pairs_hook=_once)
+        entries = json.loads(raw[8:].decode("utf-8"), object_pairs_hook=_once)
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"its header is not JSON ({type(error).__name__})") from None
     if not isinstance(entries, dict):
@@ -119,7 +121,11 @@ def _span(name: str, entry: Any, base: int) -> Span:
         counts = [*shape, start, end]
     except (TypeError, KeyError, ValueError):
         raise ValueError(f"its header does not describe {name!r} as a tensor") from None
-    if str(dtype) not in SIZES or not all(type(count) is int and 0 <= count < 1 << 48 for count in counts):
+    if (
+        str(dtype) not in SIZES
+        or len(counts) > _RANK
+        or not all(type(count) is int and 0 <= count < 1 << 48 for count in counts)
+    ):
         raise ValueError(f"its header describes {name!r} with an unknown type or an impossible number")
     if end - start != math.prod(shape) * SIZES[dtype]:
         raise ValueError(f"its header gives {name!r} a size that is not its shape's")

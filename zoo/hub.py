@@ -3,6 +3,7 @@
 import contextlib
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,14 +21,15 @@ from huggingface_hub.errors import (
     RemoteEntryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_stream_backoff, tqdm
+from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, tqdm
 
 Run = tuple[int, int]
 
-_FAILURES = (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled, httpx2.HTTPError)
+FAILURES = (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled, httpx2.HTTPError)
 _THREADS = 8
 _TRIES = 5  # in a row without one new byte
 _WAIT = 1.0  # seconds before a second request, doubled each time
+_PATIENCE = 60.0  # seconds that a Hub may ask to wait
 
 
 class WeightsError(OSError):
@@ -35,7 +37,11 @@ class WeightsError(OSError):
 
 
 class _AstrayError(Exception):
-    """An answer that is not the bytes asked for; the next one may be."""
+    """An answer that is not the bytes asked for; the next one, after `pause` seconds, may be."""
+
+    def __init__(self, fact: str, pause: float = 0) -> None:
+        super().__init__(fact)
+        self.pause = pause
 
 
 class _NoRangesError(Exception):
@@ -46,11 +52,12 @@ class Remote:
     """A file of a repo at a commit, of which any bytes can be had; nothing is asked before they are.
 
     Attributes:
+        sha256: Of the whole file, where a card states it: a Hub that states another is refused.
         fetched: Bytes of its content that came over the network so far.
     """
 
-    def __init__(self, repo: str, revision: str, file: str) -> None:
-        self.repo, self.revision, self.file = repo, revision, file
+    def __init__(self, repo: str, revision: str, file: str, *, sha256: str | None = None) -> None:
+        self.repo, self.revision, self.file, self.sha256 = repo, revision, file, sha256
         self.fetched = 0
         self._lock = threading.Lock()
         self._found: huggingface_hub.HfFileMetadata | None = None
@@ -59,13 +66,19 @@ class Remote:
     @property
     def size(self) -> int | None:
         """The size in bytes that the Hub states."""
-        with _errors(self):
+        with errors(self):
             return self._locate().size
+
+    @property
+    def etag(self) -> str:
+        """What the Hub names the content by: for all but small files its sha256."""
+        with errors(self):
+            return str(self._locate().etag)
 
     @property
     def listed(self) -> str:
         """What the Hub says the file hashes to: its sha256, or, for a small file that it keeps in git, git's sha1."""
-        with _errors(self):
+        with errors(self):
             (entry,) = huggingface_hub.HfApi().get_paths_info(self.repo, [self.file], revision=self.revision)
         lfs = getattr(entry, "lfs", None)
         return str(lfs.sha256 if lfs else entry.blob_id)  # type: ignore[union-attr]
@@ -78,7 +91,7 @@ class Remote:
 
     def download(self) -> Path:
         """The whole file, through the Hub client's own cache."""
-        with _errors(self), self._lock:
+        with errors(self), self._lock:
             known = self.cached
             path = Path(huggingface_hub.hf_hub_download(self.repo, self.file, revision=self.revision))
             self.fetched += 0 if known else path.stat().st_size
@@ -93,7 +106,7 @@ class Remote:
         total = sum(stop - start for start, stop in runs)
         name = f"{self.repo}/{self.file}"
         bar = tqdm(total=total, unit="B", unit_scale=True, desc=name, delay=1)  # type: ignore[no-untyped-call]
-        with _errors(self), bar, ThreadPoolExecutor(_THREADS) as pool:
+        with errors(self), bar, ThreadPoolExecutor(_THREADS) as pool:
             jobs = [pool.submit(self._run, start, stop, keep, bar.update) for start, stop in runs]
             try:
                 for job in jobs:
@@ -110,44 +123,46 @@ class Remote:
 
     def _receive(self, start: int, stop: int, tell: Callable[[int], object]) -> bytes:
         """One run; a connection that breaks is taken up at the byte where it broke."""
-        got, failures, cause = bytearray(), 0, ""
+        got, failures = bytearray(), 0
         while len(got) < stop - start:
-            before = len(got)
+            before, pause, cause = len(got), 0.0, "no bytes came"
             try:
                 self._request(start + before, stop, got)
             except HfHubHTTPError:
                 raise
             except (httpx2.HTTPError, _AstrayError) as error:
-                cause = _told(error)
+                pause, cause = getattr(error, "pause", 0.0), _told(error)
             new = len(got) - before
             tell(new)
             failures = 0 if new else failures + 1
-            if failures == _TRIES:
-                raise WeightsError(f"{self.repo}/{self.file} cannot be fetched ({cause}). Load again.")
+            if failures == _TRIES or pause > _PATIENCE:
+                raise WeightsError(f"{self.repo}/{self.file} cannot be fetched ({cause}). Load again later.")
+            if failures:
+                time.sleep(max(pause, _WAIT * 2 ** (failures - 1)))
         return bytes(got)
 
     def _request(self, start: int, stop: int, got: bytearray) -> None:
         url, headers = self._address()
         headers |= {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
-        timeout, broken, wanted = constants.HF_HUB_DOWNLOAD_TIMEOUT, None, len(got) + stop - start
-        with http_stream_backoff("GET", url, headers=headers, timeout=timeout, base_wait_time=_WAIT) as answer:
+        wanted, session = len(got) + stop - start, huggingface_hub.get_session()
+        with session.stream("GET", url, headers=headers, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT) as answer:
             self._check(answer, start, stop)
-            try:
-                for chunk in answer.iter_raw():
-                    got += chunk[: wanted - len(got)]
-                    self._count(len(chunk))
-            except httpx2.HTTPError as error:
-                broken = error  # raised inside, it would start the library's own retry from the first byte
-        if broken:
-            raise broken
+            for chunk in answer.iter_raw():
+                got += chunk[: wanted - len(got)]
+                self._count(len(chunk))
 
     def _check(self, answer: httpx2.Response, start: int, stop: int) -> None:
         if answer.status_code in (401, 403, 404, 410):
             self._found = None  # a signed address expires; a new one tells what is wrong
             raise _AstrayError(f"status {answer.status_code}")
+        if answer.status_code == 429 or answer.status_code >= 500:
+            after = answer.headers.get("Retry-After", "0")
+            raise _AstrayError(f"status {answer.status_code}", float(after) if after.isdigit() else 0)
         hf_raise_for_status(answer)
         if answer.headers.get("Content-Type", "").startswith("text/html"):
             raise _AstrayError("an HTML page came, from a proxy or a sign-in page")
+        if answer.headers.get("Content-Encoding", "identity") != "identity":
+            raise _AstrayError("the bytes came compressed, through a proxy")
         if answer.status_code == 200:
             raise _NoRangesError
         range_ = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", answer.headers.get("Content-Range", ""))
@@ -175,6 +190,8 @@ class Remote:
             raise WeightsError(f"{urlsplit(self._url).netloc} does not answer as a Hub does. Check HF_ENDPOINT.")
         if found.commit_hash != self.revision:
             raise WeightsError(f"{self.repo} answers with the wrong revision ({found.commit_hash}). Load again.")
+        if self.sha256 and len(found.etag or "") == 64 and found.etag != self.sha256:
+            raise WeightsError(f"{self.repo}/{self.file} must have sha256 {self.sha256} (the Hub has {found.etag}).")
         return found
 
     @property
@@ -191,9 +208,14 @@ def cache() -> Path:
     return Path(constants.HF_ASSETS_CACHE) / "sslzoo"
 
 
+def place() -> Path:
+    """The Hub client's own cache, of whole files."""
+    return Path(constants.HF_HUB_CACHE)
+
+
 def text(repo: str, file: str, revision: str = "main") -> bytes | None:
     """A small file of a repo, through the Hub client's cache; None where that commit has none."""
-    with _errors(Remote(repo, revision, file)):
+    with errors(Remote(repo, revision, file)):
         try:
             return Path(huggingface_hub.hf_hub_download(repo, file, revision=revision)).read_bytes()
         except RemoteEntryNotFoundError:
@@ -202,24 +224,24 @@ def text(repo: str, file: str, revision: str = "main") -> bytes | None:
 
 def commits(repo: str) -> list[str]:
     """The commits of a repo's main branch, newest first."""
-    with _errors(Remote(repo, "main", "")):
+    with errors(Remote(repo, "main", "")):
         return [str(commit.commit_id) for commit in huggingface_hub.HfApi().list_repo_commits(repo)]
 
 
 def models(author: str | None = None) -> list[str]:
     """The repos on the Hub that carry the tag `sslzoo`."""
-    with _errors(Remote("models", "main", "sslzoo")):
+    with errors(Remote("models", "main", "sslzoo")):
         return sorted(found.id for found in huggingface_hub.HfApi().list_models(filter="sslzoo", author=author))
 
 
 @contextlib.contextmanager
-def _errors(remote: Remote) -> Iterator[None]:
+def errors(remote: Remote) -> Iterator[None]:
     """What went wrong and what to do about it, in one sentence each."""
     try:
         yield
     except WeightsError:
         raise
-    except _FAILURES as error:
+    except FAILURES as error:
         what = f"{remote.repo}/{remote.file} at {remote.revision[:8]}"
         raise WeightsError(f"{what} cannot be fetched. {_next_step(error)}") from error
     except UnicodeEncodeError:
@@ -227,7 +249,8 @@ def _errors(remote: Remote) -> Iterator[None]:
     except OSError as error:
         if error.errno is None:  # not of the disk, and said in full
             raise WeightsError(str(error)) from error
-        fact = f"the cache {constants.HF_HUB_CACHE} must be writable (got: {error.strerror or error})"
+        place = error.filename or constants.HF_HUB_CACHE
+        fact = f"the cache {place} must be writable (got: {error.strerror or error})"
         raise WeightsError(f"{fact}. Free space there, or point HF_HOME elsewhere.") from error
 
 
@@ -245,52 +268,6 @@ def _next_step(error: Exception) -> str:
 
 def _told(error: Exception) -> str:
     # A header that cannot be sent is quoted by the error, the token in it.
-    return f"{type(error).__name__}: {re.sub(r'Bearer .*', 'Bearer ...', str(error), flags=re.DOTALL)}"
-
-
-def endpoint() -> str:
-    """The Hub's address, without the name and password that it may hold."""
-    parts = urlsplit(constants.ENDPOINT)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
-def place() -> Path:
-    """The Hub client's own cache, of whole files."""
-    return Path(constants.HF_HUB_CACHE)
-
-
-def offline() -> bool:
-    """Whether `HF_HUB_OFFLINE` forbids to ask."""
-    return huggingface_hub.is_offline_mode()
-
-
-def reachable(timeout: float = 5.0) -> str | None:
-    """Why the Hub cannot be reached; None where it can. No token is sent."""
-    try:
-        found = huggingface_hub.get_session().get(f"{constants.ENDPOINT}/api/models?limit=1", timeout=timeout).json()
-    except OfflineModeIsEnabled:
-        return "HF_HUB_OFFLINE is set"
-    except ValueError:
-        found = None
-    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-        return f"{type(error).__name__}: {error}"
-    return None if isinstance(found, list) else "it does not answer as a Hub does"
-
-
-def whoami() -> str | None:
-    """Whom the token belongs to; None where there is none. A `WeightsError` says why the Hub does not tell."""
-    try:
-        return str(huggingface_hub.HfApi().whoami()["name"]) if huggingface_hub.get_token() else None
-    except (*_FAILURES, UnicodeEncodeError) as error:
-        if getattr(getattr(error, "response", None), "status_code", None) == 401:
-            raise WeightsError("the token must be a valid one (got a refusal). Run `hf auth login`.") from None
-        # Not the error's text, which may quote the header that holds the token.
-        raise WeightsError(f"the token cannot be tried ({type(error).__name__}). Ask again later.") from None
-
-
-def granted(repo: str) -> bool:
-    """Whether this token, or none, may read a repo that asks for its terms to be accepted."""
-    with _errors(Remote(repo, "main", "")), contextlib.suppress(GatedRepoError):
-        huggingface_hub.HfApi().auth_check(repo)
-        return True
-    return False
+    # So is the address, which is signed.
+    said = re.sub(r"Bearer .*|(?<=\?)\S+=\S+", "...", str(error), flags=re.DOTALL)
+    return f"{type(error).__name__.strip('_')}: {said}"

@@ -85,7 +85,7 @@ def assemble(card: Card, depth: float | None, weights: str | Path | None = None,
         cut = architectures.cut(network, depth)
         encoder = Encoder(cut, card, depth)
         file = open_weights(card, weights, whole=whole)
-        dtype = _fill(encoder, file, wanted, cut.sources)
+        dtype = _filled(encoder, file, wanted, cut.sources)
     except OSError as error:
         raise hub.WeightsError(f"{card.name}@{depth:g}: {error}") from error
     except ValueError as error:
@@ -169,6 +169,15 @@ def _record(name: str, card: str | Path | None, revision: str | None) -> Card:
     return cards.fill(record, revision=revision)
 
 
+def _filled(encoder: Encoder, file: Local | Ranged, wanted: dict[str, Form], sources: dict[str, str]) -> str:
+    try:
+        return _fill(encoder, file, wanted, sources)
+    except OSError as error:
+        if file.verified == "first-use":
+            raise hub.WeightsError(f"{error} Nothing vouches for a first use: try once with whole=True.") from error
+        raise
+
+
 def _fill(encoder: Encoder, file: Local | Ranged, wanted: dict[str, Form], sources: dict[str, str]) -> str:
     """Check the file against the whole network, then give the encoder the tensors it needs; returns their dtype."""
     spans = file.header.spans
@@ -190,7 +199,7 @@ def _kind(dtype: torch.dtype) -> str:
 
 def _form(spans: list[Span]) -> Form:
     """The shape and kind of tensors put together on their first dimension."""
-    kinds = {_kind(_DTYPES[span.dtype]) for span in spans}
+    kinds = {_kind(_DTYPES[span.dtype]) if span.dtype in _DTYPES else span.dtype for span in spans}
     first, *others = (span.shape for span in spans)
     if any(shape[1:] != first[1:] for shape in others):
         return first, "unequal parts"

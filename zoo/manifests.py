@@ -12,7 +12,7 @@ from zoo.hub import WeightsError
 _PART = "[A-Za-z0-9_-][A-Za-z0-9_.-]*"  # never starts with a dot: nothing climbs out of the folder
 _PATHS = re.compile(
     rf"ATTRIBUTION\.md|cards/{_PART}(/{_PART})*"
-    rf"|pieces/{_PART}--{_PART}/[0-9a-f]{{40}}/{_PART}/{_PART}\.[0-9a-f]{{64}}"
+    rf"|pieces/{_PART}%2F{_PART}/[0-9a-f]{{40}}/{_PART}(%2F{_PART})*/{_PART}\.[0-9a-f]{{64}}"
     rf"|converted/[0-9a-f]{{64}}/[0-9a-f]{{16}}/(model\.safetensors|digests\.[0-9a-f]{{64}})"
     rf"|hub/{_PART}/{_PART}/[0-9a-f]{{40}}/{_PART}(/{_PART})*"
 )

@@ -6,6 +6,7 @@ that the card or else the Hub states, loaded strictly at the golden depths, and 
 
 import functools
 import json
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -89,11 +90,21 @@ def _recorded(card: Card) -> Outcome:
     file = open_weights(card, whole=True)
     known = file.digests or files.digest(file.path)
     values = {f"{depth:g}": golden.values(assemble(card, depth)) for depth in golden.DEPTHS}
+    _check_golden(values, known)
     data = digests.dump(known.model_copy(update={"golden": values}))
-    write(card.path.parent / "digests" / f"{card.name}.json", data)
     facts = {"revision": card.weights.revision, "size": _size(card, known), "sha256": known.source or known.file}
-    write(card.path, _edited(card, facts | {"digests": digests.sha256(data)}).encode())
+    text = _edited(card, facts | {"digests": digests.sha256(data)})
+    write(card.path.parent / "digests" / f"{card.name}.json", data)
+    write(card.path, text.encode())
     return Outcome(card.name, "recorded", f"{len(known.tensors)} tensors, {known.size} bytes")
+
+
+def _check_golden(values: dict[str, list[float]], known: Digests) -> None:
+    if not all(math.isfinite(value) for row in values.values() for value in row):
+        raise ValueError("features must be finite (got NaN or infinity). Look at the weights.")
+    cosines = {depth: golden.cosine(values[depth], row) for depth, row in known.golden.items() if depth in values}
+    if not min(cosines.values(), default=1.0) >= golden.CLOSE:
+        raise ValueError(f"features must be the golden ones recorded before (got cosines {cosines}). Compare timm.")
 
 
 def _size(card: Card, known: Digests) -> int:

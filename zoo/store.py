@@ -7,7 +7,8 @@ are there and right. So a kill leaves at most a temporary file, and the digest s
 import contextlib
 import hashlib
 import os
-import tempfile
+import secrets
+import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -39,8 +40,11 @@ class Store:
 
     def get(self, keys: Collection[str]) -> dict[str, bytes]:
         """The bytes, as they lie there, of those pieces that are there."""
-        paths = _pieces(self.folder)
-        return {key: paths[key].read_bytes() for key in keys if key in paths}
+        paths, found = _pieces(self.folder), {}
+        for key in keys:
+            with contextlib.suppress(KeyError, FileNotFoundError):  # another process may put it aside just now
+                found[key] = paths[key].read_bytes()
+        return found
 
     def sound(self, key: str) -> bytes | None:
         """A piece whose bytes are still what its name says; one whose bytes are not goes to quarantine."""
@@ -70,18 +74,24 @@ class Store:
 
     def quarantine(self, keys: Collection[str]) -> None:
         """Take pieces out of use, but keep them, and the digests in their names, for a look."""
-        for key, path in _pieces(self.folder).items():
-            if key in keys:
-                with writing(self.folder):
-                    self._spoilt.mkdir(exist_ok=True)
-                    path.replace(self._spoilt / path.name)
+        with writing(self.folder):
+            for path in (path for key, path in _pieces(self.folder).items() if key in keys):
+                self._spoilt.mkdir(exist_ok=True)
+                path.replace(self._spoilt / path.name)
+
+    def disprove(self, right: dict[str, str]) -> None:
+        """Put aside the pieces whose recorded digest is not the right one; it holds no longer."""
+        wrong = [key for key, found in self.recorded().items() if right.get(key, found) != found]
+        self.quarantine(wrong)
+        with writing(self.folder):
+            for path in (path for key, path in _pieces(self._spoilt).items() if key in wrong):
+                path.rename(path.with_name(f"{path.name}.disproved"))
 
     def quarantine_file(self, path: Path) -> None:
-        """The same for a whole file, which may be a link to where it lies."""
-        with self.lock(), writing(self._spoilt):
-            self._spoilt.mkdir(exist_ok=True)
-            if path.exists():  # another process may have been faster
-                path.resolve().replace(self._spoilt / path.name)
+        """The same for a whole file, which may be a link to where it lies, and on another disk."""
+        with writing(self._spoilt):
+            self._spoilt.mkdir(parents=True, exist_ok=True)
+            shutil.move(path.resolve(), self._spoilt / path.name)
             path.unlink(missing_ok=True)
 
     @contextlib.contextmanager
@@ -98,15 +108,14 @@ class Store:
 
 def write(path: Path, data: bytes) -> None:
     """Write a file of a cache: it appears whole or not at all."""
+    part = path.with_name(f"{secrets.token_hex(8)}.part")
     with writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
         try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(data)
-            os.replace(name, path)
+            part.write_bytes(data)
+            part.replace(path)
         except BaseException:
-            Path(name).unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
             raise
 
 

@@ -69,7 +69,7 @@ def _cosines(card: Card, file: Local | Ranged, deepest: float) -> dict[str, floa
     found = {
         depth: golden.cosine(golden.values(assemble(card, float(depth))), values) for depth, values in wanted.items()
     }
-    if far := {depth: cosine for depth, cosine in found.items() if cosine < golden.CLOSE}:
+    if far := {depth: cosine for depth, cosine in found.items() if not cosine >= golden.CLOSE}:
         raise WeightsError(
             f"{card.name} must give its golden features (got cosines {far}). Compare timm's version, then report it."
         )

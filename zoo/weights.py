@@ -1,5 +1,6 @@
 """From a card to its open weights file: where it lies, and which digests its bytes are held against."""
 
+import contextlib
 import json
 import os
 import re
@@ -11,7 +12,7 @@ from zoo.cards import Card
 from zoo.digests import Digests
 from zoo.files import Local, Ranged, SpoiltError
 from zoo.hub import Remote, WeightsError, cache, text
-from zoo.store import Store
+from zoo.store import CacheError, Store
 
 
 def open_weights(card: Card, weights: str | Path | None = None, *, whole: bool = False) -> Local | Ranged:
@@ -26,6 +27,7 @@ def open_weights(card: Card, weights: str | Path | None = None, *, whole: bool =
         WeightsError: The file cannot be had or is not the published one.
         ValueError: `ZOO_VERIFY` has an unknown value.
     """
+    strict = _strict()
     if weights is not None:
         return _own(Path(weights), card.weights.layout)
     if card.weights.repo is None or card.weights.file is None:
@@ -34,7 +36,7 @@ def open_weights(card: Card, weights: str | Path | None = None, *, whole: bool =
         return _converted(card)
     remote, store = remote_of(card), store_of(card)
     known, verified = _known(card, remote, store)
-    if (forced := whole or _strict()) or remote.cached:
+    if (forced := whole or strict) or remote.cached:
         if known is None or (forced and not store.sound("whole")):
             derived = _derived(card, remote, store, known)
             known, verified = (known, verified) if known else (derived, "whole file")
@@ -53,14 +55,18 @@ def published(repo: str, revision: str | None = None) -> Card:
     if data is None:
         raise cards.CardError(f"{repo} must have a card (got no README.md). Pass card=PATH.")
     try:
-        return cards.parse(data.decode("utf-8", "replace"), repo, Path(f"{repo}/README.md"))
+        card = cards.parse(data.decode("utf-8", "replace"), repo, Path(f"{repo}/README.md"))
     except cards.CardError as error:
         raise cards.CardError(f"{error} Or pass card=PATH.") from None
+    if card.weights.repo is None:
+        raise cards.CardError(f"card {repo}/README.md must name the repo of its weights (got None). Pass card=PATH.")
+    return card
 
 
 def store_of(card: Card) -> Store:
     """The cache of the card's file."""
-    parts = (str(part).replace("/", "--") for part in (card.weights.repo, card.weights.revision, card.weights.file))
+    # No part of a card's path or repo holds a percent sign, so two files never share a folder.
+    parts = (str(part).replace("/", "%2F") for part in (card.weights.repo, card.weights.revision, card.weights.file))
     return Store(cache().joinpath(*parts))
 
 
@@ -70,7 +76,7 @@ def remote_of(card: Card) -> Remote:
         raise WeightsError(
             f"revision must be pinned (got None). Pass zoo.load({card.name!r}, revision='<40 hex digits>')."
         )
-    return Remote(card.weights.repo, card.weights.revision, card.weights.file)
+    return Remote(card.weights.repo, card.weights.revision, card.weights.file, sha256=card.weights.sha256)
 
 
 def converted(source: str, card: Card) -> Path:
@@ -88,7 +94,7 @@ def fetch_whole(card: Card) -> tuple[Path, str]:
     remote = remote_of(card)
     path = remote.download()
     expected = card.weights.sha256 or _listed(path, remote)
-    files.twice(lambda: _check_whole(path, expected), lambda _: _again(path, remote, store_of(card)), path)
+    files.twice(lambda: _check_whole(path, expected), lambda _: _again(path, remote, store_of(card), expected), path)
     return path, digests_.sha256_file(path)
 
 
@@ -103,8 +109,11 @@ def _beside(card: Card) -> Local:
     if card.weights.file is None:
         raise WeightsError(f"weights must be given: no file can be fetched ({card.source.url}). Pass weights=PATH.")
     path, expected = cards.weights_file(card), card.weights.sha256
-    if expected is None or not path.is_file():
+    if not path.is_file() or (expected is None and card.weights.digests is None):
         return _own(path, card.weights.layout)
+    if expected is None:
+        pinned = _pinned(card)
+        return Local(path, card.weights.layout, "card", pinned.file if pinned else None, pinned)
     if (found := digests_.sha256_file(path)) != expected:
         cause = _cause(path) or "its bytes are not the published ones"
         raise WeightsError(f"{path} must have sha256 {expected} (got {found}): {cause}. Delete it and load again.")
@@ -157,7 +166,13 @@ def _known(card: Card, remote: Remote, store: Store) -> tuple[Digests | None, st
 
 def _pinned(card: Card) -> Digests | None:
     path = card.path.parent / "digests" / f"{card.name}.json"
-    if card.weights.digests is None or not path.is_file():
+    if card.weights.digests is None:
+        return None
+    if not path.is_file():
+        if card.weights.repo is None or not str(card.weights.file).endswith(".safetensors"):
+            raise WeightsError(
+                f"{path} must be there: the card pins it. Restore it, or remove `digests` from the card."
+            )
         return None
     return _checked(path.read_bytes(), card, str(path))
 
@@ -169,12 +184,21 @@ def _published(card: Card, remote: Remote, store: Store) -> Digests | None:
         try:
             data = text(remote.repo, "digests.json", remote.revision) or b""
         except WeightsError:
-            if remote.cached:  # offline: the whole file is here and says enough
+            if remote.cached and card.weights.digests is None:  # offline: the whole file is here and says enough
                 return None
             raise
         with store.lock():
             store.put("digests", data)
-    return _checked(data, card, f"{remote.repo}/digests.json") if data else None
+    if card.weights.digests is None and not _is_digests(data):
+        return None  # none, or another tool's file of that name
+    return _checked(data, card, f"{remote.repo}/digests.json")
+
+
+def _is_digests(data: bytes) -> bool:
+    try:
+        return bool(digests_.parse(data))
+    except ValueError:
+        return False
 
 
 def _checked(data: bytes, card: Card, what: str) -> Digests:
@@ -190,7 +214,7 @@ def _whole(card: Card, remote: Remote, store: Store, known: Digests, verified: s
     path = remote.download()
 
     def replace() -> Path:
-        _again(path, remote, store)
+        _again(path, remote, store, known.file)
         return path
 
     return Local(path, card.weights.layout, verified, known.file, known, replace, remote)
@@ -200,20 +224,27 @@ def _derived(card: Card, remote: Remote, store: Store, known: Digests | None) ->
     """The digests of the whole file, once its own sha256 was found right."""
     path = remote.download()
     expected = card.weights.sha256 or (known.file if known else None) or _listed(path, remote)
-    derived = files.twice(lambda: _derive(path, expected), lambda _: _again(path, remote, store), path)
-    _hold(store, path, derived)
+    derived = files.twice(lambda: _derive(path, expected), lambda _: _again(path, remote, store, expected), path)
+    with contextlib.suppress(CacheError):  # a read-only cache is derived from anew each time
+        _hold(store, path, derived, expected)
     return derived
 
 
-def _again(path: Path, remote: Remote, store: Store) -> None:
-    """Put the whole file aside and fetch it once more."""
-    store.quarantine_file(path)
-    remote.download()
+def _again(path: Path, remote: Remote, store: Store, expected: str) -> None:
+    """Put the whole file aside and fetch it once more, unless another process has done so."""
+    with store.lock():
+        if path.exists() and _hash(path, expected) != expected:
+            store.quarantine_file(path)
+        remote.download()
+
+
+def _hash(path: Path, like: str) -> str:
+    return digests_.sha256_file(path) if len(like) == 64 else digests_.git_sha1(path)
 
 
 def _check_whole(path: Path, expected: str) -> None:
-    kind, hashed = ("sha256", digests_.sha256_file) if len(expected) == 64 else ("git sha1", digests_.git_sha1)
-    if (found := hashed(path)) != expected:
+    kind = "sha256" if len(expected) == 64 else "git sha1"
+    if (found := _hash(path, expected)) != expected:
         cause = (_cause(path) if path.suffix == ".safetensors" else None) or "flipped bits or wrong revision"
         raise SpoiltError(f"must have {kind} {expected} (got {found}): {cause}")
 
@@ -223,13 +254,14 @@ def _derive(path: Path, expected: str) -> Digests:
     return files.well_formed(lambda: files.digest(path))
 
 
-def _hold(store: Store, path: Path, derived: Digests) -> None:
+def _hold(store: Store, path: Path, derived: Digests, etag: str) -> None:
     """Keep the digests of the whole file, and put aside what was fetched before and contradicts them."""
     spans = headers.read(path).spans
-    right = {"header": derived.header} | {files.key(span): derived.tensors[name] for name, span in spans.items()}
+    right = {"etag": digests_.sha256(etag.encode()), "header": derived.header}
+    right |= {files.key(span): derived.tensors[name] for name, span in spans.items()}
     with store.lock():
         store.put("whole", digests_.dump(derived))
-        store.quarantine([key for key, found in store.recorded().items() if right.get(key, found) != found])
+        store.disprove(right)
 
 
 def _listed(path: Path, remote: Remote) -> str:
