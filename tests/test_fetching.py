@@ -385,6 +385,36 @@ def test_eight_processes_fetch_each_byte_once(hub, tmp_path):
     assert overlaps(hub.ranges) == 0
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_eight_processes_mend_the_same_spoilt_bytes(hub, tmp_path, whole):
+    card, data = small.publish(hub, tmp_path, size=20_000)
+    read(card, whole=whole)
+    for turn in range(3):
+        if whole:
+            spoilt = hubs.Remote(small.REPO, small.REVISION, small.FILE).cached
+        else:
+            spoilt = max(store_of(card).folder.glob("*-*.*"), key=lambda path: path.stat().st_size)
+        spoilt.write_bytes(spoilt.read_bytes()[:-1] + b"?")
+        gate, answers = FORK.Event(), [tmp_path / f"answer{turn}-{i}" for i in range(8)]
+        children = [FORK.Process(target=child, args=(card, gate, answer)) for answer in answers]
+        for process in children:
+            process.start()
+        gate.set()
+        for process in children:
+            process.join(60)
+        assert [answer.read_bytes() for answer in answers] == [joined(data)] * 8
+
+
+def test_a_cache_may_be_shared_with_other_users(hub, tmp_path):
+    card, _ = small.publish(hub, tmp_path)
+    before = os.umask(0o022)
+    try:
+        read(card)
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in store_of(card).folder.glob("*-*.*")} == {0o644}
+
+
 def keys_of(data):
     header = files.headers.parse(data[: files.headers.stop(data[:8])])
     return [files.key(span) for span in header.spans.values()]
