@@ -371,16 +371,22 @@ def joined(data):
     return b"".join(pieces[name] for name in sorted(pieces))
 
 
-def test_eight_processes_fetch_each_byte_once(hub, tmp_path):
-    card, data = small.publish(hub, tmp_path, size=100_000)
-    gate, answers = FORK.Event(), [tmp_path / f"answer{i}" for i in range(8)]
+def eight_at_once(card, folder):
+    """What eight processes read, all started at the same moment."""
+    gate, answers = FORK.Event(), [folder / f"answer{i}" for i in range(8)]
     children = [FORK.Process(target=child, args=(card, gate, answer)) for answer in answers]
     for process in children:
         process.start()
     gate.set()
     for process in children:
         process.join(60)
-    assert [answer.read_bytes() for answer in answers] == [joined(data)] * 8
+    assert [process.exitcode for process in children] == [0] * 8
+    return [answer.read_bytes() for answer in answers]
+
+
+def test_eight_processes_fetch_each_byte_once(hub, tmp_path):
+    card, data = small.publish(hub, tmp_path, size=100_000)
+    assert eight_at_once(card, tmp_path) == [joined(data)] * 8
     assert hub.sent == len(data)
     assert overlaps(hub.ranges) == 0
 
@@ -389,20 +395,13 @@ def test_eight_processes_fetch_each_byte_once(hub, tmp_path):
 def test_eight_processes_mend_the_same_spoilt_bytes(hub, tmp_path, whole):
     card, data = small.publish(hub, tmp_path, size=20_000)
     read(card, whole=whole)
-    for turn in range(3):
+    for _ in range(3):
         if whole:
             spoilt = hubs.Remote(small.REPO, small.REVISION, small.FILE).cached
         else:
             spoilt = max(store_of(card).folder.glob("*-*.*"), key=lambda path: path.stat().st_size)
         spoilt.write_bytes(spoilt.read_bytes()[:-1] + b"?")
-        gate, answers = FORK.Event(), [tmp_path / f"answer{turn}-{i}" for i in range(8)]
-        children = [FORK.Process(target=child, args=(card, gate, answer)) for answer in answers]
-        for process in children:
-            process.start()
-        gate.set()
-        for process in children:
-            process.join(60)
-        assert [answer.read_bytes() for answer in answers] == [joined(data)] * 8
+        assert eight_at_once(card, tmp_path) == [joined(data)] * 8
 
 
 def test_a_cache_may_be_shared_with_other_users(hub, tmp_path):
