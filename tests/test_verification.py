@@ -2,6 +2,7 @@
 
 import random
 import shutil
+from pathlib import Path
 
 import huggingface_hub
 import pytest
@@ -131,6 +132,17 @@ def test_digests_beside_the_weights(hub, tmp_path):
     pinned = other.model_copy(update={"weights": other.weights.model_copy(update={"revision": "c" * 40})})
     with pytest.raises(WeightsError, match=r"digests.json must have the sha256 that the card names"):
         open_weights(pinned)
+
+
+def test_digests_damaged_on_the_way_are_fetched_anew(hub, tmp_path):
+    card, data = small.publish(hub, tmp_path, pinned=False, beside=True)
+    path = Path(huggingface_hub.hf_hub_download(small.REPO, "digests.json", revision=small.REVISION))
+    path.write_bytes(path.read_bytes().replace(b"a", b"b", 1))
+    with pytest.raises(
+        WeightsError, match=r"lab/small/digests.json must be the published file \(got other bytes\)\. Load"
+    ):
+        open_weights(card)
+    assert right(read(card), data)
 
 
 def test_pinned_digests_that_are_nowhere_are_no_first_use(hub, tmp_path):

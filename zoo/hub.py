@@ -1,6 +1,7 @@
 """The only place that reads from the Hugging Face Hub: byte ranges, whole files, commits, lists. Imports no torch."""
 
 import contextlib
+import hashlib
 import re
 import threading
 import time
@@ -217,9 +218,15 @@ def text(repo: str, file: str, revision: str = "main") -> bytes | None:
     """A small file of a repo, through the Hub client's cache; None where that commit has none."""
     with errors(Remote(repo, revision, file)):
         try:
-            return Path(huggingface_hub.hf_hub_download(repo, file, revision=revision)).read_bytes()
+            path = Path(huggingface_hub.hf_hub_download(repo, file, revision=revision))
         except RemoteEntryNotFoundError:
             return None
+        data, blob = path.read_bytes(), path.resolve()
+        # The Hub client's cache names it by git's hash.
+        if len(blob.name) == 40 and hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest() != blob.name:
+            blob.unlink()
+            raise WeightsError(f"{repo}/{file} must be the published file (got other bytes). Load again.")
+        return data
 
 
 def commits(repo: str) -> list[str]:
