@@ -292,7 +292,7 @@ def test_eight_processes_load_the_same_encoder_at_once(remote_tiny):
 def test_a_long_fetch_shows_how_far_it_is(remote_tiny, monkeypatch):
     hub, card, _ = remote_tiny
     monkeypatch.delenv("HF_HUB_DISABLE_PROGRESS_BARS")
-    hub.faults = lambda asked: time.sleep(0.7) if asked.on == "blob" else None
+    hub.faults = lambda asked: time.sleep(1.5) if asked.on == "blob" else None
     command = [sys.executable, "-c", LOADER, str(card), "1.0"]
     done = subprocess.run(command, input="\n", capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0
