@@ -6,6 +6,20 @@ model = FusionClassifier(["mocov2-mini", "mae-mini"]).fit(images, labels, groups
 
 from fusion.classifier import FusionClassifier
 from fusion.evaluation import Evaluation, Interval, compare, evaluate
+from fusion.phases import Phase
 from fusion.samples import Samples, brain_regions
+from fusion.settings import Training
+from fusion.tuning import strategies
 
-__all__ = ["Evaluation", "FusionClassifier", "Interval", "Samples", "brain_regions", "compare", "evaluate"]
+__all__ = [
+    "Evaluation",
+    "FusionClassifier",
+    "Interval",
+    "Phase",
+    "Samples",
+    "Training",
+    "brain_regions",
+    "compare",
+    "evaluate",
+    "strategies",
+]

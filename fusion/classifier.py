@@ -1,44 +1,51 @@
-"""FusionClassifier: several frozen encoders, one head, a scikit-learn estimator."""
+"""FusionClassifier: one or several encoders, frozen or fine-tuned, one head, a scikit-learn estimator."""
 
-import json
-import os
-from collections.abc import Sequence
+import copy
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.numpy import load_file, save_file
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
-from sklearn.utils.multiclass import type_of_target
 
 import zoo
-from fusion import features
-from fusion.heads import HEADS, Folds, Head
-
-_FORMAT = 2
+from fusion import features, saving, targets, tuning
+from fusion.batches import Examples
+from fusion.heads import HEADS, Head
+from fusion.modules import MODULES, Fused
+from fusion.phases import Phase, Stretch
+from fusion.settings import Training
+from fusion.targets import Targets
+from fusion.trained import Trained, settle
+from fusion.training import Fit
 
 
 class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Classify images by the frozen features of one or several encoders.
+    """Classify images by one or several encoders.
 
     Args:
         encoders: Names of `zoo.names()`, with `@depth` where another depth than the card's is wanted, or loaded
-            `zoo.Encoder` objects.
-        head: `concat`, `convex`, `stack` or `mean`, see `fusion.heads`.
-        strategy: How the encoders' weights move. `probe`: they do not.
-        C: Inverse strength of the L2 penalty: one number, one per encoder, or None to choose it on the folds.
+            `zoo.Encoder` objects; these are not changed.
+        head: `concat`, `convex`, `gated`, `attention`, `stack` or `mean`, see `fusion.heads` and `fusion.modules`.
+        strategy: How the encoders' weights move: a name of `fusion.strategies()`, a list of phases, or one of either
+            per encoder, as a list or by name. `probe`: they do not.
+        C: Inverse strength of the L2 penalty of solved heads: one, one per encoder, or None to choose it on the folds.
         folds: Folds of the out-of-fold predictions and of the choice of C.
+        training: How a fine-tuning goes; None takes the defaults of `fusion.Training`.
         device: `auto` takes the GPU where there is one.
-        seed: Of the folds.
+        seed: Of the folds, of a new head and of the order of images.
 
     Attributes:
         classes_: (K,) labels as they came in; columns of `predict_proba`.
-        encoders_: The loaded encoders.
+        encoders_: The encoders, fine-tuned where the strategy says so.
         head_: The fitted head.
+        history_: A row per epoch of a fine-tuning: stretch, epoch, loss, validation AUC and loss; 0 is before it.
+        trained_: How many parameters moved, the head's included.
 
     Example:
         >>> from fusion import FusionClassifier, brain_regions
@@ -52,9 +59,10 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self,
         encoders: Sequence[str | zoo.Encoder] = ("mocov2-mini", "mae-mini"),
         head: str = "concat",
-        strategy: str = "probe",
+        strategy: tuning.Strategy = "probe",
         C: float | Sequence[float] | None = None,
         folds: int = 5,
+        training: Training | None = None,
         device: str = "auto",
         seed: int = 0,
     ) -> None:
@@ -63,64 +71,85 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.strategy = strategy
         self.C = C
         self.folds = folds
+        self.training = training
         self.device = device
         self.seed = seed
 
-    def fit(self, X: Any, y: Any, groups: Any = None) -> Self:
-        """Fit the head on the encoders' features; the encoders do not change.
+    def fit(self, X: Any, y: Any, groups: Any = None, *, validation: tuple[Any, Any] | None = None) -> Self:
+        """Fit the head, and move the encoders' weights as the strategy says.
 
         Args:
             X: Paths, PIL images, or arrays (N, H, W[, C]), uint8 or float in [0, 1].
-            y: (N,) labels.
+            y: (N,) labels; where an image may have several, (N, K) of 0 and 1, or a list of labels per image.
             groups: (N,) patients; no fold then holds a part of a patient.
+            validation: Images and labels for early stopping. None: a fold of the training images, unless
+                `training.patience` is None.
 
         Raises:
             ValueError: A parameter is not one of its values, lengths differ, there is one class only, or there are
                 more folds than images of a class or than groups.
+            FloatingPointError: The loss is not finite.
         """
         self._check_parameters()
-        labels = _labels(y, X)
-        classes, numbers = np.unique(labels, return_inverse=True)
-        folds = self._folds(numbers, _groups(groups, labels))
+        known = targets.read(y, len(X))
+        patients = targets.members(groups, len(X))
         encoders = _loaded(self.encoders, self.device)
-        blocks = [features.extract(encoder, X) for encoder in encoders]
-        head = cast(Head, HEADS[self.head]()).fit(blocks, numbers, folds, self._penalties())
-        self.classes_, self.encoders_, self.head_ = classes, encoders, head
+        stretches = tuning.plan(self.strategy, encoders, (self.training or Training()).epochs)
+        if all(phase.frozen for stretch in stretches for phase in stretch.phases):
+            blocks = [features.extract(encoder, X) for encoder in encoders]
+            self.head_ = self._solved(blocks, known.numbers, patients)
+            self.history_: list[dict[str, Any]] = []
+            self.trained_ = sum(value.size for value in self.head_.arrays().values())
+            self.changed_: list[set[str]] = [set() for _ in encoders]
+        else:
+            given = {id(encoder) for encoder in self.encoders}
+            encoders = [copy.deepcopy(encoder) if id(encoder) in given else encoder for encoder in encoders]
+            self._tune(encoders, stretches, X, known, patients, validation)
+        self.classes_, self.encoders_, self.multilabel_ = known.classes, encoders, known.multilabel
         return self
 
-    def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:
-        """(N, K) probabilities, columns in the order of `classes_`."""
-        if not hasattr(self, "head_"):
-            raise NotFittedError("FusionClassifier must be fitted before it predicts. Call fit first.")
-        return np.exp(self.head_.log_proba([features.extract(encoder, X) for encoder in self.encoders_]))
+    def predict_proba(self, X: Any, without: Collection[str] = ()) -> npt.NDArray[np.float64]:
+        """(N, K) probabilities, columns in the order of `classes_`: of one class, or of each label by itself.
+
+        Args:
+            X: As in `fit`.
+            without: Names of encoders to answer without.
+        """
+        self._check_fitted("predicts")
+        names = [encoder.name for encoder in self.encoders_]
+        unknown = [name for name in without if name not in names]
+        if unknown or not set(names) - set(without):
+            raise ValueError(f"without must name encoders of {names}, not all (got {list(without)}). Keep one.")
+        blocks = [None if e.name in without else features.extract(e, X) for e in self.encoders_]
+        return np.exp(self.head_.log_proba(blocks))
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
-        """(N,) labels, of the kind given to `fit`."""
-        best = self.predict_proba(X).argmax(1)
-        return cast(npt.NDArray[Any], self.classes_[best])
+        """(N,) labels of the kind given to `fit`; of several labels per image (N, K) 0 and 1, at probability 0.5."""
+        proba = self.predict_proba(X)
+        if self.multilabel_:
+            return (proba >= 0.5).astype(np.int64)
+        return cast(npt.NDArray[Any], self.classes_[proba.argmax(1)])
 
     def save(self, path: str | Path) -> None:
-        """Write `model.json`, `head.safetensors` and `ATTRIBUTION.md` into the folder `path`.
+        """Write the head, what moved of the encoders, and `ATTRIBUTION.md` into the folder `path`.
 
-        The encoders stay in the zoo; their terms go with the model, and are in the text.
+        What did not move stays in the zoo; the encoders' terms go with the model, and are in the text.
 
         Raises:
             NotFittedError: `fit` was not called.
         """
-        if not hasattr(self, "head_"):
-            raise NotFittedError("FusionClassifier must be fitted before it is saved. Call fit first.")
-        folder = Path(path)
-        folder.mkdir(parents=True, exist_ok=True)
+        self._check_fitted("is saved")
+        keys = ("head", "strategy", "C", "folds", "seed")
         record = {
-            "format": _FORMAT,
-            "parameters": {key: getattr(self, key) for key in ("head", "strategy", "C", "folds", "seed")},
+            "parameters": {**{key: _plain(getattr(self, key)) for key in keys}, "training": _plain(self.training)},
             "encoders": [_identity(encoder) for encoder in self.encoders_],
             "classes": self.classes_.tolist(),
+            "multilabel": self.multilabel_,
+            "trained": self.trained_,
+            "history": self.history_,
+            "solved": not isinstance(self.head_, Trained),
         }
-        credits_ = zoo.attribution([encoder.card for encoder in self.encoders_])
-        _replace(folder / "ATTRIBUTION.md", lambda part: part.write_text(credits_, encoding="utf-8"))
-        _replace(folder / "head.safetensors", lambda part: save_file(self.head_.arrays(), part))
-        _replace(folder / "model.json", lambda part: part.write_text(json.dumps(record, indent=2) + "\n"))
+        saving.write(Path(path), record, self.head_.arrays(), self.encoders_, self.changed_)
 
     @classmethod
     def load(cls, path: str | Path, *, encoders: Sequence[zoo.Encoder] | None = None, device: str = "auto") -> Self:
@@ -128,77 +157,123 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Args:
             path: Its folder.
-            encoders: The encoders in their order, where they cannot be loaded from the zoo by name.
+            encoders: The encoders in their order, as they were before the fit, where the zoo cannot load them by name.
             device: As in the constructor.
 
         Raises:
             OSError: The folder does not hold a model.
             ValueError: An encoder is not the one the head was fitted on.
         """
-        record, arrays = _read(Path(path))
+        record, arrays, moved = saving.read(Path(path))
         names = [entry["name"] for entry in record["encoders"]]
-        model = cls(encoders=encoders or names, device=device, **record["parameters"])
-        model.encoders_ = _loaded(model.encoders, device)
-        for encoder, entry in zip(model.encoders_, record["encoders"], strict=True):
+        given = record["parameters"]
+        given["training"] = Training(**given["training"]) if given["training"] else None
+        model = cls(encoders=encoders or names, device=device, **given)
+        loaded = _loaded(model.encoders, device)
+        for encoder, entry in zip(loaded, record["encoders"], strict=True):
             if _identity(encoder) != entry:
                 raise ValueError(f"encoder must be the one of the fit, {entry} (got {_identity(encoder)}). Fit again.")
-        model.classes_ = np.asarray(record["classes"])
-        model.head_ = HEADS[model.head].restore(arrays)
+        model.encoders_ = [copy.deepcopy(encoder) if moved else encoder for encoder in loaded]
+        for number, encoder in enumerate(model.encoders_):
+            saving.move(encoder, number, moved)
+        model.changed_ = [{k.partition(".")[2] for k in moved if k.startswith(f"{e}.")} for e in range(len(loaded))]
+        model.classes_, model.multilabel_ = np.asarray(record["classes"]), record["multilabel"]
+        model.history_, model.trained_ = record["history"], record["trained"]
+        restore = HEADS[model.head].restore if record["solved"] else partial(Trained.restore, model.head)
+        model.head_ = cast(Head, restore(arrays, multilabel=model.multilabel_))
         return model
 
+    def _tune(
+        self,
+        encoders: list[zoo.Encoder],
+        stretches: list[Stretch],
+        X: Any,
+        known: Targets,
+        groups: npt.NDArray[Any] | None,
+        validation: tuple[Any, Any] | None,
+    ) -> None:
+        settings = self.training or Training()
+        train, held, groups = self._parts(X, known, groups, validation, settings.patience)
+        before = [{name: v.detach().cpu().clone() for name, v in e.state_dict().items()} for e in encoders]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            head = MODULES[self.head]([e.num_features for e in encoders], len(known.classes), known.multilabel)
+        head.standardise([features.extract(encoder, train.images) for encoder in encoders])
+        fit = Fit(Fused(encoders, head), stretches, train, held, settings, seed=self.seed, device=self.device)
+        identity = {
+            "encoders": [_identity(encoder) for encoder in encoders],
+            "head": self.head,
+            "images": targets.fingerprint(train.images, train.targets),
+        }
+        self.history_ = fit.run(lambda network: self._settle(network, train, groups), identity)
+        self.trained_ = sum(fit.progress.moved.values())
+        after = [encoder.eval().state_dict() for encoder in encoders]
+        self.changed_ = [
+            {n for n in a if not torch.equal(a[n].cpu(), b[n])} for a, b in zip(after, before, strict=True)
+        ]
+        self.head_ = cast(Head, Trained(self.head, head))
+
+    def _parts(
+        self,
+        X: Any,
+        known: Targets,
+        groups: npt.NDArray[Any] | None,
+        validation: tuple[Any, Any] | None,
+        patience: int | None,
+    ) -> tuple[Examples, Examples | None, npt.NDArray[Any] | None]:
+        if validation is not None:
+            held, labels = validation
+            numbers = targets.numbered(labels, len(held), known.classes, multilabel=known.multilabel)
+            return Examples(X, known.numbers), Examples(held, numbers), groups
+        if patience is None:
+            return Examples(X, known.numbers), None, groups
+        train, test = targets.folds(known.numbers, groups, self.folds, self.seed)[0]
+        examples = [Examples(_picked(X, index), known.numbers[index]) for index in (train, test)]
+        return examples[0], examples[1], None if groups is None else groups[train]
+
+    def _settle(self, network: Fused, train: Examples, groups: npt.NDArray[Any] | None) -> None:
+        blocks = [features.extract(cast(zoo.Encoder, encoder), train.images) for encoder in network.encoders]
+        head = self._solved(blocks, train.targets, groups)
+        if isinstance(head, Trained):
+            network.head.load_state_dict(cast(torch.nn.Module, head.module).state_dict())
+        else:
+            settle(network.head, head.arrays())
+
+    def _solved(self, blocks: list[Any], numbers: targets.Ints, groups: npt.NDArray[Any] | None) -> Head:
+        made = HEADS[self.head]() if self.head in HEADS else Trained(self.head, seed=self.seed)
+        folds = targets.folds(numbers, groups, self.folds, self.seed)
+        return cast(Head, made).fit(blocks, numbers, folds, self._penalties())
+
     def _check_parameters(self) -> None:
-        if self.head not in HEADS:
-            raise ValueError(f"head must be one of {sorted(HEADS)} (got {self.head!r}). Try head='concat'.")
-        if self.strategy != "probe":
-            raise ValueError(f"strategy must be 'probe' (got {self.strategy!r}). Fine-tune with PyTorch, see README.")
+        if self.head not in MODULES:
+            raise ValueError(f"head must be one of {sorted(MODULES)} (got {self.head!r}). Try head='concat'.")
         if isinstance(self.encoders, str) or not len(self.encoders):
             raise ValueError(f"encoders must be a list of names (got {self.encoders!r}). Try ['mocov2-mini'].")
         penalties = self._penalties()
         if penalties is not None and (len(penalties) != len(self.encoders) or min(penalties) <= 0):
             raise ValueError(f"C must be positive, one or one per encoder (got {self.C!r}). Try C=0.03.")
 
+    def _check_fitted(self, verb: str) -> None:
+        if not hasattr(self, "head_"):
+            raise NotFittedError(f"FusionClassifier must be fitted before it {verb}. Call fit first.")
+
     def _penalties(self) -> list[float] | None:
         if self.C is None or isinstance(self.C, Sequence):
             return None if self.C is None else list(self.C)
         return [float(self.C)] * len(self.encoders)
 
-    def _folds(self, y: npt.NDArray[np.int64], groups: npt.NDArray[Any] | None) -> Folds:
-        fewest = int(np.bincount(y).min())
-        if not 2 <= self.folds <= fewest:
-            raise ValueError(
-                f"folds must be from 2 to the images of the rarest class, {fewest} (got {self.folds}). "
-                "Pass folds=2 or add images."
-            )
-        if groups is None:
-            split = StratifiedKFold(self.folds, shuffle=True, random_state=self.seed)
-            return list(split.split(y, y))
-        if len(np.unique(groups)) < self.folds:
-            count = len(np.unique(groups))
-            raise ValueError(
-                f"folds must not exceed the groups, {count} (got {self.folds}). Pass folds={max(2, count)}."
-            )
-        split = StratifiedGroupKFold(self.folds, shuffle=True, random_state=self.seed)
-        return list(split.split(y, y, groups))
+
+def _picked(images: Any, index: targets.Ints) -> Any:
+    return images[index] if isinstance(images, np.ndarray) else [images[i] for i in index]
 
 
-def _labels(y: Any, X: Any) -> npt.NDArray[Any]:
-    labels = np.asarray(y)
-    if labels.ndim != 1 or len(labels) != len(X):
-        raise ValueError(f"y must be one label per image, {len(X)} (got shape {labels.shape}). Check X and y.")
-    if type_of_target(labels) not in ("binary", "multiclass"):
-        raise ValueError(f"y must hold classes (got {type_of_target(labels)} values). Pass strings or integers.")
-    if len(np.unique(labels)) < 2:
-        raise ValueError(f"y must hold at least two classes (got {np.unique(labels).tolist()}). Add images of another.")
-    return labels
-
-
-def _groups(groups: Any, labels: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
-    if groups is None:
-        return None
-    members = np.asarray(groups)
-    if members.shape != labels.shape:
-        raise ValueError(f"groups must be one per image, {len(labels)} (got shape {members.shape}). Check groups.")
-    return members
+def _plain(value: Any) -> Any:
+    """Phases and settings as JSON has them."""
+    if isinstance(value, Training | Phase):
+        return {key: str(entry) if isinstance(entry, Path) else entry for key, entry in asdict(value).items()}
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    return [_plain(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
 def _loaded(encoders: Sequence[str | zoo.Encoder], device: str) -> list[zoo.Encoder]:
@@ -209,19 +284,3 @@ def _loaded(encoders: Sequence[str | zoo.Encoder], device: str) -> list[zoo.Enco
 
 def _identity(encoder: zoo.Encoder) -> dict[str, str | None]:
     return {"name": encoder.name, "digest": encoder.report.digest if encoder.report else None}
-
-
-def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    try:
-        record = json.loads((folder / "model.json").read_text())
-        if record["format"] != _FORMAT:
-            raise ValueError(f"format {record['format']}")
-        return record, load_file(folder / "head.safetensors")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise OSError(f"{folder} must hold a saved model (got {error!r}). Save one with model.save(path).") from error
-
-
-def _replace(path: Path, write: Any) -> None:
-    part = path.with_name(f"{path.name}.part")
-    write(part)
-    os.replace(part, path)

@@ -1,5 +1,6 @@
 """The command `fusion`."""
 
+import dataclasses
 import json
 import time
 from collections.abc import Iterator
@@ -14,10 +15,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from fusion import data, demo, evaluation, report
+from fusion import data, demo, evaluation, report, study_cli
 from fusion.classifier import FusionClassifier
+from fusion.settings import Training
 
 app = typer.Typer(help="From encoders and images to an answer with an error bar.", no_args_is_help=True)
+app.add_typer(study_cli.app, name="study")
 console = Console()
 
 Json = Annotated[Path | None, typer.Option("--json", help="Write what is printed to this file.")]
@@ -67,19 +70,24 @@ def fit(
     ],
     output: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder for the model.")] = Path("model"),
     encoder: Annotated[list[str], typer.Option(help="Name, or name@depth; may be repeated.")] = list(demo.ENCODERS),  # noqa: B006
-    head: Annotated[str, typer.Option(help="concat, convex, stack or mean.")] = demo.HEAD,
+    head: Annotated[str, typer.Option(help="concat, convex, gated, attention, stack or mean.")] = demo.HEAD,
+    strategy: Annotated[str, typer.Option(help="How the encoders' weights move, of fusion.strategies().")] = "probe",
+    training: Annotated[
+        list[str] | None, typer.Option("--set", help="FIELD=VALUE of fusion.Training, such as epochs=10; repeatable.")
+    ] = None,
     folds: Annotated[int, typer.Option(help="Folds for the choice of the penalty and of the weights.")] = 5,
     split: Split = None,
     json_path: Json = None,
 ) -> None:
-    """Fit a fusion of frozen encoders on your own images."""
+    """Fit a fusion of encoders on your own images, frozen or fine-tuned."""
     with _clear_errors():
         images = data.read(source, split=split)
-        with console.status(f"features of {len(images.paths)} images"):
-            model = FusionClassifier(encoder, head=head, folds=folds).fit(images.paths, images.labels, images.patients)
+        model = FusionClassifier(encoder, head=head, strategy=strategy, folds=folds, training=_settings(training))
+        with console.status(f"{strategy} on {len(images.labels)} images"):
+            model.fit(images.images, images.named(), images.patients)
         model.save(output)
     names = [e.name for e in model.encoders_]
-    console.print(f"Fitted {head} on {len(images.paths)} images, {len(model.classes_)} classes: {', '.join(names)}.")
+    console.print(f"Fitted {head} on {len(images.labels)} images, {len(model.classes_)} classes: {', '.join(names)}.")
     console.print(f"Model: {output}", soft_wrap=True)
     _record(json_path, {"model": str(output), "encoders": names, "head": head, "classes": model.classes_.tolist()})
 
@@ -94,7 +102,7 @@ def evaluate(
     """Judge a saved model: AUC, balanced accuracy, calibration error, with intervals over patients."""
     with _clear_errors():
         images = data.read(source, split=split)
-        figures = evaluation.evaluate(FusionClassifier.load(model), images.paths, images.labels, images.patients)
+        figures = evaluation.evaluate(FusionClassifier.load(model), images.images, images.labels, images.patients)
     unit = "patients" if images.patients else "images, each taken as a patient of its own"
     table = Table(title=f"{figures.images} images, 95 % interval over {figures.groups} {unit}")
     table.add_column("figure")
@@ -128,6 +136,23 @@ def predict(
     _record(json_path, {"predictions": answers, "unreadable": {str(path): why for path, why in broken.items()}})
     if broken:
         raise typer.Exit(1)
+
+
+def _settings(given: list[str] | None) -> Training:
+    pairs = [entry.partition("=") for entry in given or []]
+    known = [field.name for field in dataclasses.fields(Training)]
+    for name, equals, _ in pairs:
+        if name not in known or not equals:
+            raise ValueError(f"--set must be FIELD=VALUE with a field of {known} (got {name!r}). Try --set epochs=10.")
+    return Training(**{name: _value(value) for name, _, value in pairs})
+
+
+def _value(text: str) -> Any:
+    """A number, true, false or null as JSON has them, else the text itself."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 @contextmanager

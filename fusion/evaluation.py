@@ -3,6 +3,9 @@
 Images of one patient (here: of one slab) depend on each other, so whole groups are drawn with replacement, never single
 images. A draw in which a class is absent has no AUC and is drawn again. Two evaluations of the same images share
 their draws, so that their difference is paired.
+
+Where an image may have several labels, y is (N, K) of 0 and 1: a figure then is the mean over labels of the figure of
+that label, present or absent, and a draw without the one or the other is drawn again.
 """
 
 import hashlib
@@ -15,8 +18,11 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-# Labels (N,) and probabilities (N, K) are prepared once; each draw then is one call with weights (N,).
-Metric = Callable[[Ints, Floats], Callable[[Floats], float]]
+Bools = npt.NDArray[np.bool_]
+# Labels (N,) or (N, K) and probabilities (N, K) are prepared once; each draw then is one call with weights (N,).
+Figure = Callable[[Floats], float]
+Metric = Callable[[Ints, Floats], Figure]
+Binary = Callable[[Bools, Floats], Figure]  # of one column: (N,), (N,)
 
 _BINS = 15
 _REDRAWS = 100
@@ -40,8 +46,10 @@ class Evaluation:
 
     Attributes:
         auc: Area under the ROC curve, one class against the rest, mean over classes.
-        balanced_accuracy: Mean over classes of the share that is recognised.
-        calibration_error: Expected calibration error.
+        balanced_accuracy: Mean over classes of the share that is recognised; of several labels, mean over labels of
+            (sensitivity + specificity) / 2, present being above 0.5.
+        calibration_error: Expected calibration error, of the predicted class; of several labels, mean over labels of
+            that of the label's probability.
         images, groups, resamples: How many there were; `groups` were drawn `resamples` times.
         figures: For each metric the value, then that of each draw.
         sample: Tells which images and draws these are.
@@ -71,13 +79,14 @@ def evaluate(model: Any, X: Any, y: Any, groups: Any = None, *, resamples: int =
     Args:
         model: Has `predict_proba` and `classes_`.
         X: Images, as the model takes them.
-        y: (N,) labels.
+        y: (N,) labels, or (N, K) of 0 and 1 whose columns are `model.classes_`.
         groups: (N,) patients; None means that every image is a patient of its own.
         resamples: Draws of the bootstrap.
         seed: Of the draws.
 
     Raises:
-        ValueError: A label was not in training, fewer than two classes or groups are present, or lengths differ.
+        ValueError: A label was not in training, fewer than two classes or groups are present, lengths differ, or y
+            (N, K) has another K, other values, or a label that no image has or every image has.
     """
     return score(y, model.predict_proba(X), model.classes_, groups, resamples=resamples, seed=seed)
 
@@ -91,7 +100,10 @@ def compare(
 
 
 def score(y: Any, proba: Any, classes: Any, groups: Any = None, *, resamples: int = 1000, seed: int = 0) -> Evaluation:
-    """Judge probabilities (N, K) whose columns are `classes`; of several models (S, N, K), the mean figure."""
+    """Judge probabilities (N, K) whose columns are `classes`; of several models (S, N, K), the mean figure.
+
+    Labels `y` are (N,), or (N, K) of 0 and 1 in the same columns.
+    """
     index, members = _checked(y, classes, groups)
     models = _models(proba, (len(index), len(classes)))
     draws = [np.ones(len(index)), *_draws(index, members, len(classes), resamples, seed)]
@@ -103,30 +115,31 @@ def score(y: Any, proba: Any, classes: Any, groups: Any = None, *, resamples: in
     return _summary(figures, len(index), int(members.max()) + 1, sample)
 
 
-def auc(y: Ints, proba: Floats) -> Callable[[Floats], float]:
+def auc(y: Ints, proba: Floats) -> Figure:
     """Area under the ROC curve, one class against the rest, mean over classes; ties count half.
 
     Equal to scikit-learn's `roc_auc_score(multi_class="ovr", sample_weight=weights)`, but it sorts once for all draws.
     """
-    parts = [_binary_auc(y == k, proba[:, k]) for k in range(proba.shape[1])]
-    return lambda weights: float(np.mean([part(weights) for part in parts]))
+    return _mean(_binary_auc, y if y.ndim == 2 else y[:, None] == np.arange(proba.shape[1]), proba)
 
 
-def balanced_accuracy(y: Ints, proba: Floats) -> Callable[[Floats], float]:
-    """Mean over classes of the share of its images that are recognised."""
+def balanced_accuracy(y: Ints, proba: Floats) -> Figure:
+    """Mean over classes of the share of its images that are recognised; of several labels, the mean over labels."""
+    if y.ndim == 2:
+        return _mean(_binary_balanced_accuracy, y, proba)
     correct, classes = proba.argmax(1) == y, proba.shape[1]
     return lambda weights: float(np.mean(np.bincount(y, weights * correct, classes) / np.bincount(y, weights, classes)))
 
 
-def calibration_error(y: Ints, proba: Floats) -> Callable[[Floats], float]:
+def calibration_error(y: Ints, proba: Floats) -> Figure:
     """Expected calibration error: |confidence - accuracy| of the predicted class, averaged over 15 equal bins.
 
-    Source: Guo et al. arXiv:1706.04599, equation 3.
+    Of several labels, the mean over labels of |probability - share of images with the label|, in bins of its
+    probability. Source: Guo et al. arXiv:1706.04599, equation 3.
     """
-    confidence = proba.max(1)
-    gaps = confidence - (proba.argmax(1) == y)
-    bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
-    return lambda weights: float(np.abs(np.bincount(bins, weights * gaps, _BINS)).sum() / weights.sum())
+    if y.ndim == 2:
+        return _mean(_binary_calibration_error, y, proba)
+    return _binary_calibration_error(proba.argmax(1) == y, proba.max(1))
 
 
 METRICS: dict[str, Metric] = {
@@ -136,7 +149,23 @@ METRICS: dict[str, Metric] = {
 }
 
 
-def _binary_auc(positive: npt.NDArray[np.bool_], values: Floats) -> Callable[[Floats], float]:
+def _mean(binary: Binary, positives: npt.NDArray[Any], proba: Floats) -> Figure:
+    """The mean over the columns of `positives` and `proba`, both (N, K)."""
+    parts = [binary(positives[:, k] == 1, proba[:, k]) for k in range(proba.shape[1])]
+    return lambda weights: float(np.mean([part(weights) for part in parts]))
+
+
+def _binary_balanced_accuracy(positive: Bools, values: Floats) -> Figure:
+    return balanced_accuracy(positive.astype(np.int64), np.stack([1 - values, values], axis=1))
+
+
+def _binary_calibration_error(positive: Bools, values: Floats) -> Figure:
+    gaps = values - positive
+    bins = np.minimum((values * _BINS).astype(int), _BINS - 1)
+    return lambda weights: float(np.abs(np.bincount(bins, weights * gaps, _BINS)).sum() / weights.sum())
+
+
+def _binary_auc(positive: Bools, values: Floats) -> Figure:
     order = np.argsort(values, kind="stable")
     positive, values = positive[order], values[order]
     starts = np.flatnonzero(np.r_[True, values[1:] != values[:-1]])
@@ -169,14 +198,7 @@ def _models(proba: Any, shape: tuple[int, int]) -> Floats:
 
 def _checked(y: Any, classes: Any, groups: Any) -> tuple[Ints, Ints]:
     labels, names = np.asarray(y), np.asarray(classes)
-    unknown = sorted(set(labels.tolist()) - set(names.tolist()), key=str)
-    if unknown:
-        raise ValueError(f"y must hold labels seen in training (got {unknown[:5]}). Known: {names.tolist()}.")
-    absent = sorted(set(names.tolist()) - set(labels.tolist()), key=str)
-    if absent:
-        raise ValueError(f"y must hold every class for an AUC (without {absent[:5]}). Add images of them.")
-    index = np.searchsorted(np.sort(names), labels)
-    index = np.argsort(names)[index]
+    index = _numbers(labels, names) if labels.ndim == 1 else _indicator(labels, names)
     members = np.arange(len(labels)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
     if len(members) != len(labels):
         raise ValueError(f"groups must be as many as y (got {len(members)} for {len(labels)}). Give one per image.")
@@ -185,14 +207,49 @@ def _checked(y: Any, classes: Any, groups: Any) -> tuple[Ints, Ints]:
     return index.astype(np.int64), members.astype(np.int64)
 
 
+def _numbers(labels: npt.NDArray[Any], names: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    unknown = sorted(set(labels.tolist()) - set(names.tolist()), key=str)
+    if unknown:
+        raise ValueError(f"y must hold labels seen in training (got {unknown[:5]}). Known: {names.tolist()}.")
+    absent = sorted(set(names.tolist()) - set(labels.tolist()), key=str)
+    if absent:
+        raise ValueError(f"y must hold every class for an AUC (without {absent[:5]}). Add images of them.")
+    return np.argsort(names)[np.searchsorted(np.sort(names), labels)]
+
+
+def _indicator(labels: npt.NDArray[Any], names: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if labels.ndim != 2 or labels.shape[1] != len(names):
+        raise ValueError(
+            f"y must be (N,), or (N, {len(names)}) with a column per label (got {labels.shape}). "
+            f"The labels are {names.tolist()}."
+        )
+    odd = sorted(set(labels.ravel().tolist()) - {0, 1}, key=str)
+    if odd:
+        raise ValueError(f"y of shape (N, K) must hold 0 and 1 (got {odd[:5]}). Write 1 where an image has the label.")
+    for present, where in ((1, "on at least one image"), (0, "off at least one image")):
+        lacking = names[~(labels == present).any(0)].tolist()
+        if lacking:
+            raise ValueError(f"each label must be {where} for an AUC (not so: {lacking[:5]}). Add such images.")
+    return labels
+
+
 def _draws(y: Ints, members: Ints, classes: int, count: int, seed: int) -> Iterator[Floats]:
     rng = np.random.default_rng(seed)
     groups = int(members.max()) + 1
+    drawn, what = _drawn(y, classes), "class" if y.ndim == 1 else "label, and its absence,"
     for _ in range(count):
         for _ in range(_REDRAWS):
             weights = np.bincount(rng.integers(groups, size=groups), minlength=groups)[members].astype(np.float64)
-            if np.bincount(y, weights, classes).min() > 0:
+            if drawn(weights).min() > 0:
                 break
         else:
-            raise ValueError(f"each class must be in enough groups to be drawn (got {groups} groups). Add patients.")
+            raise ValueError(f"each {what} must be in enough groups to be drawn (got {groups} groups). Add patients.")
         yield weights
+
+
+def _drawn(y: Ints, classes: int) -> Callable[[Floats], npt.NDArray[Any]]:
+    """How much of each class, or of each label and of its absence, a draw holds."""
+    if y.ndim == 1:
+        return lambda weights: np.bincount(y, weights, classes)
+    sides = np.hstack([y, 1 - y]).astype(np.float64)
+    return lambda weights: weights @ sides

@@ -1,22 +1,15 @@
 """The demo's self-contained HTML report: table, depth curve, confusion matrix, how the choices were made."""
 
-import io
 from importlib import resources
-from typing import Any
 
 import jinja2
-import matplotlib as mpl
 import numpy as np
-from markupsafe import Markup
 from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix
 
 from fusion.demo import BUDGETS, DEPTHS, ENCODERS, Choice, Row
+from fusion.figures import COLOURS, MARKERS, svg
 from fusion.samples import Samples
-
-# Okabe and Ito: told apart without colour vision, and by marker in print.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73")
-_MARKERS = ("o", "s", "^")
 
 
 def render(rows: list[Row], test: Samples, seconds: float) -> str:
@@ -25,8 +18,8 @@ def render(rows: list[Row], test: Samples, seconds: float) -> str:
     page = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(source)
     return page.render(
         tables=[(budget_name(budget), _of(rows, budget)) for budget in BUDGETS],
-        curve=_svg(depth_curve(rows)),
-        confusion=_svg(confusion(rows, test)),
+        curve=svg(depth_curve(rows)),
+        confusion=svg(confusion(rows, test)),
         images=rows[0].test.images,
         groups=rows[0].test.groups,
         resamples=rows[0].test.resamples,
@@ -52,13 +45,13 @@ def depth_curve(rows: list[Row]) -> Figure:
     figure = Figure(figsize=(10, 3.4), layout="constrained")
     panels = figure.subplots(1, len(BUDGETS), sharey=True)
     for panel, budget in zip(panels, BUDGETS, strict=True):
-        for name, colour, marker in zip(ENCODERS, _COLOURS, _MARKERS, strict=False):
+        for name, colour, marker in zip(ENCODERS, COLOURS, MARKERS, strict=False):
             curve = [row for row in _of(rows, budget) if row.choice.row.startswith(f"{name} @")]
             panel.plot(DEPTHS, [r.test.auc.value for r in curve], color=colour, marker=marker, label=f"{name}, test")
             held = [r.choice.validation.auc.value for r in curve]
             panel.plot(DEPTHS, held, color=colour, marker=marker, ls=":", alpha=0.7, label=f"{name}, validation")
         fused = next(row for row in _of(rows, budget) if row.choice.row == "fusion")
-        panel.axhline(fused.test.auc.value, color=_COLOURS[2], ls="--", label="fusion, test")
+        panel.axhline(fused.test.auc.value, color=COLOURS[2], ls="--", label="fusion, test")
         panel.set(title=budget_name(budget), xlabel="depth", xticks=DEPTHS)
         panel.grid(alpha=0.3)
     panels[0].set_ylabel("AUC")
@@ -87,11 +80,3 @@ def confusion(rows: list[Row], test: Samples) -> Figure:
 
 def _of(rows: list[Row], budget: int | None) -> list[Row]:
     return [row for row in rows if row.choice.budget == budget]
-
-
-def _svg(figure: Figure) -> Any:
-    stream = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": "sslzoo"}):  # the same figure gives the same file
-        figure.savefig(stream, format="svg", metadata={"Date": None})
-    text = stream.getvalue()
-    return Markup(text[text.index("<svg") :])

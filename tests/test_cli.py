@@ -29,7 +29,7 @@ def pictures(tmp_path):
         place.mkdir(parents=True)
         for i, image in enumerate(train.images[train.labels == label][::40][:8]):
             Image.fromarray(image).save(place / f"{i}.png")
-            rows.append(f"data/{label}/{i}.png,{label},{label[0]}{i % 4},{'train' if i < 5 else 'test'}")
+            rows.append(f"data/{label}/{i}.png,{label},{label[0]}{i},{'train' if i < 5 else 'test'}")
     (tmp_path / "data.csv").write_text("\n".join(rows))
     return tmp_path
 
@@ -74,6 +74,26 @@ def test_fit_evaluate_predict(pictures):
 def test_fit_on_a_csv_with_patients(pictures):
     arguments = ("fit", pictures / "data.csv", pictures / "model", "--split", "train", "--folds", 2)
     assert "Fitted concat on 10 images, 2 classes" in call(fusion.cli.app, *arguments)
+
+
+def test_fit_fine_tunes(pictures):
+    tuned = ("fit", pictures / "data.csv", pictures / "model", "--split", "train", "--encoder", "mocov2-mini@0.25")
+    settings = ("--strategy", "quarter-1", "--set", "epochs=1", "--set", "patience=null", "--set", "learning_rate=1e-3")
+    assert "Fitted concat on 10 images" in call(fusion.cli.app, *tuned, *settings)
+    record = json.loads((pictures / "model" / "model.json").read_text())
+    assert record["parameters"]["training"]["learning_rate"] == 0.001
+    assert any("layer1" in name for name in record["moved"])
+    assert "FIELD=VALUE with a field of" in call(fusion.cli.app, *tuned, "--set", "epoch=1", code=1)
+    said = call(fusion.cli.app, *tuned, "--strategy", "gradual", code=1)
+    assert "Try gradual-last-first or gradual-first-last" in said
+
+
+def test_fit_refuses_a_patient_in_two_splits(pictures):
+    table = pictures / "data.csv"
+    table.write_text(table.read_text().replace("p7,test", "p0,test"))
+    said = call(fusion.cli.app, "fit", table, pictures / "model", "--split", "train", code=1)
+    assert "must be in one split" in said
+    assert "p0" in said
 
 
 def test_fit_names_a_corrupt_image(pictures):

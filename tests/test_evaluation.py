@@ -135,3 +135,94 @@ def test_a_class_in_one_of_very_many_groups_is_not_drawn_for_ever(monkeypatch):
     y = np.array(["a", "a", "a", "b"])
     with pytest.raises(ValueError, match=r"each class must be in enough groups to be drawn \(got 4 groups\)"):
         evaluation.score(y, np.full((4, 2), 0.5), ["a", "b"])
+
+
+@pytest.fixture
+def several():
+    """240 images of 24 patients, three labels of which an image has any number; probabilities with ties."""
+    rng = np.random.default_rng(3)
+    y = (rng.random((240, 3)) < [0.5, 0.3, 0.15]).astype(int)
+    proba = np.round(np.clip(rng.random((240, 3)) * 0.7 + 0.3 * y, 0, 1), 2)
+    return y, proba, np.arange(240) // 10
+
+
+def test_figures_of_several_labels_equal_scikit_learns_with_weights(several):
+    y, proba, _ = several
+    weights = np.random.default_rng(1).integers(1, 4, 240).astype(float)
+    area = roc_auc_score(y, proba, average="macro", sample_weight=weights)
+    assert evaluation.auc(y, proba)(weights) == pytest.approx(area, abs=1e-12)
+    shares = [balanced_accuracy_score(y[:, k], proba[:, k] > 0.5, sample_weight=weights) for k in range(3)]
+    assert evaluation.balanced_accuracy(y, proba)(weights) == pytest.approx(np.mean(shares), abs=1e-12)
+
+
+def test_calibration_error_of_several_labels_by_hand():
+    y = np.array([[1, 0], [0, 0], [1, 1], [0, 1]])
+    proba = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.1], [0.0, 1.0]])
+    # first label: 0.9 twice (half have it), 0.6 once (has it), 0 once (has not); second: 0.1 thrice (one has it), 1
+    first, second = (2 * 0.4 + 0.4 + 0) / 4, (3 * abs(0.1 - 1 / 3) + 0) / 4
+    assert evaluation.calibration_error(y, proba)(np.ones(4)) == pytest.approx((first + second) / 2)
+    doubled = evaluation.calibration_error(np.repeat(y, 2, axis=0), np.repeat(proba, 2, axis=0))(np.ones(8))
+    assert doubled == pytest.approx((first + second) / 2)
+
+
+def test_a_single_label_is_the_binary_task(several):
+    y, proba, groups = several
+    p = proba[:, 0]
+    one = evaluation.score(y[:, :1], p[:, None], ["ill"], groups, resamples=50)
+    two = evaluation.score(y[:, 0], np.stack([1 - p, p], 1), [0, 1], groups, resamples=50)
+    assert one.auc.value == pytest.approx(two.auc.value)
+    assert (one.auc.low, one.auc.high) == pytest.approx((two.auc.low, two.auc.high))
+    assert one.balanced_accuracy.value == pytest.approx(two.balanced_accuracy.value)
+
+
+class Several(Fixed):
+    classes_ = np.array(["effusion", "nodule", "mass"])  # not sorted: the columns are as they are
+
+
+def test_evaluate_and_compare_take_models_of_several_labels(several):
+    y, proba, groups = several
+    figures = fusion.evaluate(Several(proba), None, y, groups, resamples=50)
+    assert (figures.images, figures.groups, figures.resamples) == (240, 24, 50)
+    assert figures.auc.value == pytest.approx(roc_auc_score(y, proba))
+    assert figures.auc.low < figures.auc.value < figures.auc.high
+    assert fusion.evaluate(Several(proba), None, y.astype(bool).tolist(), groups, resamples=50) == figures
+    worse = np.random.default_rng(0).random(proba.shape)
+    gain = fusion.compare(Several(proba), Several(worse), None, y, groups, resamples=50).auc
+    assert gain.low > 0
+    both = evaluation.score(y, [proba, worse], Several.classes_, groups, resamples=50)
+    assert both.auc.value == pytest.approx((roc_auc_score(y, proba) + roc_auc_score(y, worse)) / 2)
+
+
+def test_every_draw_holds_each_label_and_its_absence():
+    y = np.zeros((30, 2), dtype=int)
+    y[:10, 0] = 1
+    y[3:, 1] = 1  # absent in three images only
+    draws = list(evaluation._draws(y, np.arange(30), 2, 200, 0))
+    assert all((weights @ y > 0).all() and (weights @ (1 - y) > 0).all() for weights in draws)
+    assert np.isfinite(evaluation.score(y, np.random.default_rng(0).random((30, 2)), ["a", "b"]).auc.low)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda y, p: (2 * y, p), r"y of shape \(N, K\) must hold 0 and 1 \(got \[2\]\)"),
+        (lambda y, p: (np.where(y, 1.0, np.nan), p), r"must hold 0 and 1 \(got \[nan"),
+        (lambda y, p: (y.astype(str), p), r"must hold 0 and 1 \(got \['0', '1'\]\)"),
+        (lambda y, p: (y[:, :2], p), r"y must be \(N,\), or \(N, 3\) with a column per label \(got \(240, 2\)\)"),
+        (lambda y, p: (y[..., None], p), r"with a column per label \(got \(240, 3, 1\)\)"),
+        (lambda y, p: (y, p[:, :2]), r"proba must be \(240, 3\)"),
+        (lambda y, p: (y * [1, 0, 1], p), r"each label must be on at least one image .*not so: \['b'\]"),
+        (lambda y, p: (np.maximum(y, [0, 0, 1]), p), r"each label must be off at least one image .*not so: \['c'\]"),
+        (lambda y, p: (y[:0], p[:0]), r"each label must be on at least one image .*\['a', 'b', 'c'\]"),
+    ],
+)
+def test_bad_input_of_several_labels_is_refused(several, change, message):
+    y, proba = change(*several[:2])
+    with pytest.raises(ValueError, match=message):
+        evaluation.score(y, proba, CLASSES)
+
+
+def test_a_label_of_one_in_very_many_groups_is_not_drawn_for_ever(monkeypatch):
+    monkeypatch.setattr(evaluation, "_REDRAWS", 1)
+    with pytest.raises(ValueError, match=r"each label, and its absence, must be in enough groups .*got 4 groups"):
+        evaluation.score(np.eye(4, dtype=int), np.full((4, 4), 0.5), ["a", "b", "c", "d"])

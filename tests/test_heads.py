@@ -80,7 +80,9 @@ def test_convex_weights_are_the_best_on_the_simplex(problem):
     twice = [blocks[0][:, :2], blocks[0][:, 2:]]
     head = heads.Convex().fit(twice, y, folds, [0.1, 0.1])
     held = np.stack([heads.out_of_fold(x, y, folds, 0.1) for x in twice])
-    loss = {w: heads.log_loss(y, head._combine(held, np.array([w, 1 - w]))) for w in np.linspace(0, 1, 101)}
+    loss = {
+        w: heads.log_loss(y, heads.normalised(w * held[0] + (1 - w) * held[1], False)) for w in np.linspace(0, 1, 101)
+    }
     assert heads.log_loss(y, head._combine(held, head.weights)) <= min(loss.values()) + 1e-5
 
 

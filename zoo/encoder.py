@@ -6,7 +6,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from zoo.architectures import Cut
+from zoo.architectures import Cut, Quarters
 from zoo.cards import Card
 from zoo.preprocess import Preprocess
 
@@ -111,16 +111,31 @@ class Encoder(nn.Module):
             >>> encoder = zoo.load("mocov2-mini")
             >>> optimiser = torch.optim.AdamW([{**group, "lr": 1e-4} for group in encoder.quarters()])
         """
+        return _named("quarter", self._grouped(self._blocks))
+
+    def blocks(self) -> list[dict[str, Any]]:
+        """The same parameters, one group per kept block: `stem` (where the network has one), `block-1`, `block-2`, ...
+
+        Downsampling goes with the block behind it, the last norm with the last block.
+        """
+        ends = [block for quarter in self._blocks for block in quarter]
+        first, *others = self._grouped([[end] for end in ends])
+        own = {id(parameter) for parameter in self.trunk.get_submodule(ends[0]).parameters()}
+        stem = [parameter for parameter in first if own and id(parameter) not in own]
+        block = [parameter for parameter in first if not own or id(parameter) in own]
+        return ([{"name": "stem", "params": stem}] if stem else []) + _named("block", [block, *others])
+
+    def _grouped(self, spans: Quarters) -> list[list[nn.Parameter]]:
         names = [name for name, _ in self.trunk.named_modules()]
-        ends = [max(i for i, name in enumerate(names) if f"{name}.".startswith(f"{q[-1]}.")) for q in self._blocks]
+        ends = [max(i for i, name in enumerate(names) if f"{name}.".startswith(f"{span[-1]}.")) for span in spans]
         groups: list[list[nn.Parameter]] = [[] for _ in ends]
         for name, parameter in self.trunk.named_parameters():
-            # A class token or position embedding is registered on the network itself: it goes with the first quarter.
+            # A class token or position embedding is registered on the network itself: it goes with the first group.
             place = names.index(name.rpartition(".")[0])
-            quarter = next((q for q, end in enumerate(ends) if place <= end), len(ends) - 1)
-            groups[quarter].append(parameter)
+            group = next((g for g, end in enumerate(ends) if place <= end), len(ends) - 1)
+            groups[group].append(parameter)
         groups[-1] += list(self.norm.parameters())
-        return [{"name": f"quarter-{q}", "params": group} for q, group in enumerate(groups, 1)]
+        return groups
 
     def extra_repr(self) -> str:
         return f"{self.name}: {self.num_features} features, strides {self.strides}"
@@ -177,3 +192,7 @@ class Encoder(nn.Module):
         self.train(was_training)
         strides = tuple(round(size / level.shape[-1]) for level in maps)
         return Shapes(self._pool(deepest).shape[1], tuple(level.shape[1] for level in maps), strides)
+
+
+def _named(kind: str, groups: list[list[nn.Parameter]]) -> list[dict[str, Any]]:
+    return [{"name": f"{kind}-{number}", "params": group} for number, group in enumerate(groups, 1)]

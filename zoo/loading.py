@@ -109,10 +109,15 @@ def assemble(card: Card, depth: float | None, weights: str | Path | None = None,
     return encoder.eval()
 
 
-def untrained(name: str, depth: float | None = None, *, seed: int = 0) -> Encoder:
-    """The architecture of `name` at `depth` with random weights drawn under `seed`: a control, never a fallback."""
+def untrained(name: str, depth: float | None = None, *, seed: int = 0, size: int | None = None) -> Encoder:
+    """The architecture of `name` at `depth` with random weights drawn under `seed`: a control, never a fallback.
+
+    `size` is the side of its input in pixels, where another than the card's is wanted.
+    """
     name, depth = _split(name, depth)
     record = cards.find(name)
+    if size is not None:
+        record = record.model_copy(update={"input": record.input.model_copy(update={"size": size})})
     depth, evidence = _resolve(record, depth)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

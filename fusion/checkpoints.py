@@ -1,0 +1,82 @@
+"""The state of a fit on disk: written whole or not at all, read back only by the fit that wrote it."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+
+
+class Progress:
+    """How far a fit is, and its best weights; accelerate saves it beside network, optimiser and random states."""
+
+    def __init__(self) -> None:
+        self.stretch, self.epoch, self.epochs, self.stale = 0, 0, 0, 0
+        self.score: tuple[float, ...] | None = None
+        self.best: dict[str, Any] = {}
+        self.history: list[dict[str, Any]] = []
+        self.moved: dict[str, int] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything."""
+        return dict(vars(self))
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of `state_dict`."""
+        vars(self).update(state)
+
+
+class Checkpoints:
+    """One folder, one fit: it holds the state after the last finished epoch."""
+
+    def __init__(self, folder: str | Path | None, identity: dict[str, Any]) -> None:
+        self.folder, self.identity = (Path(folder) if folder else None), json.loads(json.dumps(identity))
+        if self.folder:
+            self._claim(self.folder)
+
+    def latest(self) -> tuple[Path, dict[str, Any]] | None:
+        """The newest state and what `save` was told with it, if there is one."""
+        found = sorted(self.folder.glob("epoch-*")) if self.folder else []
+        if not found:
+            return None
+        return found[-1], json.loads((found[-1] / "place.json").read_text())
+
+    def save(self, accelerator: Accelerator, epoch: int, place: dict[str, Any]) -> None:
+        """Write the state; the one before goes only when this one is complete."""
+        if self.folder is None:
+            return
+        part = self.folder / "part"
+        if accelerator.is_main_process:
+            shutil.rmtree(part, ignore_errors=True)
+        accelerator.wait_for_everyone()
+        accelerator.save_state(str(part))
+        accelerator.wait_for_everyone()
+        if accelerator.is_main_process:
+            (part / "place.json").write_text(json.dumps(place))
+            older = sorted(self.folder.glob("epoch-*"))
+            os.replace(part, self.folder / f"epoch-{epoch:06d}")
+            for path in older:
+                shutil.rmtree(path)
+        accelerator.wait_for_everyone()
+
+    def _claim(self, folder: Path) -> None:
+        record = folder / "fit.json"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            known = json.loads(record.read_text()) if record.exists() else None
+            if known is None:
+                part = folder / f"fit.json.{os.getpid()}"
+                part.write_text(json.dumps(self.identity, indent=2) + "\n")
+                os.replace(part, record)
+        except OSError as error:
+            raise OSError(
+                f"checkpoint must be a folder to write into (got {str(folder)!r}: {error.strerror}). Choose another."
+            ) from error
+        if known is not None and known != self.identity:
+            other = sorted(key for key in self.identity if known.get(key) != self.identity[key])
+            raise ValueError(
+                f"checkpoint must hold this fit ({folder} holds one with another {', '.join(other)}). "
+                "Give another folder, or remove this one."
+            )

@@ -1,0 +1,177 @@
+"""A study's folder: every result whole or not there, whatever stops the study.
+
+`config.yaml` and `study.json` say what is run; of each cell `cells/KEY.npz`, `models/KEY/` and, last, `cells/KEY.json`;
+`work/` holds what lets a killed cell go on; `final/` the answers on the test part.
+"""
+
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import yaml
+from filelock import FileLock, Timeout
+
+_POLL = 0.05
+
+
+@contextmanager
+def opened(output: Path) -> Iterator[None]:
+    """Hold the folder for one run, made where it is not there yet.
+
+    Raises:
+        OSError: It cannot be written, or another run holds it.
+    """
+    try:
+        for name in ("cells", "models", "work"):
+            (output / name).mkdir(parents=True, exist_ok=True)
+        for mark in (output / "work").glob("*.begun"):
+            mark.unlink(missing_ok=True)
+        replace(output / "work" / "writable", b"")
+    except OSError as error:
+        raise OSError(
+            f"output must be a folder that can be written (got {str(output)!r}: {error.strerror}). Choose another."
+        ) from None
+    lock = FileLock(output / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise OSError(f"{output} must be free (another run holds it). Wait for it, or choose another.") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def begun_cell(output: Path, key: str) -> Iterator[None]:
+    """Hold one cell: a worker that outlived its killed study may still be at it. The mark tells who died at work."""
+    with FileLock(output / "work" / f"{key}.lock", poll_interval=_POLL):
+        replace(output / "work" / f"{key}.begun", b"")
+        yield
+        (output / "work" / f"{key}.begun").unlink(missing_ok=True)
+
+
+def begun(output: Path) -> set[str]:
+    """The cells that were begun and did not end, one way or the other."""
+    return {mark.stem for mark in (output / "work").glob("*.begun")}
+
+
+def agree(output: Path, config: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    """Keep the config and `facts` of a new folder; refuse others in one that has them.
+
+    Raises:
+        ValueError: The folder belongs to another config or data set.
+    """
+    if (output / "config.yaml").exists():
+        known = yaml.safe_load((output / "config.yaml").read_text(encoding="utf-8"))
+        if other := sorted(key for key in {*known, *config} if known.get(key) != config.get(key)):
+            raise ValueError(
+                f"{output} must be of the same config (got others in {', '.join(other)}). Choose another --output."
+            )
+        if (output / "study.json").exists() and study(output)["fingerprint"] != facts["fingerprint"]:
+            raise ValueError(
+                f"{output} must be of the same data (got other images or labels). Choose another --output."
+            )
+    replace(output / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False).encode())
+    replace(output / "study.json", _json(facts))
+
+
+def study(output: Path) -> dict[str, Any]:
+    """What is run in the folder.
+
+    Raises:
+        OSError: No study was begun there.
+    """
+    try:
+        return cast(dict[str, Any], json.loads((output / "study.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        raise OSError(f"{output} must hold a study (got no study.json). Begin one: fusion study run.") from None
+
+
+def config(output: Path) -> dict[str, Any]:
+    """The config that the folder was begun with."""
+    return cast(dict[str, Any], yaml.safe_load((output / "config.yaml").read_text(encoding="utf-8")))
+
+
+def land(output: Path, key: str, record: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]] | None) -> None:
+    """Put a cell's result into the folder; its JSON comes last and says that all is there."""
+    if arrays is not None:
+        replace(output / "cells" / f"{key}.npz", packed(arrays))
+    replace(output / "cells" / f"{key}.json", _json(record))
+    shutil.rmtree(output / "work" / key, ignore_errors=True)
+
+
+def record(output: Path, key: str) -> dict[str, Any] | None:
+    """What landed of a cell; None if nothing did."""
+    try:
+        return cast(dict[str, Any], json.loads((output / "cells" / f"{key}.json").read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+
+
+def done(output: Path, key: str) -> bool:
+    """Whether the cell is there; one that failed is not."""
+    found = record(output, key)
+    return found is not None and found["status"] == "done"
+
+
+def records(output: Path, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """What landed of the cells that are done, by key."""
+    found = {key: record(output, key) for key in keys}
+    return {key: value for key, value in found.items() if value and value["status"] == "done"}
+
+
+def choose(output: Path, choices: Mapping[str, Any]) -> None:
+    """Write down what was chosen, before the test part is opened."""
+    replace(output / "final" / "choices.json", _json(choices))
+
+
+def answered(output: Path, key: str, sample: str) -> bool:
+    """Whether the cell has answered the test part with this fingerprint."""
+    path = output / "final" / f"{key}.npz"
+    return path.exists() and str(arrays(path)["sample"]) == sample
+
+
+def answer(output: Path, key: str, sample: str, probabilities: npt.NDArray[Any]) -> None:
+    """Keep the cell's answers on the test part."""
+    replace(output / "final" / f"{key}.npz", packed({"probabilities": probabilities, "sample": np.array(sample)}))
+
+
+def keep(path: Path, labels: npt.NDArray[Any], groups: npt.NDArray[Any] | None) -> None:
+    """Keep what a part is judged against, so that a report needs no images."""
+    replace(path, packed({"labels": labels} if groups is None else {"labels": labels, "groups": groups}))
+
+
+def arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """What an `.npz` holds; no objects."""
+    with np.load(path, allow_pickle=False) as file:
+        return dict(file)
+
+
+def packed(values: Mapping[str, npt.NDArray[Any]]) -> bytes:
+    """The bytes of an `.npz`."""
+    stream = io.BytesIO()
+    np.savez(stream, allow_pickle=False, **values)
+    return stream.getvalue()
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Write the file whole or not at all, and through to the disc."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    with part.open("wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(part, path)
+
+
+def _json(values: Mapping[str, Any]) -> bytes:
+    return (json.dumps(values, indent=1, default=float) + "\n").encode()

@@ -1,0 +1,109 @@
+"""Formulas of a fit: the loss, the distance from the pretrained weights, rates by relative gradient norm."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+Ints = npt.NDArray[np.int64]
+
+
+def class_weights(y: Ints, classes: int) -> Tensor:
+    """Weights (K,) that let every class count the same, 1 on average over images; of labels, of their positives."""
+    if y.ndim == 2:
+        positive = y.sum(0)
+        return torch.tensor((len(y) - positive) / np.maximum(positive, 1), dtype=torch.float32)
+    found = np.bincount(y, minlength=classes)
+    return torch.tensor(len(y) / (np.count_nonzero(found) * np.maximum(found, 1)), dtype=torch.float32)
+
+
+def losses(logits: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
+    """The loss of each image, (N,): weighted cross-entropy, or the mean over labels of the binary one.
+
+    Weights are not divided out within a batch, so that the mean over two halves is the mean over the whole.
+    """
+    weight = None if weight is None else weight.to(logits)
+    if target.ndim == 2:
+        each = nn.functional.binary_cross_entropy_with_logits(
+            logits, target.to(logits), pos_weight=weight, reduction="none"
+        )
+        return each.mean(1)
+    return nn.functional.cross_entropy(logits, target, weight=weight, reduction="none")
+
+
+def kernels(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """The weights that SP penalties see: of convolutions and linear maps; no biases, no norms, no tokens."""
+    for name, parameter in module.named_parameters():
+        if name.endswith("weight") and parameter.ndim > 1:
+            yield name, parameter
+
+
+def sp_penalty(kind: str, alpha: float, weights: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
+    """Distance of the weights from where pretraining left them.
+
+    `l2-sp`: alpha / 2 * sum (w - w0)^2; `l1-sp`: alpha * sum |w - w0|.
+
+    Args:
+        kind: `l1-sp` or `l2-sp`.
+        alpha: Strength.
+        weights: Pairs of a weight and its pretrained value.
+
+    Source: Li, Grandvalet and Davoine arXiv:1802.01483, equations 2 and 3.
+    """
+    distances = [w - w0 for w, w0 in weights]
+    if kind == "l1-sp":
+        return alpha * torch.stack([distance.abs().sum() for distance in distances]).sum()
+    return alpha / 2 * torch.stack([distance.square().sum() for distance in distances]).sum()
+
+
+def head_penalty(beta: float, weights: Iterable[Tensor]) -> Tensor:
+    """beta / 2 * sum w^2 over the new head's weights: L2 for both penalties, biases left out.
+
+    Source: Li, Grandvalet and Davoine arXiv:1802.01483, equation 2.
+    """
+    return beta / 2 * torch.stack([weight.square().sum() for weight in weights]).sum()
+
+
+class Anchor:
+    """The weights that pretraining left; SP penalties pull towards them in every phase, after a resume too."""
+
+    def __init__(self, encoders: Sequence[nn.Module]) -> None:
+        self.encoders = encoders
+        self.origin = [{name: w.detach().clone() for name, w in kernels(encoder)} for encoder in encoders]
+
+    def penalty(self, phases: Sequence[Any], head: nn.Module) -> Tensor | float:
+        """Of all encoders whose phase has one, and once of the head; 0 where no phase has."""
+        terms = []
+        for encoder, origin, phase in zip(self.encoders, self.origin, phases, strict=True):
+            if phase.penalty:
+                pairs = [(w, origin[name].to(w.device)) for name, w in kernels(encoder)]
+                terms.append(sp_penalty(phase.penalty, phase.alpha, pairs))
+        if not terms:
+            return 0.0
+        beta = max(phase.beta for phase in phases if phase.penalty)
+        return torch.stack([*terms, head_penalty(beta, [w for _, w in kernels(head)])]).sum()
+
+
+def relative_norms(gradients: Sequence[Mapping[str, float]], sizes: Mapping[str, float]) -> dict[str, float]:
+    """Auto-RGN's rates: mean over batches of |gradient| / |weight| for each tensor, divided by the largest.
+
+    Args:
+        gradients: For each batch the norm of each tensor's gradient.
+        sizes: The norm of each tensor as it is; norm layers and the new head are not among them.
+
+    Returns:
+        A rate in [0, 1] per tensor. A tensor of zeros has no relative size: it is left out of the maximum and moves
+        at the full rate.
+
+    Source: Lee et al. arXiv:2210.11466, Auto-RGN.
+    """
+    ratios = {
+        name: sum(batch[name] for batch in gradients) / len(gradients) / size
+        for name, size in sizes.items()
+        if size > 0
+    }
+    largest = max(ratios.values(), default=0.0)
+    return {name: ratios[name] / largest if name in ratios and largest > 0 else 1.0 for name in sizes}

@@ -1,0 +1,94 @@
+"""Parts of a data set that keep patients together and hold every class, from a table of who has what."""
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import permutations
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+Array = npt.NDArray[np.generic]
+Bools = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
+
+
+def draw(
+    held: Bools, classes: Sequence[str], patients: Sequence[str] | None, *, parts: Sequence[str], seed: int
+) -> dict[str, Ints]:
+    """The places of the images of each part, ascending.
+
+    Args:
+        held: (N, K): whether an image has the label.
+        classes: (K,) their names.
+        patients: (N,), none of which comes into two parts; None means that every image is a patient of its own.
+        parts: The first takes what the others leave, each of which is one fold: of five for three parts, of four for
+            two. Where a part would lack a class there are fewer and larger folds.
+        seed: Of the draw.
+
+    Raises:
+        ValueError: There are too few patients or images for every part to hold images with and without each class.
+    """
+    units = np.arange(len(held)) if patients is None else np.asarray(patients)
+    kind = "images" if patients is None else "patients"
+    _check_enough(held, classes, units, needed=len(parts), kind=kind)
+    for folds in _folds(held, None if patients is None else units, len(parts), seed):
+        for others in permutations(folds, len(parts) - 1):
+            rows = [np.setdiff1d(np.arange(len(held)), np.concatenate(others)), *others]
+            if not any(lacking(held[part], classes) for part in rows):
+                return dict(zip(parts, rows, strict=True))
+    raise ValueError(
+        f"each of {', '.join(parts)} must hold images with and without every class (got no such draw of "
+        f"{len(np.unique(units))} {kind} with seed {seed}). Add {kind}, or try another seed."
+    )
+
+
+def lacking(held: Bools, classes: Sequence[str]) -> dict[str, str]:
+    """The classes that no image has, or every image has, with which of the two it is."""
+    counts = held.sum(0)
+    none = {name: "with" for name, count in zip(classes, counts, strict=True) if count == 0}
+    return none | {name: "without" for name, count in zip(classes, counts, strict=True) if count == len(held) > 0}
+
+
+def check(held: Mapping[str, Bools], classes: Sequence[str]) -> None:
+    """Refuse parts (N, K) that do not hold images with and without every class."""
+    for part, table in held.items():
+        found = [f"{word} {name!r}" for name, word in lacking(table, classes).items()]
+        if found:
+            raise ValueError(
+                f"the {part} part must hold images with and without every class (got none {', '.join(found[:5])}). "
+                "Add such images, or leave the class out."
+            )
+
+
+def _check_enough(held: Bools, classes: Sequence[str], units: Array, *, needed: int, kind: str) -> None:
+    for table, word in ((held, "with"), (~held, "without")):
+        counts = {name: len(np.unique(units[has])) for name, has in zip(classes, table.T, strict=True)}
+        few = {name: count for name, count in counts.items() if count < needed}
+        if few:
+            raise ValueError(
+                f"there must be {needed} or more {kind} {word} each class, one per part (got {few}). "
+                "Add some, or leave the class out."
+            )
+
+
+def _folds(held: Bools, units: Array | None, parts: int, seed: int) -> Iterator[list[Ints]]:
+    """Folds, as lists of places: first many small ones, then fewer."""
+    strata = _strata(held)
+    kind = StratifiedKFold if units is None else StratifiedGroupKFold
+    for count in range(parts + 2, parts - 1, -1):
+        if count > np.bincount(strata).max():
+            continue
+        with warnings.catch_warnings():
+            # Of a class in fewer images than folds; `draw` looks itself whether every part holds it.
+            warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+            split = kind(count, shuffle=True, random_state=seed).split(strata, strata, units)
+            folds = [fold for _, fold in split]
+        yield folds
+
+
+def _strata(held: Bools) -> Ints:
+    """(N,): the rarest label of each image; images without any are a stratum of their own."""
+    rarest = np.argsort(held.sum(0), kind="stable")
+    strata: Ints = np.where(held.any(1), rarest[held[:, rarest].argmax(1)], held.shape[1])
+    return strata

@@ -1,0 +1,294 @@
+"""Studies: a grid of encoders, strategies, label budgets and seeds, run in parallel, gone on with after any end.
+
+from fusion import study, study_config
+study.run(study_config.read("s1-strategies"), "output", data="images/", jobs=4)
+"""
+
+import dataclasses
+import difflib
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from joblib import Parallel, delayed
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+import zoo
+from fusion import fitting, grid, landing, modules, study_data, tuning, verdict
+from fusion.brain_mr import NAME as BRAIN_MR
+from fusion.brain_mr import Absent
+from fusion.fitting import Task
+from fusion.grid import Cell, Facts
+from fusion.settings import Training
+from fusion.study_config import BRAIN_REGIONS, Config
+from fusion.study_data import Part
+
+Step = Callable[[dict[str, Any]], None]
+
+_BARREN = 3  # pools in a row that died before they did anything
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study on its data, before it runs.
+
+    Attributes:
+        config: As read.
+        source: Where the data lie, or `brain-regions`.
+        cells: To be there at the end.
+        left_out: Combinations that cannot exist, with the reason.
+        skipped: Cells whose optional package is not installed, with the reason.
+        fingerprint: Of the data.
+        train, validation: The parts.
+    """
+
+    config: Config
+    source: str
+    cells: list[Cell]
+    left_out: dict[str, str]
+    skipped: dict[str, str]
+    fingerprint: str
+    train: Part
+    validation: Part
+
+
+def plan(config: Config, data: str | Path | None = None) -> Plan:
+    """Check a config against what is installed, and lay its cells out on the data.
+
+    Args:
+        config: Of the study.
+        data: A folder per class, a CSV, an `.npz` or `brain-regions`; None takes the config's.
+
+    Raises:
+        ValueError: No data are named or they cannot be read, or the config names an encoder, head, strategy or
+            field of training that does not exist.
+    """
+    check(config)
+    source = _source(config, data)
+    train, validation = study_data.open_parts(source)
+    fingerprint = study_data.fingerprint(train, validation)
+    laid = grid.lay_out(config, facts, fingerprint)
+    absent = _absent(laid.cells)
+    skipped = {str(cell): absent for cell in laid.cells if absent and _optional(cell)}
+    cells = [cell for cell in laid.cells if not (absent and _optional(cell))]
+    return Plan(config, source, cells, laid.left_out, skipped, fingerprint, train, validation)
+
+
+def run(
+    config: Config,
+    output: str | Path,
+    data: str | Path | None = None,
+    jobs: int = 1,
+    *,
+    final: bool = False,
+    announce: Callable[[Plan], None] = lambda _: None,
+    step: Step = lambda _: None,
+) -> Plan:
+    """Compute every cell that is not there yet; then, where asked for, judge on the test part.
+
+    Args:
+        config: Of the study.
+        output: Its folder; what is there of the same study is kept, and cells that failed are tried again.
+        data: As in `plan`.
+        jobs: Processes, of one thread each where there are several.
+        final: Choose on validation, then open the test part, once. It stays closed otherwise.
+        announce: Called with the plan before anything is computed.
+        step: Called with each result.
+
+    Raises:
+        ValueError: As `plan`, or the folder belongs to another config or data set.
+        OSError: The folder cannot be written, or another run holds it.
+    """
+    if jobs < 1:
+        raise ValueError(f"jobs must be at least 1 (got {jobs}). Try jobs=1.")
+    check(config)
+    _source(config, data)
+    output = Path(output)
+    with landing.opened(output):
+        found = plan(config, data)
+        landing.agree(output, config.model_dump(mode="json"), _about(found, jobs))
+        landing.keep(output / "validation.npz", found.validation.labels, found.validation.groups)
+        announce(found)
+        _compute(_tasks(found, output, jobs), jobs, step)
+        if final:
+            _judge(found, output)
+        shutil.rmtree(output / "work", ignore_errors=True)
+    return found
+
+
+def facts(name: str) -> Facts:
+    """Depth and family of an encoder by name."""
+    if name.partition("@")[0] == BRAIN_MR:
+        return Facts(1.0, "supervised")
+    card = zoo.card(name.partition("@")[0])
+    return Facts(card.depth.optimal, card.family)
+
+
+def missing(found: Plan, output: Path) -> list[Cell]:
+    """The cells that are still to be computed."""
+    return [cell for cell in found.cells if not landing.done(output, cell.key)]
+
+
+def weights(found: Plan) -> dict[str, int]:
+    """For each pretrained encoder by name the bytes of the models that its cells keep, at most."""
+    sizes: dict[str, int] = {}
+    for cell in found.cells:
+        for name in () if cell.untrained else cell.encoders:
+            kept = 0 if cell.learning_rate is None else _size(name)
+            stem = name.partition("@")[0]
+            sizes[stem] = sizes.get(stem, 0) + kept
+    return sizes
+
+
+def check_offline(config: Config) -> None:
+    """Refuse a config that would fetch weights.
+
+    Raises:
+        ValueError: An encoder's weights are not in the package.
+    """
+    names = {name.partition("@")[0] for entry in config.encoders for name in entry} - {BRAIN_MR}
+    if fetched := sorted(name for name in names if zoo.card(name).weights.repo is not None):
+        raise ValueError(
+            f"encoders of the small form must be in the package (got {', '.join(fetched)}). Name others under `small`."
+        )
+
+
+@cache
+def _size(name: str) -> int:
+    """Bytes of the encoder's weights in float32."""
+    stem, _, depth = name.partition("@")
+    like = f"supervised-natural-vgg19@{depth}" if stem == BRAIN_MR else name  # somewhat more than VGG16
+    return 4 * sum(p.numel() for p in zoo.untrained(like).parameters())
+
+
+def check(config: Config) -> None:
+    """Refuse a config that names what does not exist.
+
+    Raises:
+        ValueError: An encoder, head, strategy or field of training is unknown; the nearest are offered.
+    """
+    for name in [*(config.mechanics.encoders if config.mechanics else ()), *chain(*config.encoders)]:
+        facts(name)
+    for head in config.heads:
+        _known("heads", head, modules.MODULES)
+    mechanics = config.mechanics.strategies if config.mechanics else []
+    for definition in [*config.strategies.values(), *mechanics]:
+        parts = definition.values() if isinstance(definition, dict) else definition
+        for name in [parts] if isinstance(parts, str) else parts:
+            if isinstance(name, str):
+                _known("strategies", name, tuning.strategies())
+    for name in config.training:
+        _known("training", name, [field.name for field in dataclasses.fields(Training)])
+    Training(**{**config.training, "checkpoint": "work"})  # its values
+
+
+def _known(key: str, name: str, allowed: Any) -> None:
+    if name not in allowed:
+        near = difflib.get_close_matches(name, allowed, n=2, cutoff=0.3) or sorted(allowed)
+        raise ValueError(f"{key} must name one of {', '.join(allowed)} (got {name!r}). Nearest: {', '.join(near)}.")
+
+
+def _source(config: Config, data: str | Path | None) -> str:
+    source = data or config.data
+    if source is None:
+        raise ValueError(f"data must be given for {config.name} (got none). Add --data FOLDER, CSV or NPZ.")
+    return BRAIN_REGIONS if str(source) == BRAIN_REGIONS else str(Path(source).resolve())
+
+
+def _optional(cell: Cell) -> bool:
+    return any(name.partition("@")[0] == BRAIN_MR for name in cell.encoders)
+
+
+def _absent(cells: Sequence[Cell]) -> str:
+    """Why the optional encoder cannot be had; empty where it can, or is not asked for."""
+    wanted = next((name for cell in cells if _optional(cell) for name in cell.encoders if BRAIN_MR in name), None)
+    try:
+        if wanted:
+            fitting.encoder(wanted)
+    except Absent as error:
+        return str(error)
+    return ""
+
+
+def _about(found: Plan, jobs: int) -> dict[str, Any]:
+    return {
+        "fingerprint": found.fingerprint,
+        "source": found.source,
+        "jobs": jobs,
+        "cells": {cell.key: dataclasses.asdict(cell) for cell in found.cells},
+        "left_out": found.left_out,
+        "skipped": found.skipped,
+    }
+
+
+def task(found: Plan, output: Path, cell: Cell, *, alone: bool = False) -> Task:
+    """What a worker needs for the cell."""
+    training = dict(found.config.training)
+    if cell.untrained and found.config.mechanics:
+        training["epochs"] = found.config.mechanics.epochs
+    return Task(
+        cell=cell,
+        output=output,
+        definition=found.config.strategies.get(cell.strategy, cell.strategy),
+        training=training,
+        stop_images=found.config.stop_images,
+        train=found.train,
+        validation=found.validation,
+        alone=alone,
+    )
+
+
+def _tasks(found: Plan, output: Path, jobs: int) -> list[Task]:
+    return [task(found, output, cell, alone=jobs > 1) for cell in missing(found, output)]
+
+
+def _compute(tasks: Sequence[Task], jobs: int, step: Step) -> None:
+    """Every task once; one whose process dies is tried once more by itself, and then recorded as failed."""
+    waiting, barren = {task.cell.key: task for task in tasks}, 0
+    while waiting:
+        before, output = len(waiting), tasks[0].output
+        try:
+            for record in _results(list(waiting.values()), jobs):
+                del waiting[record["key"]]
+                step(record)
+        except TerminatedWorkerError as error:
+            for key in landing.begun(output) & waiting.keys():
+                step(_by_itself(waiting.pop(key)))
+            barren = barren + 1 if len(waiting) == before else 0
+            if barren == _BARREN:
+                raise OSError(f"workers must live to begin a cell (got {error}). Lower --jobs.") from None
+
+
+def _results(tasks: list[Task], jobs: int) -> Iterator[dict[str, Any]]:
+    if not tasks[0].alone:
+        return map(fitting.work, tasks)
+    # Arrays go to the workers as copy-on-write maps of one file.
+    place = tasks[0].output / "work"
+    pool = Parallel(jobs, backend="loky", return_as="generator_unordered", mmap_mode="c", temp_folder=place)
+    found: Iterator[dict[str, Any]] = pool(delayed(fitting.work)(task) for task in tasks)
+    return found
+
+
+def _by_itself(task: Task) -> dict[str, Any]:
+    try:
+        return next(_results([task], 2))
+    except TerminatedWorkerError as error:
+        return fitting.failed(task, error)
+
+
+def _judge(found: Plan, output: Path) -> None:
+    """Choose; only then open the test part, and let the kept models of what was chosen answer."""
+    chosen = verdict.choose(found.cells, landing.records(output, [cell.key for cell in found.cells]))
+    cells = [cell for row in chosen if not row.row.untrained for cell in row.cells]
+    pairs = [(pair.name, str(pair.ours), str(pair.theirs)) for pair in verdict.pair(found.config, chosen)]
+    landing.choose(output, {"cells": [cell.key for cell in cells], "contests": pairs})
+    test = study_data.open_test(found.source)
+    sample = study_data.fingerprint(test)
+    landing.keep(output / "final" / "part.npz", test.labels, test.groups)
+    for cell in cells:
+        if not landing.answered(output, cell.key, sample):
+            landing.answer(output, cell.key, sample, fitting.answers(task(found, output, cell), test))

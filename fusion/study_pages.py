@@ -1,0 +1,192 @@
+"""What a study's folder holds, told: how far it is, its tables, its page."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fusion import landing, study_config, study_report, tables, verdict
+from fusion.grid import Cell
+from fusion.study_config import BRAIN_REGIONS, Config
+from fusion.study_data import Part, held
+from fusion.tables import Comparison, Line, Row
+from fusion.verdict import Chosen, Judged, Records
+
+_BRAIN = (
+    "Which of six brain regions is at the centre of a 64 x 64 axial T1 patch? Training and validation patches come "
+    "from slabs of one brain (Colin27), test patches from another (MNI152): one brain against one brain."
+)
+_CHOICES = (
+    "The learning rate of each row is the one with the highest AUC on the validation part, mean over seeds.",
+    "Each side of a contest is the row with the highest AUC on the validation part, mean over seeds.",
+    "Early stopping looks at the validation part too, so its figures flatter.",
+    "The test part is opened after all choices, or not at all.",
+)
+
+
+@dataclass(frozen=True)
+class State:
+    """How far a study is.
+
+    Attributes:
+        done, failed, missing: Cells in words; of failed ones with the error.
+        skipped: Those whose package is not installed, with the reason.
+        seconds: What is left, estimated from what is done; None before anything is.
+    """
+
+    done: list[str]
+    failed: dict[str, str]
+    missing: list[str]
+    skipped: dict[str, str]
+    seconds: float | None
+
+
+def state(output: Path) -> State:
+    """How far the study in the folder is.
+
+    Raises:
+        OSError: No study was begun there.
+    """
+    study = landing.study(output)
+    found = {str(cell): landing.record(output, cell.key) for cell in cells(study)}
+    done = [name for name, record in found.items() if record and record["status"] == "done"]
+    failed = {name: record["error"] for name, record in found.items() if record and record["status"] == "failed"}
+    missing = [name for name, record in found.items() if not record]
+    spent = [record["seconds"] for record in found.values() if record and record["status"] == "done"]
+    left = float(np.mean(spent)) * len(missing) / study["jobs"] if spent else None
+    return State(done, failed, missing, study["skipped"], left)
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that the report is made of.
+
+    Attributes:
+        config: That the folder was begun with.
+        study: What `study.json` says.
+        chosen: Rows with their learning rates; random weights among them.
+        records: What landed.
+        validation: Judged rows, and against what.
+        test: Likewise, where the final table was asked for.
+    """
+
+    config: Config
+    study: dict[str, Any]
+    chosen: list[Chosen]
+    records: Records
+    validation: tuple[list[Row], Judged]
+    test: tuple[list[Row], Judged] | None
+
+
+def cells(study: dict[str, Any]) -> list[Cell]:
+    """The cells that `study.json` lists."""
+    return [Cell(**{**values, "encoders": tuple(values["encoders"])}) for values in study["cells"].values()]
+
+
+def write(output: Path) -> list[Path]:
+    """Write `report.html`, `results.csv` (validation) and, after the final table, `results-test.csv` into the folder.
+
+    Raises:
+        OSError: No study was begun there.
+        ValueError: No cell is done yet.
+    """
+    found = results(output)
+    tables_ = {"results.csv": _csv(found, found.validation)}
+    if found.test:
+        tables_["results-test.csv"] = _csv(found, found.test)
+    page = study_report.render(_page(output, found))
+    for name, text in {"report.html": page, **tables_}.items():
+        landing.replace(output / name, text.encode())
+    return [output / name for name in ("report.html", *tables_)]
+
+
+def results(output: Path) -> Results:
+    """Read the folder."""
+    study = landing.study(output)
+    config = study_config.parse(landing.config(output), str(output / "config.yaml"))
+    records = landing.records(output, study["cells"])
+    chosen = verdict.choose(cells(study), records)
+    if not any(not row.row.untrained for row in chosen):
+        raise ValueError(f"{output} must hold results (got no cell that is done). Go on with: fusion study run.")
+    picked = [row for row in chosen if not row.row.untrained]
+    first = landing.arrays(output / "cells" / f"{picked[0].row.key}.npz")
+    validation = [verdict.as_row(row, records, lambda c: _proba(output / "cells", c)) for row in picked]
+    test = None
+    if all((output / "final" / f"{cell.key}.npz").exists() for row in picked for cell in row.cells):
+        rows = [verdict.as_row(row, records, lambda c: _proba(output / "final", c)) for row in picked]
+        test = rows, _part(output / "final" / "part.npz", first["classes"])
+    return Results(
+        config, study, chosen, records, (validation, _part(output / "validation.npz", first["classes"])), test
+    )
+
+
+def mechanics(output: Path, found: Results) -> list[Line]:
+    """The lines of random weights, on the few images that they were tried on."""
+    chosen = [row for row in found.chosen if row.row.untrained]
+    part = found.validation[1]
+    rows = [verdict.as_row(row, found.records, lambda c: _proba(output / "cells", c)) for row in chosen]
+    if not rows:
+        return []
+    few = held(Part(np.arange(len(part.labels)), part.labels, None), chosen[0].row.labels)
+    return verdict.lines(rows, Judged(few.labels, None, part.classes))
+
+
+def contests(found: Results) -> list[study_report.Contest]:
+    """The pairs that validation picked, judged on the test part; none before that is open."""
+    if found.test is None:
+        return []
+    rows, part = found.test
+    places = {id(row): i for i, row in enumerate(row for row in found.chosen if not row.row.untrained)}
+    said = []
+    for pair in verdict.pair(found.config, found.chosen):
+        ours, theirs = (rows[places[id(side)]].probabilities for side in (pair.ours, pair.theirs))
+        said.append((pair.name, str(pair.ours), str(pair.theirs), verdict.difference(ours, theirs, part)))
+    return said
+
+
+def _page(output: Path, found: Results) -> study_report.Page:
+    now = state(output)
+    config = found.config
+    judged = found.test or found.validation
+    data = "" if found.study["source"] == config.data else f" --data {found.study['source']}"
+    return study_report.Page(
+        title=config.title or config.name,
+        task=_BRAIN if found.study["source"] == BRAIN_REGIONS else f"Data: {found.study['source']}.",
+        command=f"fusion study run config.yaml{data}{' --final' if found.test else ''}",
+        settings=config.model_dump(mode="json", exclude={"small"}),
+        validation=verdict.lines(*found.validation),
+        test=verdict.lines(*found.test) if found.test else None,
+        comparisons=_comparisons(found, judged),
+        contests=contests(found),
+        compared_on="test" if found.test else "validation",
+        warnings=_warnings(found, now),
+        choices=_CHOICES,
+        mechanics=mechanics(output, found),
+        failures=list(now.failed.items()),
+    )
+
+
+def _warnings(found: Results, now: State) -> list[str]:
+    said = [f"{len(now.missing)} of {len(found.study['cells'])} cells are missing."] if now.missing else []
+    said += [f"Failed: {len(now.failed)} cells."] if now.failed else []
+    said += [f"Left out: {what}: {why}." for what, why in found.study["left_out"].items()]
+    reasons = dict.fromkeys(now.skipped.values())
+    return said + [f"Skipped, {list(now.skipped.values()).count(why)} cells: {why}" for why in reasons]
+
+
+def _csv(found: Results, judged: tuple[list[Row], Judged]) -> str:
+    return tables.table_csv(verdict.lines(*judged), _comparisons(found, judged))
+
+
+def _comparisons(found: Results, judged: tuple[list[Row], Judged]) -> list[Comparison]:
+    return verdict.comparisons(*judged, found.config.reference)
+
+
+def _proba(place: Path, cell: Cell) -> Any:
+    return landing.arrays(place / f"{cell.key}.npz")["probabilities"]
+
+
+def _part(path: Path, classes: Any) -> Judged:
+    kept = landing.arrays(path)
+    return Judged(kept["labels"], kept.get("groups"), classes)
