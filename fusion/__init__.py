@@ -5,7 +5,7 @@ model = FusionClassifier(["mocov2-mini", "mae-mini"]).fit(images, labels, groups
 """
 
 from fusion.classifier import FusionClassifier
-from fusion.evaluation import Evaluation, Interval, compare, evaluate
+from fusion.evaluation import Evaluation, Interval, compare, contributions, evaluate
 from fusion.phases import Phase
 from fusion.samples import Samples, brain_regions
 from fusion.settings import Training
@@ -20,6 +20,7 @@ __all__ = [
     "Training",
     "brain_regions",
     "compare",
+    "contributions",
     "evaluate",
     "strategies",
 ]

@@ -24,6 +24,9 @@ from fusion.targets import Targets
 from fusion.trained import Trained, settle
 from fusion.training import Fit
 
+# Numbers of a head that are read off the features, not fitted.
+_FOUND = ("mean", "scale", "widths")
+
 
 class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Classify images by one or several encoders.
@@ -82,8 +85,8 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             X: Paths, PIL images, or arrays (N, H, W[, C]), uint8 or float in [0, 1].
             y: (N,) labels; where an image may have several, (N, K) of 0 and 1, or a list of labels per image.
             groups: (N,) patients; no fold then holds a part of a patient.
-            validation: Images and labels for early stopping. None: a fold of the training images, unless
-                `training.patience` is None.
+            validation: Images and labels for early stopping. None: a fold of the training images, with fewer and larger
+                folds where it would lack a class, unless `training.patience` is None.
 
         Raises:
             ValueError: A parameter is not one of its values, lengths differ, there is one class only, or there are
@@ -95,11 +98,12 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         patients = targets.members(groups, len(X))
         encoders = _loaded(self.encoders, self.device)
         stretches = tuning.plan(self.strategy, encoders, (self.training or Training()).epochs)
-        if all(phase.frozen for stretch in stretches for phase in stretch.phases):
+        self.origins_ = [saving.identity(encoder) for encoder in encoders]
+        if all(stretch.solve for stretch in stretches):
             blocks = [features.extract(encoder, X) for encoder in encoders]
-            self.head_ = self._solved(blocks, known.numbers, patients)
+            self.head_ = self._solved(blocks, known.numbers, patients, self.folds)
             self.history_: list[dict[str, Any]] = []
-            self.trained_ = sum(value.size for value in self.head_.arrays().values())
+            self.trained_ = sum(v.size for k, v in self.head_.arrays().items() if not k.endswith(_FOUND))
             self.changed_: list[set[str]] = [set() for _ in encoders]
         else:
             given = {id(encoder) for encoder in self.encoders}
@@ -142,7 +146,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         keys = ("head", "strategy", "C", "folds", "seed")
         record = {
             "parameters": {**{key: _plain(getattr(self, key)) for key in keys}, "training": _plain(self.training)},
-            "encoders": [_identity(encoder) for encoder in self.encoders_],
+            "encoders": self.origins_,
             "classes": self.classes_.tolist(),
             "multilabel": self.multilabel_,
             "trained": self.trained_,
@@ -167,16 +171,20 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         record, arrays, moved = saving.read(Path(path))
         names = [entry["name"] for entry in record["encoders"]]
         given = record["parameters"]
-        given["training"] = Training(**given["training"]) if given["training"] else None
+        if given["training"]:  # JSON has no tuples
+            given["training"] = Training(**{**given["training"], "trackers": tuple(given["training"]["trackers"])})
         model = cls(encoders=encoders or names, device=device, **given)
         loaded = _loaded(model.encoders, device)
-        for encoder, entry in zip(loaded, record["encoders"], strict=True):
-            if _identity(encoder) != entry:
-                raise ValueError(f"encoder must be the one of the fit, {entry} (got {_identity(encoder)}). Fit again.")
+        found = [saving.identity(encoder) for encoder in loaded]
+        if found != record["encoders"]:
+            raise ValueError(f"encoders must be those of the fit, {record['encoders']} (got {found}). Fit again.")
         model.encoders_ = [copy.deepcopy(encoder) if moved else encoder for encoder in loaded]
         for number, encoder in enumerate(model.encoders_):
             saving.move(encoder, number, moved)
+            if moved:
+                saving.disown(encoder)
         model.changed_ = [{k.partition(".")[2] for k in moved if k.startswith(f"{e}.")} for e in range(len(loaded))]
+        model.origins_ = found
         model.classes_, model.multilabel_ = np.asarray(record["classes"]), record["multilabel"]
         model.history_, model.trained_ = record["history"], record["trained"]
         restore = HEADS[model.head].restore if record["solved"] else partial(Trained.restore, model.head)
@@ -194,6 +202,8 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ) -> None:
         settings = self.training or Training()
         train, held, groups = self._parts(X, known, groups, validation, settings.patience)
+        whole = len(train) == len(known.numbers)
+        folds = self.folds if whole else targets.fewer(train.targets, groups, self.folds)
         before = [{name: v.detach().cpu().clone() for name, v in e.state_dict().items()} for e in encoders]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
@@ -201,17 +211,20 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         head.standardise([features.extract(encoder, train.images) for encoder in encoders])
         fit = Fit(Fused(encoders, head), stretches, train, held, settings, seed=self.seed, device=self.device)
         identity = {
-            "encoders": [_identity(encoder) for encoder in encoders],
-            "head": self.head,
+            "encoders": self.origins_,
+            "head": [self.head, self.C, folds],
             "images": targets.fingerprint(train.images, train.targets),
+            "validation": targets.fingerprint(held.images, held.targets) if held else None,
         }
-        self.history_ = fit.run(lambda network: self._settle(network, train, groups), identity)
+        self.history_ = fit.run(lambda network: self._settle(network, train, groups, folds), identity)
         self.trained_ = sum(fit.progress.moved.values())
         after = [encoder.eval().state_dict() for encoder in encoders]
         self.changed_ = [
             {n for n in a if not torch.equal(a[n].cpu(), b[n])} for a, b in zip(after, before, strict=True)
         ]
         self.head_ = cast(Head, Trained(self.head, head))
+        for encoder in encoders:
+            saving.disown(encoder)
 
     def _parts(
         self,
@@ -227,21 +240,21 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return Examples(X, known.numbers), Examples(held, numbers), groups
         if patience is None:
             return Examples(X, known.numbers), None, groups
-        train, test = targets.folds(known.numbers, groups, self.folds, self.seed)[0]
+        train, test = targets.held_out(known.numbers, groups, self.folds, self.seed)
         examples = [Examples(_picked(X, index), known.numbers[index]) for index in (train, test)]
         return examples[0], examples[1], None if groups is None else groups[train]
 
-    def _settle(self, network: Fused, train: Examples, groups: npt.NDArray[Any] | None) -> None:
+    def _settle(self, network: Fused, train: Examples, groups: npt.NDArray[Any] | None, folds: int) -> None:
         blocks = [features.extract(cast(zoo.Encoder, encoder), train.images) for encoder in network.encoders]
-        head = self._solved(blocks, train.targets, groups)
+        head = self._solved(blocks, train.targets, groups, folds)
         if isinstance(head, Trained):
             network.head.load_state_dict(cast(torch.nn.Module, head.module).state_dict())
         else:
             settle(network.head, head.arrays())
 
-    def _solved(self, blocks: list[Any], numbers: targets.Ints, groups: npt.NDArray[Any] | None) -> Head:
+    def _solved(self, blocks: list[Any], numbers: targets.Ints, groups: npt.NDArray[Any] | None, count: int) -> Head:
         made = HEADS[self.head]() if self.head in HEADS else Trained(self.head, seed=self.seed)
-        folds = targets.folds(numbers, groups, self.folds, self.seed)
+        folds = targets.folds(numbers, groups, count, self.seed)
         return cast(Head, made).fit(blocks, numbers, folds, self._penalties())
 
     def _check_parameters(self) -> None:
@@ -280,7 +293,3 @@ def _loaded(encoders: Sequence[str | zoo.Encoder], device: str) -> list[zoo.Enco
     place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     loaded = [encoder if isinstance(encoder, zoo.Encoder) else zoo.load(encoder) for encoder in encoders]
     return [encoder.to(place) for encoder in loaded]
-
-
-def _identity(encoder: zoo.Encoder) -> dict[str, str | None]:
-    return {"name": encoder.name, "digest": encoder.report.digest if encoder.report else None}

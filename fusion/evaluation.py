@@ -99,6 +99,30 @@ def compare(
     return first - second
 
 
+def contributions(
+    model: Any, X: Any, y: Any, groups: Any = None, *, resamples: int = 1000, seed: int = 0
+) -> dict[str, Evaluation]:
+    """What each encoder adds: the figures of the whole model minus those without it, paired.
+
+    The head is not fitted anew: what an encoder says that another says too does not count as its own.
+
+    `model` is a fitted `FusionClassifier` of several encoders, the other arguments are as in `evaluate`; there is a
+    difference for each name of `model.encoders_`, in their order.
+
+    Raises:
+        ValueError: The model has one encoder only, two of one name, or as in `evaluate`.
+    """
+    names = [encoder.name for encoder in model.encoders_]
+    if not 1 < len(names) == len(set(names)):
+        raise ValueError(f"model must have several encoders of different names (got {names}). Use fusion.evaluate.")
+    whole = evaluate(model, X, y, groups, resamples=resamples, seed=seed)
+    left = {name: model.predict_proba(X, without=[name]) for name in names}
+    return {
+        name: whole - score(y, proba, model.classes_, groups, resamples=resamples, seed=seed)
+        for name, proba in left.items()
+    }
+
+
 def score(y: Any, proba: Any, classes: Any, groups: Any = None, *, resamples: int = 1000, seed: int = 0) -> Evaluation:
     """Judge probabilities (N, K) whose columns are `classes`; of several models (S, N, K), the mean figure.
 

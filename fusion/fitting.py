@@ -36,6 +36,7 @@ class Task:
         training: Fields of `fusion.Training`.
         stop_images: How many validation images early stopping looks at; None takes all.
         train, validation: The parts; the cell draws its own labels.
+        size: Side of the input of networks with random weights; None takes the card's.
         alone: In a process of its own, on one thread.
     """
 
@@ -46,11 +47,12 @@ class Task:
     stop_images: int | None
     train: Part
     validation: Part
+    size: int | None
     alone: bool
 
 
-def encoder(name: str, *, untrained: bool = False, seed: int = 0) -> zoo.Encoder:
-    """The encoder of a cell, `name@depth`.
+def encoder(name: str, *, untrained: bool = False, seed: int = 0, size: int | None = None) -> zoo.Encoder:
+    """The encoder of a cell, `name@depth`; with random weights it may take smaller images.
 
     Raises:
         Absent: It is optional, and its package is not installed.
@@ -58,7 +60,7 @@ def encoder(name: str, *, untrained: bool = False, seed: int = 0) -> zoo.Encoder
     stem, _, depth = name.partition("@")
     if stem == brain_mr.NAME:
         return brain_mr.load(float(depth))
-    return zoo.untrained(name, seed=seed) if untrained else zoo.load(name)
+    return zoo.untrained(name, seed=seed, size=size) if untrained else zoo.load(name)
 
 
 def work(task: Task) -> dict[str, Any]:
@@ -149,7 +151,7 @@ def _fitted(task: Task) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
 
 def _classifier(task: Task, train: Part, validation: Part) -> FusionClassifier:
     cell = task.cell
-    encoders = [encoder(name, untrained=cell.untrained, seed=cell.seed) for name in cell.encoders]
+    encoders = [encoder(n, untrained=cell.untrained, seed=cell.seed, size=task.size) for n in cell.encoders]
     own = grid.per_encoder(task.definition, cell.encoders)
     model = FusionClassifier(
         encoders,
@@ -179,7 +181,9 @@ def _heading(cell: Cell) -> dict[str, Any]:
 
 
 def _size(model: FusionClassifier) -> int:
-    return sum(p.numel() for encoder in model.encoders_ for p in encoder.parameters())
+    """Parameters held, the head's numbers included."""
+    head = sum(values.size for values in model.head_.arrays().values())
+    return head + sum(p.numel() for encoder in model.encoders_ for p in encoder.parameters())
 
 
 def _figures(part: Part, proba: Floats, classes: Any) -> dict[str, float]:

@@ -179,5 +179,6 @@ def _placed(row: Cell, seed: int, config: Config, data: str) -> Cell:
         **({"epochs": config.mechanics.epochs} if row.untrained and config.mechanics else {}),
     }
     definition = config.strategies.get(row.strategy, row.strategy)
-    context = digest([_FORMAT, definition, training, config.stop_images, data])
+    size = config.mechanics.size if row.untrained and config.mechanics else None
+    context = digest([_FORMAT, definition, training, config.stop_images, size, data])
     return Cell(**{**asdict(row), "seed": seed, "context": context})

@@ -25,7 +25,7 @@ class Phase:
         epochs: How many; None shares what the other phases leave.
         solve: No epochs: the head is fitted to its optimum on the features as they are.
         penalty: `l1-sp` or `l2-sp`, with strengths `alpha` (distance from the pretrained weights) and `beta` (head).
-        rule: `auto-rgn`: the rates are measured anew at the start of every epoch.
+        rule: `auto-rgn`: at the start of every epoch each tensor's rate is measured, as a share of its group's.
         statistics: BatchNorm statistics of groups that move go along; False keeps them still.
         lora: Rank of LoRA adapters, the only weights of the encoder that then move.
     """
@@ -39,11 +39,6 @@ class Phase:
     rule: str | None = None
     statistics: bool = True
     lora: int | None = None
-
-    @property
-    def frozen(self) -> bool:
-        """Whether no weight of the encoder moves."""
-        return not (self.lora or any(rate for name, rate in self.rates.items() if name != "head"))
 
 
 @dataclass(frozen=True)
@@ -122,7 +117,9 @@ def movers(stretch: Stretch, encoders: Sequence[zoo.Encoder], head: nn.Module) -
         if phase.rule:
             names = {id(p): name for name, p in encoder.named_parameters()}
             moving = [Group(names[id(p)], [p], group.rate) for group in moving for p in group.params]
-        made += [{"name": f"{encoder.name} {g.name}", "params": g.params, "rate": g.rate} for g in moving]
+        made += [
+            {"name": f"{encoder.name} {g.name}", "params": g.params, "rate": g.rate, "share": g.rate} for g in moving
+        ]
     return made
 
 

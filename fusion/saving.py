@@ -1,11 +1,14 @@
 """A fitted classifier as a folder: its record, its head, what moved of its encoders, and whom to credit."""
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from safetensors.torch import load_file as load_tensors
 from safetensors.torch import save_file as save_tensors
@@ -25,6 +28,8 @@ def write(
 ) -> None:
     """Write the folder; `model.json` comes last, so that what is half written is no model."""
     folder.mkdir(parents=True, exist_ok=True)
+    for name in ("model.json", "encoders.safetensors"):  # of an earlier model
+        (folder / name).unlink(missing_ok=True)
     credits_ = zoo.attribution([encoder.card for encoder in encoders])
     _replace(folder / "ATTRIBUTION.md", lambda part: part.write_text(credits_, encoding="utf-8"))
     _replace(folder / "head.safetensors", lambda part: save_file(dict(head), part))
@@ -49,12 +54,12 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Tensor
     try:
         record = json.loads((folder / "model.json").read_text())
         if record["format"] != FORMAT:
-            raise ValueError(f"format {record['format']}")
+            raise ValueError(f"format {record['format']}, not {FORMAT}")
         moved = load_tensors(folder / "encoders.safetensors") if record["moved"] else {}
         if sorted(moved) != record["moved"]:
             raise ValueError("encoders.safetensors of another model")
         return record, load_file(folder / "head.safetensors"), moved
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise OSError(f"{folder} must hold a saved model (got {error!r}). Save one with model.save(path).") from error
 
 
@@ -62,6 +67,20 @@ def move(encoder: zoo.Encoder, number: int, moved: Mapping[str, Tensor]) -> None
     """Give an encoder, as the zoo loads it, the tensors that a fit left."""
     own = {key.partition(".")[2]: value for key, value in moved.items() if key.startswith(f"{number}.")}
     encoder.load_state_dict({**encoder.state_dict(), **own})
+
+
+def identity(encoder: zoo.Encoder) -> dict[str, str | None]:
+    """What tells an encoder from others of its name."""
+    return {"name": encoder.name, "digest": encoder.report.digest if encoder.report else None}
+
+
+def disown(encoder: zoo.Encoder) -> None:
+    """Tell a fine-tuned encoder from the one that was loaded: a head fitted on it must not meet the other."""
+    digest = hashlib.sha256()
+    for name, value in encoder.state_dict().items():
+        digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
+    if encoder.report:
+        encoder.report = replace(encoder.report, digest=digest.hexdigest(), verified="fine-tuned")
 
 
 def _replace(path: Path, write_part: Callable[[Path], Any]) -> None:

@@ -16,7 +16,8 @@ class Training:
         epochs: In all; phases of a strategy share them.
         learning_rate: Of AdamW, at a rate of 1.
         batch: Images per step and process.
-        warmup: Share of a phase's steps over which the learning rate rises; after it, it falls by a cosine to 0.
+        warmup: Share of a phase's steps over which the learning rate rises; after it, it falls by a cosine to 0. Of
+            several encoders, a phase of one begins anew when another's does.
         weight_decay: Decoupled; off in phases with a penalty.
         patience: Epochs of a phase without a better validation before the next begins; None: all epochs.
         monitor: What is better: `auc` (then loss) or `loss`, on the validation images.
@@ -55,6 +56,8 @@ class Training:
         for name, value in positive.items():
             if not value > 0:
                 raise ValueError(f"{name} must be positive (got {value!r}). Try {name}={getattr(Training, name)}.")
+        if self.patience is not None and self.patience < 1:
+            raise ValueError(f"patience must be a positive integer or None (got {self.patience!r}). Try patience=5.")
         if not (0 <= self.warmup < 1 and 0 <= self.drop_encoder < 1):
             got = (self.warmup, self.drop_encoder)
             raise ValueError(f"warmup and drop_encoder must be in [0, 1) (got {got}). Try warmup=0.1.")

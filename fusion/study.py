@@ -29,7 +29,7 @@ from fusion.study_data import Part
 
 Step = Callable[[dict[str, Any]], None]
 
-_BARREN = 3  # pools in a row that died before they did anything
+_BARREN = 2  # pools in a row that died before they did anything
 
 
 @dataclass(frozen=True)
@@ -238,6 +238,7 @@ def task(found: Plan, output: Path, cell: Cell, *, alone: bool = False) -> Task:
         stop_images=found.config.stop_images,
         train=found.train,
         validation=found.validation,
+        size=found.config.mechanics.size if found.config.mechanics else None,
         alone=alone,
     )
 
@@ -255,12 +256,12 @@ def _compute(tasks: Sequence[Task], jobs: int, step: Step) -> None:
             for record in _results(list(waiting.values()), jobs):
                 del waiting[record["key"]]
                 step(record)
-        except TerminatedWorkerError as error:
+        except TerminatedWorkerError:
             for key in landing.begun(output) & waiting.keys():
                 step(_by_itself(waiting.pop(key)))
             barren = barren + 1 if len(waiting) == before else 0
             if barren == _BARREN:
-                raise OSError(f"workers must live to begin a cell (got {error}). Lower --jobs.") from None
+                raise OSError(f"workers must live to begin a cell (got {barren} times none). Lower --jobs.") from None
 
 
 def _results(tasks: list[Task], jobs: int) -> Iterator[dict[str, Any]]:
@@ -276,8 +277,8 @@ def _results(tasks: list[Task], jobs: int) -> Iterator[dict[str, Any]]:
 def _by_itself(task: Task) -> dict[str, Any]:
     try:
         return next(_results([task], 2))
-    except TerminatedWorkerError as error:
-        return fitting.failed(task, error)
+    except TerminatedWorkerError:
+        return fitting.failed(task, ChildProcessError("the cell's process died twice, killed or out of memory"))
 
 
 def _judge(found: Plan, output: Path) -> None:

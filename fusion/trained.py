@@ -34,7 +34,15 @@ class Trained:
         self.kind, self.module, self.seed = kind, module, seed
 
     def fit(self, blocks: Sequence[Block], y: Ints, folds: Any, penalties: Sequence[float] | None) -> Self:
-        """Fit on blocks (N, D_e); without `penalties` the strength is chosen by out-of-fold AUC."""
+        """Fit on blocks (N, D_e); without `penalties` the strength is chosen by out-of-fold AUC.
+
+        Raises:
+            ValueError: Penalties differ; these heads have a single one.
+        """
+        if penalties and len(set(penalties)) > 1:
+            raise ValueError(
+                f"C must be one value for head {self.kind!r} (got {list(penalties)}). Try C={penalties[0]}."
+            )
         strength = penalties[0] if penalties else max(_GRID, key=lambda c: self._held(blocks, y, folds, c))
         self.module = self._optimum(blocks, y, strength)
         return self
@@ -83,7 +91,7 @@ class Trained:
         def objective() -> Tensor:
             solver.zero_grad()
             squares = torch.stack([p.square().sum() for p in module.parameters() if p.ndim > 1]).sum()
-            value = losses(module(inputs), target, weight).mean() + squares / (2 * strength * len(y))
+            value = losses(module(inputs), target, weight).mean() + squares / (2 * strength * y.size)
             value.backward()  # type: ignore[no-untyped-call]
             return value
 

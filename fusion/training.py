@@ -3,6 +3,7 @@
 import itertools
 import math
 import os
+import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -86,6 +87,7 @@ class Fit:
                     self.progress.stretch, self.progress.epoch, self.progress.stale = number, 0, 0
                 if self.stretches[number].solve:
                     solve(self.network)
+                    self.progress.score = None  # what follows begins here, whatever the head before was worth
                     self._record(None)
                 else:
                     self._stretch(self.stretches[number])
@@ -93,7 +95,7 @@ class Fit:
         return self.progress.history
 
     def _start(self) -> None:
-        AcceleratorState._reset_state()  # another fit of this process may have had another precision
+        AcceleratorState._reset_state(reset_partial_state=True)  # an earlier fit may have had another device, precision
         self.accelerator = Accelerator(
             cpu=self.device == "cpu",
             mixed_precision=self.settings.precision,
@@ -118,6 +120,11 @@ class Fit:
         optimiser, batches = self._optimiser(stretch), self._batches()
         self.accelerator.free_memory()  # a network is wrapped anew: other weights may move now
         self.model, self.optimiser, self.loader = self.accelerator.prepare(self.network, optimiser, batches.loader)
+        if not len(self.loader):
+            raise ValueError(
+                f"batch must leave one for each of {self.accelerator.num_processes} processes "
+                f"(got {len(batches.loader)} of {len(self.train)} images). Pass a smaller batch."
+            )
         if self.resume:
             self.accelerator.load_state(str(self.resume))
             self.resume = None
@@ -191,7 +198,7 @@ class Fit:
             for group in self.optimiser.param_groups:
                 owner, _, name = group["name"].rpartition(" ")
                 if owner == encoder.name:
-                    group["rate"] = rates[name]
+                    group["rate"] = group["share"] * rates[name]
 
     def _norms(self, measured: dict[str, nn.Parameter], batch: Batch) -> dict[str, float]:
         batch = send_to_device(batch, self.accelerator.device)
@@ -273,6 +280,7 @@ def _augmented(modality: str, pixels: Tensor, seeds: Sequence[int]) -> Tensor:
 def _surroundings(seed: int, deterministic: bool) -> Iterator[None]:
     """A random state of our own; the caller's is left as it was, and so is the choice of algorithms."""
     before = torch.are_deterministic_algorithms_enabled()
+    states = random.getstate(), np.random.get_state()  # accelerate sets these at a resume
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS cannot be deterministic
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -281,3 +289,5 @@ def _surroundings(seed: int, deterministic: bool) -> Iterator[None]:
             yield
         finally:
             torch.use_deterministic_algorithms(before)
+            random.setstate(states[0])
+            np.random.set_state(states[1])

@@ -104,6 +104,9 @@ def _checked(phase: Phase, encoder: zoo.Encoder) -> Phase:
             f"penalty must be l1-sp or l2-sp, rule auto-rgn (got {phase.penalty!r}, {phase.rule!r}). "
             "Leave out what is not wanted."
         )
+    if min(phase.alpha, phase.beta) < 0 or (phase.lora is not None and phase.lora < 1):
+        got = (phase.alpha, phase.beta, phase.lora)
+        raise ValueError(f"alpha and beta must be >= 0, lora a rank from 1 (got {got}). Leave them out.")
     return phase
 
 
@@ -123,7 +126,7 @@ def _is_list(value: Any) -> bool:
 
 
 def _is_phase(value: Any) -> bool:
-    return isinstance(value, Phase) or (isinstance(value, Mapping) and set(value) <= set(Phase.__dataclass_fields__))
+    return isinstance(value, Phase | Mapping)
 
 
 def _quarters(encoder: zoo.Encoder) -> list[str]:
@@ -183,6 +186,7 @@ STRATEGIES: dict[str, Callable[[zoo.Encoder], list[Phase]]] = {
     "gradual-first-last": lambda e: _gradual(_quarters(e)),
     "l1-sp": lambda e: [Phase(_all(e), penalty="l1-sp", alpha=L1_ALPHA)],
     "l2-sp": lambda e: [Phase(_all(e), penalty="l2-sp")],
+    # The moments of Adam live on from epoch to epoch; the authors' code loses them.
     "auto-rgn": lambda e: [Phase(_all(e), rule="auto-rgn")],
     "quarter-1": lambda e: _quarter(1, e),
     "quarter-2": lambda e: _quarter(2, e),

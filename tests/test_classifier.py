@@ -1,5 +1,3 @@
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -9,11 +7,17 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GroupKFold, cross_val_score
 
 import zoo
-from fusion import FusionClassifier, brain_regions, features
+from fusion import FusionClassifier, Phase, Training, brain_regions, classifier, contributions, features
+from fusion.evaluation import auc
 from fusion.heads import HEADS
 
 TRAIN = brain_regions("train", labels=60)
+HELD = brain_regions("validation", labels=60)
 PAIR = ["mocov2-mini@0.5", "mae-mini@0.25"]
+SMALL = ["mae-mini@0.25", "mae-mini@0.5"]
+SHORT = Training(epochs=1, batch=16, patience=None)
+LISTS = [["deep"] if label == "deep" else ["lobe"] if label != "cerebellum" else [] for label in TRAIN.labels]
+TABLE = np.array([["deep" in labels, "lobe" in labels] for labels in LISTS]).astype(int)
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +94,17 @@ def test_clone_and_cross_validation_with_groups_and_two_jobs():
     assert scores.mean() > 1 / 6
 
 
+def test_clone_and_parameters_with_everything_set():
+    strategy = {"mocov2-mini": [Phase({"quarter-2": 1.0})], "mae-mini": "probe"}
+    model = FusionClassifier(PAIR, "mean", strategy, C=0.1, folds=3, training=SHORT, device="cpu", seed=2)
+    assert clone(model).get_params() == model.get_params()
+    assert model.get_params()["training"] is SHORT
+    assert clone(model).set_params(training=Training(epochs=2)).training.epochs == 2
+    first, again = (m.fit(TRAIN.images, TRAIN.labels) for m in (model, clone(model)))
+    assert model.get_params()["strategy"] is strategy
+    np.testing.assert_array_equal(first.predict_proba(HELD.images), again.predict_proba(HELD.images))
+
+
 def test_an_encoder_object_is_cloned_and_fitted():
     model = clone(FusionClassifier([zoo.load("mae-mini", 0.25)], C=0.1))
     assert model.fit(TRAIN.images, TRAIN.labels).encoders_[0].name == "mae-mini@0.25"
@@ -100,18 +115,18 @@ def test_the_same_seed_gives_the_same_model():
     np.testing.assert_array_equal(first.predict_proba(TRAIN.images), again.predict_proba(TRAIN.images))
 
 
-def test_no_fold_splits_a_group():
-    model = FusionClassifier(PAIR)
-    y = np.searchsorted(np.unique(TRAIN.labels), TRAIN.labels)
-    for train, test in model._folds(y, TRAIN.groups):
-        assert not set(TRAIN.groups[train]) & set(TRAIN.groups[test])
-
-
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"head": "sum"}, r"head must be one of \['concat', 'convex', 'mean', 'stack'\] \(got 'sum'\)"),
-        ({"strategy": "full"}, r"strategy must be 'probe' \(got 'full'\)"),
+        ({"head": "sum"}, r"head must be one of \['attention', 'concat', .*'stack'\] \(got 'sum'\)"),
+        ({"strategy": "ful"}, r"strategy must be one of fusion.strategies\(\) \(got 'ful'\). Try full"),
+        ({"strategy": ["full"]}, r"strategy must be a name, a list of phases, or one of these per encoder, 2 \(got \["),
+        (
+            {"strategy": {"mae-mini": "full"}},
+            r"strategy must name every encoder, \['mocov2-mini@0.5', .*Name each once",
+        ),
+        ({"strategy": "quarter-2"}, r"quarter-2 must be a quarter that mae-mini@0.25 holds .*Load mae-mini@0.5"),
+        ({"head": "gated", "C": [0.1, 1.0]}, r"C must be one value for head 'gated' \(got \[0.1, 1.0\]\)"),
         ({"encoders": []}, r"encoders must be a list of names \(got \[\]\)"),
         ({"encoders": "mocov2-mini"}, r"encoders must be a list of names \(got 'mocov2-mini'\)"),
         ({"encoders": ["mocov2-mimi"]}, r"name must be a known checkpoint .*Nearest: mocov2-mini"),
@@ -133,7 +148,8 @@ def test_bad_parameters(parameters, message):
         (TRAIN.labels[:-1], None, r"y must be one label per image, 60 \(got shape \(59,\)\)"),
         (np.full(60, "deep"), None, r"y must hold at least two classes \(got \['deep'\]\)"),
         (np.linspace(0, 1, 60), None, "y must hold classes"),
-        (np.zeros((60, 2)), None, "y must be one label per image"),
+        (np.zeros((60, 1)), None, r"y must be one label per image, 60 \(got shape \(60, 1\)\)"),
+        (np.zeros((60, 2)), None, r"every label must have images with and without it \(not \[0, 1\]\)"),
         (TRAIN.labels, TRAIN.groups[:-1], "groups must be one per image"),
     ],
 )
@@ -148,18 +164,6 @@ def test_an_unfitted_model_neither_predicts_nor_saves(tmp_path):
     with pytest.raises(NotFittedError, match="must be fitted before it is saved"):
         FusionClassifier(PAIR).save(tmp_path / "model")
     assert not (tmp_path / "model").exists()
-
-
-def test_a_model_of_another_encoder_or_format_is_refused(fitted, tmp_path):
-    fitted.save(tmp_path)
-    with pytest.raises(ValueError, match="encoder must be the one of the fit"):
-        FusionClassifier.load(tmp_path, encoders=[zoo.load("mae-mini@0.5"), zoo.load("mae-mini@0.25")])
-    record = json.loads((tmp_path / "model.json").read_text())
-    (tmp_path / "model.json").write_text(json.dumps({**record, "format": 99}))
-    with pytest.raises(OSError, match="must hold a saved model"):
-        FusionClassifier.load(tmp_path)
-    with pytest.raises(OSError, match="must hold a saved model"):
-        FusionClassifier.load(tmp_path / "nowhere")
 
 
 def test_an_own_encoder_is_handed_over_on_load(tiny, tmp_path):
@@ -186,3 +190,162 @@ def test_levels_need_average_pooling():
     encoder.card = encoder.card.model_copy(update={"pool": "cls"})
     with pytest.raises(ValueError, match="pool must be avg for levels"):
         features.levels(encoder, TRAIN.images)
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        ["quarter-2", "probe"],
+        {"mocov2-mini": "quarter-2", "mae-mini": "probe"},
+        {"mae-mini@0.25": [Phase(solve=True)], "mocov2-mini@0.5": [{"rates": {"quarter-2": 1.0}}]},
+    ],
+)
+def test_each_encoder_has_its_strategy(strategy):
+    model = FusionClassifier(PAIR, C=0.1, strategy=strategy, training=SHORT).fit(TRAIN.images, TRAIN.labels)
+    assert model.changed_[0]
+    assert all(name.startswith("trunk.layer2.") for name in model.changed_[0])
+    assert model.changed_[1] == set()
+    assert model.trained_ == 96 * 6 + 6 + sum(p.numel() for p in model.encoders_[0].trunk.layer2.parameters())
+
+
+def test_what_a_probe_trained_is_its_weights_and_biases(fitted):
+    assert fitted.trained_ == 96 * 6 + 6
+    assert fitted.history_ == []
+    assert fitted.changed_ == [set(), set()]
+
+
+def test_tuning_lowers_the_training_loss_and_the_best_epoch_is_kept():
+    training = Training(epochs=6, batch=20, learning_rate=3e-4, patience=None)
+    model = FusionClassifier(SMALL[:1], C=0.01, training=training, strategy="lp-ft")
+    model.fit(TRAIN.images, TRAIN.labels, validation=(HELD.images, HELD.labels))
+    rows = model.history_
+    assert [(row["stretch"], row["epoch"]) for row in rows] == [(0, 0), (0, 0), *((1, epoch) for epoch in range(1, 7))]
+    assert rows[-1]["loss"] < rows[2]["loss"]
+    truth = np.searchsorted(model.classes_, HELD.labels)
+    best = max(row["validation_auc"] for row in rows[1:])
+    assert auc(truth, model.predict_proba(HELD.images))(np.ones(60)) == pytest.approx(best, abs=1e-6)
+
+
+@pytest.mark.parametrize("head", ["concat", "mean", "gated", "attention"])
+def test_answers_without_an_encoder(head, monkeypatch):
+    monkeypatch.setattr("fusion.trained._STEPS", 50)
+    model = FusionClassifier(SMALL, head, C=0.3).fit(TRAIN.images, TRAIN.labels)
+    whole = model.predict_proba(HELD.images)
+    alone = [model.predict_proba(HELD.images, without=[name]) for name in SMALL]
+    for proba in alone:
+        np.testing.assert_allclose(proba.sum(1), 1, atol=1e-3)
+    assert not np.allclose(alone[0], alone[1])
+    assert not np.allclose(whole, alone[0])
+    if head == "mean":
+        joined = np.exp(np.mean(np.log(alone), axis=0))
+        np.testing.assert_allclose(whole, joined / joined.sum(1, keepdims=True), atol=1e-6)
+
+
+@pytest.mark.parametrize("without", [SMALL, ["mae-mini"], "mae-mini@0.5", ["mae-mini@0.5", "nobody"]])
+def test_without_names_encoders_but_not_all(without):
+    model = FusionClassifier(SMALL, "mean", C=0.1).fit(TRAIN.images, TRAIN.labels)
+    message = r"without must name encoders of \['mae-mini@0.25', 'mae-mini@0.5'\], not all \(got \[.*\]\). Keep one"
+    with pytest.raises(ValueError, match=message):
+        model.predict_proba(HELD.images, without=without)
+
+
+def test_contributions_of_a_fitted_model(fitted):
+    found = contributions(fitted, HELD.images, HELD.labels, HELD.groups, resamples=20)
+    assert list(found) == PAIR
+    single = FusionClassifier(PAIR[:1], C=0.1).fit(TRAIN.images, TRAIN.labels)
+    with pytest.raises(ValueError, match="model must have several encoders"):
+        contributions(single, HELD.images, HELD.labels)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.where(HELD.labels == "deep", "skull", HELD.labels), r"y must hold labels of training \(got \['skull'\]\)"),
+        (
+            np.where(HELD.labels == "deep", "frontal", HELD.labels),
+            r"validation must hold every class \(without \['deep'",
+        ),
+        (HELD.labels[:-1], r"y must be one label per image, 60 \(got shape \(59,\)\)"),
+    ],
+)
+def test_labels_of_validation_images_are_those_of_training(labels, message):
+    model = FusionClassifier(SMALL[:1], strategy="full", training=SHORT)
+    with pytest.raises(ValueError, match=message):
+        model.fit(TRAIN.images, TRAIN.labels, validation=(HELD.images, labels))
+    assert not hasattr(model, "head_")
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([["deep"] if label == "deep" else [] for label in HELD.labels], r"every label .*\(not \['lobe'\]\)"),
+        ([["deep"], ["lobe"], ["skull"], []] * 15, r"y must hold labels of training \(got \['skull'\]\)"),
+        (np.tile(np.eye(3), (20, 1)), r"y must be \(60, 2\) \(got \(60, 3\)\)"),
+    ],
+)
+def test_several_labels_of_validation_images_are_those_of_training(labels, message):
+    model = FusionClassifier(SMALL[:1], strategy="full", training=SHORT)
+    with pytest.raises(ValueError, match=message):
+        model.fit(TRAIN.images, LISTS, validation=(HELD.images, labels))
+
+
+@pytest.fixture
+def parts(monkeypatch):
+    """What a fit trains on, and what it is stopped by; the fit itself is the real one."""
+    seen, real = {}, classifier.Fit
+
+    def fit(network, stretches, train, validation, *arguments, **more):
+        seen.update(train=train, validation=validation)
+        return real(network, stretches, train, validation, *arguments, **more)
+
+    monkeypatch.setattr(classifier, "Fit", fit)
+    return seen
+
+
+def places(images):
+    """Where images are among those of training."""
+    return [int(np.flatnonzero((TRAIN.images == image).all((1, 2)))[0]) for image in images]
+
+
+@pytest.mark.parametrize("y", [TRAIN.labels, np.stack([TRAIN.labels == "deep", TRAIN.labels < "g"], 1).astype(int)])
+def test_without_validation_images_a_fold_of_whole_groups_is_held_out(y, parts):
+    training = Training(epochs=1, batch=16)
+    model = FusionClassifier(SMALL[:1], C=0.1, strategy="lp-ft", training=training).fit(TRAIN.images, y, TRAIN.groups)
+    train, held = places(parts["train"].images), places(parts["validation"].images)
+    assert sorted([*train, *held]) == list(range(60))
+    assert not set(TRAIN.groups[train]) & set(TRAIN.groups[held])
+    truth = parts["validation"].targets
+    assert (truth.any(0).all() and not truth.all(0).any()) if y.ndim == 2 else set(truth) == set(range(6))
+    assert (truth == (y[held] if y.ndim == 2 else np.searchsorted(model.classes_, y[held]))).all()
+    assert all(np.isfinite(row["validation_auc"]) for row in model.history_)
+
+
+def test_without_patience_all_images_train(parts):
+    FusionClassifier(SMALL[:1], C=0.1, strategy="full", training=SHORT).fit(TRAIN.images, TRAIN.labels, TRAIN.groups)
+    assert len(parts["train"]) == 60
+    assert parts["validation"] is None
+
+
+def test_validation_images_leave_all_others_to_train(parts):
+    model = FusionClassifier(SMALL[:1], C=0.1, strategy="full", training=Training(epochs=1, batch=16))
+    held = (list(HELD.images), HELD.labels.tolist())
+    model.fit(list(TRAIN.images), TRAIN.labels.tolist(), validation=held)
+    assert (len(parts["train"]), len(parts["validation"])) == (60, 60)
+    assert parts["validation"].targets.tolist() == np.searchsorted(model.classes_, HELD.labels).tolist()
+
+
+def test_folds_that_cannot_be_are_refused_in_tuning_too():
+    for patience in (None, 5):
+        model = FusionClassifier(SMALL[:1], strategy="lp-ft", folds=11, training=Training(epochs=1, patience=patience))
+        with pytest.raises(ValueError, match=r"folds must be from 2 to the images of the rarest class, 10 \(got 11\)"):
+            model.fit(TRAIN.images, TRAIN.labels)
+
+
+def test_several_labels_as_lists_or_as_a_table_are_the_same():
+    first, second = (FusionClassifier(SMALL[:1], C=0.1).fit(TRAIN.images, given) for given in (LISTS, TABLE))
+    assert (first.classes_.tolist(), second.classes_.tolist()) == (["deep", "lobe"], [0, 1])
+    np.testing.assert_array_equal(first.predict_proba(HELD.images), second.predict_proba(HELD.images))
+    found = first.predict(TRAIN.images)
+    assert found.shape == (60, 2)
+    assert (found == TABLE).mean() > 0.8
+    assert second.score(TRAIN.images, TABLE) == (found == TABLE).all(1).mean()

@@ -137,6 +137,48 @@ def test_a_class_in_one_of_very_many_groups_is_not_drawn_for_ever(monkeypatch):
         evaluation.score(y, np.full((4, 2), 0.5), ["a", "b"])
 
 
+class Named:
+    def __init__(self, name):
+        self.name = name
+
+
+class Fused:
+    """Three encoders of which the head takes the mean opinion; it is told which to leave out."""
+
+    classes_ = np.array(CLASSES)
+
+    def __init__(self, opinions):
+        self.opinions, self.encoders_ = opinions, [Named(name) for name in opinions]
+
+    def predict_proba(self, X, without=()):
+        return np.mean([opinion for name, opinion in self.opinions.items() if name not in without], axis=0)
+
+
+def test_contributions_are_the_whole_minus_the_rest_paired(judged):
+    labels, proba, groups = judged
+    noise = np.random.default_rng(5).dirichlet([1, 1, 1], 300)
+    model = Fused({"z@1": proba, "a@0.5": noise, "b@1": proba})
+    found = fusion.contributions(model, None, labels, groups, resamples=100, seed=2)
+    assert list(found) == ["z@1", "a@0.5", "b@1"]
+    whole = evaluation.score(labels, np.mean([proba, noise, proba], 0), CLASSES, groups, resamples=100, seed=2)
+    rest = {"z@1": (proba + noise) / 2, "a@0.5": proba, "b@1": (proba + noise) / 2}
+    for name, other in rest.items():
+        assert found[name] == whole - evaluation.score(labels, other, CLASSES, groups, resamples=100, seed=2)
+    assert found["a@0.5"].auc.value < 0 < found["z@1"].auc.low
+    assert found["z@1"].auc.value == pytest.approx(found["b@1"].auc.value)
+    assert (found["z@1"].images, found["z@1"].groups, found["z@1"].resamples) == (300, 20, 100)
+
+
+def test_contributions_of_one_encoder_do_not_exist(judged):
+    labels, proba, _ = judged
+    with pytest.raises(ValueError, match=r"model must have several encoders of different names \(got \['a@1'\]\)"):
+        fusion.contributions(Fused({"a@1": proba}), None, labels)
+    twins = Fused({"a@1": proba, "b@1": proba})
+    twins.encoders_[1].name = "a@1"
+    with pytest.raises(ValueError, match=r"of different names \(got \['a@1', 'a@1'\]\). Use fusion.evaluate"):
+        fusion.contributions(twins, None, labels)
+
+
 @pytest.fixture
 def several():
     """240 images of 24 patients, three labels of which an image has any number; probabilities with ties."""

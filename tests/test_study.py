@@ -128,7 +128,7 @@ def test_a_fine_tuned_cell_says_how_it_went(undisturbed):
     tuned = [record for record in records.values() if record["cell"]["strategy"] == "lp-ft"]
     assert [record["cell"]["learning_rate"] for record in tuned] == [0.001, 0.001]
     for record in tuned:
-        assert record["trained"] > 50_000
+        assert 50_000 < record["trained"] <= record["parameters"]
         assert max(row["epoch"] for row in record["history"]) == 3
         assert (undisturbed / "models" / record["key"] / "encoders.safetensors").exists()
 
@@ -213,6 +213,7 @@ def workers(pid):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for workers in /proc")
 def test_a_worker_that_dies_takes_no_other_cell_with_it(undisturbed, data, tmp_path):
     path, output = as_file(tmp_path / "config.yaml"), tmp_path / "study"
@@ -345,6 +346,7 @@ def stillborn(task):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_cell_that_kills_its_process_is_recorded(data, tmp_path, monkeypatch):
     few = config(encoders=["mocov2-mini@0.25"], only={}, strategies=["probe"], labels=[24])
     monkeypatch.setattr(study.fitting, "work", dying)
@@ -352,10 +354,10 @@ def test_a_cell_that_kills_its_process_is_recorded(data, tmp_path, monkeypatch):
     now = study_pages.state(tmp_path / "study")
     (raw, died), (_, other) = sorted(now.failed.items(), reverse=True)
     assert raw.startswith("raw pixels")
-    assert died.startswith("TerminatedWorkerError")
+    assert died == "ChildProcessError: the cell's process died twice, killed or out of memory"
     assert other == "ValueError: reached"
     monkeypatch.setattr(study.fitting, "work", stillborn)
-    with pytest.raises(OSError, match=r"workers must live to begin a cell .* Lower --jobs\."):
+    with pytest.raises(OSError, match=r"workers must live to begin a cell \(got 2 times none\)\. Lower --jobs\."):
         study.run(few, tmp_path / "study", data, 2)
 
 

@@ -30,7 +30,7 @@ class Report:
         digest: Of the tensors loaded: their names and sha256s, hashed; the identity of what this encoder holds.
         verified: What every byte was compared with at this load: the digests of the `card`, of the `hub` (beside the
             weights), of the `whole file` (whose own sha256 was right), of a `conversion`, of the `first-use` (nothing
-            yet, the first time); `own file` and `untrained`: with nothing.
+            yet, the first time); `own file`, `untrained` and `fine-tuned`: with nothing.
         revision: The commit it was fetched at.
         preprocess: The rule from stored pixels to the encoder's input.
     """

@@ -26,8 +26,8 @@ NAME, DEPTH = "mocov2-mini", 1.0
 LABELS, SEEDS = 300, (0, 1)
 EPOCHS, BATCH, RATE, DECAY = 10, 32, 1e-3, 0.01
 OURS = ("full", "lora", "gradual-last-first", "lp-ft")
-# As in fastai's text tutorial, after Howard and Ruder arXiv:1801.06146: the ratio of rates between first and last group,
-# and the rates of its stages, of which RATE is the last: share of the epochs, open groups from the end, times RATE.
+# As in fastai's text tutorial, after Howard and Ruder arXiv:1801.06146: the ratio of rates between first and last
+# group, and the rates of its stages, of which RATE is the last: share of the epochs, open groups, times RATE.
 RATIO = 2.6**4
 STAGES = ((0.2, 1, 20.0), (0.3, 2, 10.0), (0.5, None, 1.0))
 
