@@ -100,8 +100,9 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         stretches = tuning.plan(self.strategy, encoders, (self.training or Training()).epochs)
         self.origins_ = [saving.identity(encoder) for encoder in encoders]
         if all(stretch.solve for stretch in stretches):
+            folds = targets.folds(known.numbers, patients, self.folds, self.seed)
             blocks = [features.extract(encoder, X) for encoder in encoders]
-            self.head_ = self._solved(blocks, known.numbers, patients, self.folds)
+            self.head_ = self._solved(blocks, known.numbers, folds)
             self.history_: list[dict[str, Any]] = []
             self.trained_ = sum(v.size for k, v in self.head_.arrays().items() if not k.endswith(_FOUND))
             self.changed_: list[set[str]] = [set() for _ in encoders]
@@ -203,7 +204,9 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         settings = self.training or Training()
         train, held, groups = self._parts(X, known, groups, validation, settings.patience)
         whole = len(train) == len(known.numbers)
-        folds = self.folds if whole else targets.fewer(train.targets, groups, self.folds)
+        count = self.folds if whole else targets.fewer(train.targets, groups, self.folds)
+        solves = any(stretch.solve for stretch in stretches)
+        folds = targets.folds(train.targets, groups, count, self.seed) if solves else []
         before = [{name: v.detach().cpu().clone() for name, v in e.state_dict().items()} for e in encoders]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
@@ -212,11 +215,11 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         fit = Fit(Fused(encoders, head), stretches, train, held, settings, seed=self.seed, device=self.device)
         identity = {
             "encoders": self.origins_,
-            "head": [self.head, self.C, folds],
+            "head": [self.head, self.C, count],
             "images": targets.fingerprint(train.images, train.targets),
             "validation": targets.fingerprint(held.images, held.targets) if held else None,
         }
-        self.history_ = fit.run(lambda network: self._settle(network, train, groups, folds), identity)
+        self.history_ = fit.run(lambda network: self._settle(network, train, folds), identity)
         self.trained_ = sum(fit.progress.moved.values())
         after = [encoder.eval().state_dict() for encoder in encoders]
         self.changed_ = [
@@ -244,17 +247,16 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         examples = [Examples(_picked(X, index), known.numbers[index]) for index in (train, test)]
         return examples[0], examples[1], None if groups is None else groups[train]
 
-    def _settle(self, network: Fused, train: Examples, groups: npt.NDArray[Any] | None, folds: int) -> None:
+    def _settle(self, network: Fused, train: Examples, folds: targets.Folds) -> None:
         blocks = [features.extract(cast(zoo.Encoder, encoder), train.images) for encoder in network.encoders]
-        head = self._solved(blocks, train.targets, groups, folds)
+        head = self._solved(blocks, train.targets, folds)
         if isinstance(head, Trained):
             network.head.load_state_dict(cast(torch.nn.Module, head.module).state_dict())
         else:
             settle(network.head, head.arrays())
 
-    def _solved(self, blocks: list[Any], numbers: targets.Ints, groups: npt.NDArray[Any] | None, count: int) -> Head:
+    def _solved(self, blocks: list[Any], numbers: targets.Ints, folds: targets.Folds) -> Head:
         made = HEADS[self.head]() if self.head in HEADS else Trained(self.head, seed=self.seed)
-        folds = targets.folds(numbers, groups, count, self.seed)
         return cast(Head, made).fit(blocks, numbers, folds, self._penalties())
 
     def _check_parameters(self) -> None:

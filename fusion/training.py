@@ -120,7 +120,7 @@ class Fit:
         optimiser, batches = self._optimiser(stretch), self._batches()
         self.accelerator.free_memory()  # a network is wrapped anew: other weights may move now
         self.model, self.optimiser, self.loader = self.accelerator.prepare(self.network, optimiser, batches.loader)
-        if not len(self.loader):
+        if len(batches.loader) < self.accelerator.num_processes:
             raise ValueError(
                 f"batch must leave one for each of {self.accelerator.num_processes} processes "
                 f"(got {len(batches.loader)} of {len(self.train)} images). Pass a smaller batch."

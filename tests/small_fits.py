@@ -1,7 +1,7 @@
 """Fits on a network of one's own that take a second; run as a script, a fit in a process of its own.
 
 python -m tests.small_fits resume FOLDER STOP    # dies (SIGKILL) in the middle of epoch STOP
-python -m tests.small_fits steps FOLDER BATCH    # under `torchrun` too; writes the loss of every step
+python -m tests.small_fits steps FOLDER BATCH    # under `accelerate launch` too; writes the loss of every step
 """
 
 import copy
