@@ -10,7 +10,7 @@ from fusion import landing, study_config, study_report, tables, verdict
 from fusion.grid import Cell
 from fusion.study_config import BRAIN_REGIONS, Config
 from fusion.study_data import Part, held
-from fusion.tables import Comparison, Line, Row
+from fusion.tables import Line, Row
 from fusion.verdict import Chosen, Judged, Records
 
 _BRAIN = (
@@ -92,13 +92,16 @@ def write(output: Path) -> list[Path]:
         ValueError: No cell is done yet.
     """
     found = results(output)
-    tables_ = {"results.csv": _csv(found, found.validation)}
-    if found.test:
-        tables_["results-test.csv"] = _csv(found, found.test)
-    page = study_report.render(_page(output, found))
-    for name, text in {"report.html": page, **tables_}.items():
+    validation = verdict.lines(*found.validation)
+    test = verdict.lines(*found.test) if found.test else None
+    reference = found.config.reference
+    texts = {"results.csv": tables.table_csv(validation, tables.paired(validation, reference))}
+    if test:
+        texts["results-test.csv"] = tables.table_csv(test, tables.paired(test, reference))
+    texts["report.html"] = study_report.render(_page(output, found, validation, test))
+    for name, text in texts.items():
         landing.replace(output / name, text.encode())
-    return [output / name for name in ("report.html", *tables_)]
+    return [output / name for name in texts]
 
 
 def results(output: Path) -> Results:
@@ -145,19 +148,18 @@ def contests(found: Results) -> list[study_report.Contest]:
     return said
 
 
-def _page(output: Path, found: Results) -> study_report.Page:
+def _page(output: Path, found: Results, validation: list[Line], test: list[Line] | None) -> study_report.Page:
     now = state(output)
     config = found.config
-    judged = found.test or found.validation
     data = "" if found.study["source"] == config.data else f" --data {found.study['source']}"
     return study_report.Page(
         title=config.title or config.name,
         task=_BRAIN if found.study["source"] == BRAIN_REGIONS else f"Data: {found.study['source']}.",
         command=f"fusion study run config.yaml{data}{' --final' if found.test else ''}",
         settings=config.model_dump(mode="json", exclude={"small"}),
-        validation=verdict.lines(*found.validation),
-        test=verdict.lines(*found.test) if found.test else None,
-        comparisons=_comparisons(found, judged),
+        validation=validation,
+        test=test,
+        comparisons=tables.paired(test or validation, config.reference),
         contests=contests(found),
         compared_on="test" if found.test else "validation",
         warnings=_warnings(found, now),
@@ -173,14 +175,6 @@ def _warnings(found: Results, now: State) -> list[str]:
     said += [f"Left out: {what}: {why}." for what, why in found.study["left_out"].items()]
     reasons = dict.fromkeys(now.skipped.values())
     return said + [f"Skipped, {list(now.skipped.values()).count(why)} cells: {why}" for why in reasons]
-
-
-def _csv(found: Results, judged: tuple[list[Row], Judged]) -> str:
-    return tables.table_csv(verdict.lines(*judged), _comparisons(found, judged))
-
-
-def _comparisons(found: Results, judged: tuple[list[Row], Judged]) -> list[Comparison]:
-    return verdict.comparisons(*judged, found.config.reference)
 
 
 def _proba(place: Path, cell: Cell) -> Any:

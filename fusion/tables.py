@@ -146,16 +146,7 @@ def judge(
     return lines
 
 
-def paired(
-    rows: Sequence[Row],
-    y: Any,
-    classes: Any,
-    groups: Any = None,
-    *,
-    reference: str = "full",
-    resamples: int = 1000,
-    seed: int = 0,
-) -> list[Comparison]:
+def paired(lines: Sequence[Line], reference: str = "full") -> list[Comparison]:
     """Every strategy against the reference in the same cell, on the same draws of groups.
 
     The differences share a reference and the images, so they depend on each other. The values are therefore corrected
@@ -163,31 +154,20 @@ def paired(
     never below 1 / (resamples + 1), a table of many comparisons needs many resamples to find few true differences.
 
     Args:
-        rows: As in `judge`; those whose cell lacks the reference have no partner and are left out.
-        y: As in `judge`.
-        classes: As in `judge`.
-        groups: As in `judge`.
+        lines: From one call of `judge`; those whose cell lacks the reference have no partner and are left out.
         reference: The strategy that the others are held against.
-        resamples: As in `judge`.
-        seed: As in `judge`.
-
-    Raises:
-        ValueError: A strategy is twice in a cell, or what `evaluation.score` refuses.
 
     Source: Benjamini and Yekutieli 2001, "The control of the false discovery rate in multiple testing under
     dependency", Annals of Statistics 29 (4), theorem 1.3.
     """
-    _distinct(rows)
-    references = {row.cell: row for row in rows if row.strategy == reference}
-    others = [row for row in rows if row.strategy != reference and row.cell in references]
-    cells = dict.fromkeys(row.cell for row in others)
-    base = {cell: _score(references[cell], y, classes, groups, resamples, seed) for cell in cells}
-    gains = [_score(row, y, classes, groups, resamples, seed) - base[row.cell] for row in others]
+    references = {line.row.cell: line.figures for line in lines if line.row.strategy == reference}
+    others = [line for line in lines if line.row.strategy != reference and line.row.cell in references]
+    gains = [line.figures - references[line.row.cell] for line in others]
     values = [p_value(gain.figures["auc"][1:]) for gain in gains]
     corrected = stats.false_discovery_control(values, method="by") if values else []
     return [
-        Comparison(*row.cell, row.strategy, reference, gain, p, float(q))
-        for row, gain, p, q in zip(others, gains, values, corrected, strict=True)
+        Comparison(*line.row.cell, line.row.strategy, reference, gain, p, float(q))
+        for line, gain, p, q in zip(others, gains, values, corrected, strict=True)
     ]
 
 

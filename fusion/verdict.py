@@ -127,11 +127,6 @@ def lines(rows: Sequence[Row], part: Judged) -> list[Line]:
     return tables.judge(rows, part.labels, part.classes, part.groups) if rows else []
 
 
-def comparisons(rows: Sequence[Row], part: Judged, reference: str) -> list[tables.Comparison]:
-    """Every strategy against the reference, paired."""
-    return tables.paired(rows, part.labels, part.classes, part.groups, reference=reference)
-
-
 def difference(ours: Floats, theirs: Floats, part: Judged) -> evaluation.Evaluation:
     """The figures of one side (S, N, K) minus those of the other, paired."""
     first, second = (evaluation.score(part.labels, side, part.classes, part.groups) for side in (ours, theirs))

@@ -101,7 +101,7 @@ def whole():
     """A page with everything on it."""
     rows = study()
     test = tables.judge(rows[:3], Y[::-1], CLASSES, GROUPS, resamples=50)
-    comparisons = tables.paired(rows, Y, CLASSES, GROUPS, resamples=50)
+    comparisons = tables.paired(tables.judge(rows, Y, CLASSES, GROUPS, resamples=50))
     mechanics = [row("full", 0.99, encoders=("resnet50@1",), seeds=(0,))]
     return page(
         rows,

@@ -31,7 +31,7 @@ def judged(rows, **options):
 
 
 def compared(rows, **options):
-    return tables.paired(rows, Y, CLASSES, GROUPS, **{"resamples": 200} | options)
+    return tables.paired(judged(rows, resamples=200), **options)
 
 
 def test_a_line_is_the_mean_and_the_spread_of_single_seeds():
@@ -140,7 +140,7 @@ def test_several_labels_per_image_pass_through():
     rows = [row("full", 0.5), row("probe", 0.1)]
     expected = evaluation.score(y, rows[0].probabilities, CLASSES, GROUPS, resamples=50)
     assert tables.judge(rows, y, CLASSES, GROUPS, resamples=50)[0].figures == expected
-    assert len(tables.paired(rows, y, CLASSES, GROUPS, resamples=50)) == 1
+    assert len(tables.paired(tables.judge(rows, y, CLASSES, GROUPS, resamples=50))) == 1
 
 
 def read(text):

@@ -192,10 +192,10 @@ def test_what_is_held_out_holds_every_class_and_leaves_every_class(kind):
 
 
 def test_a_fold_grows_until_it_holds_every_class():
-    """The last class is in two of six groups: one of two or three folds can have it on both sides, never all five."""
+    """The last class is in two of six groups, which lack the first: no fold of a single group can hold all three."""
     groups = np.repeat(np.arange(6), 10)
     numbers = np.where((groups > 3) & (np.arange(60) % 2 == 0), 2, np.arange(60) % 2)
-    train, test = targets.held_out(numbers, groups, 5, 0)
+    train, test = targets.held_out(numbers, groups, 6, 0)
     assert set(numbers[train]) == set(numbers[test]) == {0, 1, 2}
     assert not set(groups[train]) & set(groups[test])
 
