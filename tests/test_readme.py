@@ -5,6 +5,7 @@ import re
 import pytest
 from PIL import Image
 
+import fusion
 import zoo
 from fusion import brain_regions
 from tests.conftest import ROOT
@@ -42,13 +43,21 @@ def test_the_seven_lines_are_seven():
 
 
 def test_the_table_of_models_is_made_from_the_cards():
-    rows = re.findall(r"^\| `([a-z0-9-]+)` \| (.*) \|$", README, flags=re.MULTILINE)
+    models = README.partition("## Models\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `([a-z0-9-]+)` \| (.*) \|$", models, flags=re.MULTILINE)
     assert {name for name, _ in rows} == set(zoo.names())
     for name, rest in rows:
         card = zoo.card(name)
         depth = f"{card.depth.optimal:g} ({card.depth.evidence})"
         facts = (card.family, card.domain, card.architecture, depth, card.terms.card or "unknown")
         assert rest == " | ".join([*facts, zoo.terms.binding(card).kind])
+
+
+def test_the_table_of_strategies_names_them_all():
+    table = README.partition("## Fine-tuning\n")[2].partition("\n## ")[0]
+    named = re.findall(r"`([a-z0-9-]+)`", "".join(re.findall(r"^\| `.*?\|", table, flags=re.MULTILINE)))
+    assert set(named) <= set(fusion.strategies())
+    assert set(fusion.strategies()) - set(named) <= {"quarter-2", "quarter-3"}
 
 
 def test_the_two_commands_are_there():

@@ -172,6 +172,7 @@ def landed(output):
     return len(list((output / "cells").glob("*.json")))
 
 
+@pytest.mark.slow
 def test_killed_at_several_moments_it_ends_in_the_same_table(undisturbed, data, tmp_path):
     path, output = as_file(tmp_path / "config.yaml"), tmp_path / "study"
     moments = [
