@@ -18,6 +18,7 @@ class Progress:
         self.best: dict[str, Any] = {}
         self.history: list[dict[str, Any]] = []
         self.moved: dict[str, int] = {}
+        self.seconds = 0.0
 
     def state_dict(self) -> dict[str, Any]:
         """Everything."""

@@ -1,8 +1,8 @@
 """FusionClassifier: one or several encoders, frozen or fine-tuned, one head, a scikit-learn estimator."""
 
 import copy
+import time
 from collections.abc import Collection, Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, Self, cast
@@ -18,7 +18,7 @@ from fusion import features, saving, targets, tuning
 from fusion.batches import Examples
 from fusion.heads import HEADS, Head
 from fusion.modules import MODULES, Fused
-from fusion.phases import Phase, Stretch
+from fusion.phases import Stretch
 from fusion.settings import Training
 from fusion.targets import Targets
 from fusion.trained import Trained, settle
@@ -49,6 +49,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         head_: The fitted head.
         history_: A row per epoch of a fine-tuning: stretch, epoch, loss, validation AUC and loss; 0 is before it.
         trained_: How many parameters moved, the head's included.
+        seconds_: How long the fit took; one that was killed counts what its checkpoint had behind it.
 
     Example:
         >>> from fusion import FusionClassifier, brain_regions
@@ -93,6 +94,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 more folds than images of a class or than groups.
             FloatingPointError: The loss is not finite.
         """
+        started = time.monotonic()
         self._check_parameters()
         known = targets.read(y, len(X))
         patients = targets.members(groups, len(X))
@@ -109,7 +111,8 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         else:
             given = {id(encoder) for encoder in self.encoders}
             encoders = [copy.deepcopy(encoder) if id(encoder) in given else encoder for encoder in encoders]
-            self._tune(encoders, stretches, X, known, patients, validation)
+            started -= self._tune(encoders, stretches, X, known, patients, validation)
+        self.seconds_ = time.monotonic() - started
         self.classes_, self.encoders_, self.multilabel_ = known.classes, encoders, known.multilabel
         return self
 
@@ -146,7 +149,10 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self._check_fitted("is saved")
         keys = ("head", "strategy", "C", "folds", "seed")
         record = {
-            "parameters": {**{key: _plain(getattr(self, key)) for key in keys}, "training": _plain(self.training)},
+            "parameters": {
+                **{key: saving.plain(getattr(self, key)) for key in keys},
+                "training": saving.plain(self.training),
+            },
             "encoders": self.origins_,
             "classes": self.classes_.tolist(),
             "multilabel": self.multilabel_,
@@ -200,7 +206,8 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         known: Targets,
         groups: npt.NDArray[Any] | None,
         validation: tuple[Any, Any] | None,
-    ) -> None:
+    ) -> float:
+        """Returns the seconds that were spent before this process took the fit up."""
         settings = self.training or Training()
         train, held, groups = self._parts(X, known, groups, validation, settings.patience)
         whole = len(train) == len(known.numbers)
@@ -228,6 +235,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.head_ = cast(Head, Trained(self.head, head))
         for encoder in encoders:
             saving.disown(encoder)
+        return fit.earlier
 
     def _parts(
         self,
@@ -280,15 +288,6 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 def _picked(images: Any, index: targets.Ints) -> Any:
     return images[index] if isinstance(images, np.ndarray) else [images[i] for i in index]
-
-
-def _plain(value: Any) -> Any:
-    """Phases and settings as JSON has them."""
-    if isinstance(value, Training | Phase):
-        return {key: str(entry) if isinstance(entry, Path) else entry for key, entry in asdict(value).items()}
-    if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
-    return [_plain(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
 def _loaded(encoders: Sequence[str | zoo.Encoder], device: str) -> list[zoo.Encoder]:

@@ -129,10 +129,10 @@ def _fitted(task: Task) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
     model: Pixels | FusionClassifier
     if cell.encoders:
         model = _classifier(task, train, validation)
-        trained, size, history = model.trained_, _size(model), model.history_
+        trained, size, history, seconds = model.trained_, _size(model), model.history_, model.seconds_
     else:
         model = Pixels(cell.seed).fit(train)
-        trained, size, history = model.size, model.size, []
+        trained, size, history, seconds = model.size, model.size, [], time.monotonic() - started
     proba = model.predict_proba(validation.images)
     if isinstance(model, FusionClassifier) and not cell.untrained:
         model.save(task.output / "models" / cell.key)
@@ -140,7 +140,7 @@ def _fitted(task: Task) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
         **_heading(cell),
         "status": "done",
         "error": None,
-        "seconds": round(time.monotonic() - started, 2),
+        "seconds": round(seconds, 2),
         "trained": trained,
         "parameters": size,
         "history": history,

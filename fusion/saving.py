@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from safetensors.torch import save_file as save_tensors
 from torch import Tensor
 
 import zoo
+from fusion.phases import Phase
+from fusion.settings import Training
 
 FORMAT = 3
 
@@ -67,6 +69,15 @@ def move(encoder: zoo.Encoder, number: int, moved: Mapping[str, Tensor]) -> None
     """Give an encoder, as the zoo loads it, the tensors that a fit left."""
     own = {key.partition(".")[2]: value for key, value in moved.items() if key.startswith(f"{number}.")}
     encoder.load_state_dict({**encoder.state_dict(), **own})
+
+
+def plain(value: Any) -> Any:
+    """Phases and settings as JSON has them."""
+    if isinstance(value, Training | Phase):
+        return {key: str(entry) if isinstance(entry, Path) else entry for key, entry in asdict(value).items()}
+    if isinstance(value, dict):
+        return {key: plain(entry) for key, entry in value.items()}
+    return [plain(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
 def identity(encoder: zoo.Encoder) -> dict[str, str | None]:

@@ -4,6 +4,7 @@ import itertools
 import math
 import os
 import random
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -64,6 +65,7 @@ class Fit:
         self.weight = rules.class_weights(train.targets, network.head.classes) if balanced else None
         self.anchor = rules.Anchor(self.encoders)
         self.progress = Progress()
+        self.earlier, self.started = 0.0, time.monotonic()
 
     def run(self, solve: Callable[[Fused], None], identity: dict[str, Any]) -> list[dict[str, Any]]:
         """Train to the end, restore the best weights, and return the history: a row per epoch, 0 is before training.
@@ -127,7 +129,7 @@ class Fit:
             )
         if self.resume:
             self.accelerator.load_state(str(self.resume))
-            self.resume = None
+            self.resume, self.earlier = None, self.progress.seconds
         else:
             self._keep()
         bar = tqdm(initial=self.progress.epoch, total=stretch.epochs, disable=not self.settings.progress)
@@ -167,6 +169,7 @@ class Fit:
         self.progress.epoch += 1
         self.progress.epochs += 1
         self._record(total / steps)
+        self.progress.seconds = self.earlier + time.monotonic() - self.started
         self.checkpoints.save(self.accelerator, self.progress.epochs, {"stretch": self.progress.stretch})
 
     def _step(self, stretch: Stretch, batch: Batch, learning_rate: float, step: int) -> float:

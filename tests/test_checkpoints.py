@@ -63,6 +63,7 @@ def test_a_fit_that_is_killed_twice_ends_as_if_it_had_not_been(tmp_path):
     assert again.steps == []
     assert same(snapshot(again.network), snapshot(undisturbed.network))
     assert states(tmp_path / "fit") == ["epoch-000004", "fit.json"]
+    assert 0 < resumed.fit.earlier < resumed.fit.progress.seconds == again.fit.earlier
 
 
 @pytest.mark.parametrize("strategy", ["lp-ft", "lora", "auto-rgn", "l2-sp"])
