@@ -16,7 +16,7 @@ from sklearn.exceptions import NotFittedError
 import zoo
 from fusion import features, saving, targets, tuning
 from fusion.batches import Examples
-from fusion.heads import HEADS, Head
+from fusion.heads import EXACT, HEADS, TOLERANCE, Head
 from fusion.modules import MODULES, Fused
 from fusion.phases import Stretch
 from fusion.settings import Training
@@ -257,14 +257,17 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _settle(self, network: Fused, train: Examples, folds: targets.Folds) -> None:
         blocks = [features.extract(cast(zoo.Encoder, encoder), train.images) for encoder in network.encoders]
-        head = self._solved(blocks, train.targets, folds)
+        head = self._solved(blocks, train.targets, folds, EXACT)
         if isinstance(head, Trained):
             network.head.load_state_dict(cast(torch.nn.Module, head.module).state_dict())
         else:
             settle(network.head, head.arrays())
 
-    def _solved(self, blocks: list[Any], numbers: targets.Ints, folds: targets.Folds) -> Head:
+    def _solved(
+        self, blocks: list[Any], numbers: targets.Ints, folds: targets.Folds, tolerance: float = TOLERANCE
+    ) -> Head:
         made = HEADS[self.head]() if self.head in HEADS else Trained(self.head, seed=self.seed)
+        made.tolerance = tolerance
         return cast(Head, made).fit(blocks, numbers, folds, self._penalties())
 
     def _check_parameters(self) -> None:

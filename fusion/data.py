@@ -25,6 +25,8 @@ _DICOM = SUFFIXES[-3:]
 _VOLUME = re.compile(r"(.+\.nii(?:\.gz)?)(?::.*)?", flags=re.IGNORECASE)  # `brain.nii.gz:42` is a slice
 _ARCHIVED = {"train": "train", "validation": "val", "test": "test"}  # MedMNIST's names of the parts
 
+_SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}
+
 Array = npt.NDArray[Any]
 
 
@@ -141,7 +143,7 @@ def _declared(source: Path) -> dict[str, Dataset]:
     odd = sorted(set(names) - set(PARTS))
     if odd:
         raise ValueError(f"splits of {source} must be train, validation or test (got {odd[:5]}). Rename or fill them.")
-    _check_patients(source, data.patients, names)
+    splits.check_patients(source, data.patients or list(map(str, data.paths)), names)
     data = _opened(data)
     return {part: data.take(np.flatnonzero(np.asarray(names) == part)) for part in PARTS if part in names}
 
@@ -195,6 +197,8 @@ def _folder(source: Path) -> Dataset:
     found = {place: [p for p in sorted(place.rglob("*")) if p.suffix.lower() in SUFFIXES] for place in places}
     if not found:
         raise ValueError(f"{source} must hold one folder of images per class (got none). Try {source}/CLASS/IMAGE.png.")
+    if {place.name.lower() for place in places} <= _SPLITS:
+        raise ValueError(f"{source} must hold folders of classes (got splits). List them in a CSV path,label,split.")
     empty = [place.name for place, images in found.items() if not images]
     if empty:
         raise ValueError(
@@ -217,7 +221,7 @@ def _table(source: Path, split: str | None) -> tuple[Dataset, list[str]]:
         raise ValueError(f"{source} must hold rows{f' of split {split!r}' if split else ''} (got none). Add some.")
     patients = [row["patient"] for row in rows] if optional else None
     if split is not None:
-        _check_patients(source, patients, names)
+        splits.check_patients(source, patients or [row["path"] for row in rows], names)
     labels, columns = _several(source, rows) if several else ([row["label"] for row in rows], None)
     return Dataset([source.parent / row["path"] for row in rows], labels, patients, columns), names
 
@@ -226,22 +230,9 @@ def _rows(source: Path) -> list[dict[str, str]]:
     try:
         with source.open(newline="", encoding="utf-8-sig") as stream:  # spreadsheets write a byte order mark
             return list(csv.DictReader(stream))
-    except OSError as error:
-        raise ValueError(
-            f"data must be a folder or a CSV (got {str(source)!r}: {error.strerror}). Check the path."
-        ) from None
-
-
-def _check_patients(source: Path, patients: list[str] | None, names: list[str]) -> None:
-    places: dict[str, set[str]] = {}
-    for patient, split in zip(patients, names, strict=True) if patients else ():
-        places.setdefault(patient, set()).add(split)
-    shared = sorted(patient for patient, found in places.items() if len(found) > 1)
-    if shared:
-        raise ValueError(
-            f"each patient of {source} must be in one split ({len(shared)} are in several: got {shared[:5]}). "
-            "Move all images of a patient to one of them."
-        )
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        why = error.strerror if isinstance(error, OSError) else f"no CSV in UTF-8, {error}"
+        raise ValueError(f"data must be a folder or a CSV (got {str(source)!r}: {why}). Check the path.") from None
 
 
 def _several(source: Path, rows: list[dict[str, str]]) -> tuple[npt.NDArray[np.int64], list[str]]:

@@ -34,8 +34,8 @@ T = TypeVar("T")
 GRID = (0.01, 0.1, 1.0, 10.0)
 # A class that a fold has not seen gets this log-probability, and no log-probability counts as less.
 FLOOR = -12.0
-# Of the largest gradient: fine-tuning starts from the optimum, not from near it.
-_TOLERANCE = 1e-7
+# Of the largest gradient: scikit-learn's own, and that of a head from which fine-tuning starts.
+TOLERANCE, EXACT = 1e-4, 1e-7
 
 
 class Head(Protocol):
@@ -81,7 +81,7 @@ def normalised(logits: Floats, multilabel: bool) -> Floats:
 
 
 def fit_probe(
-    x: npt.NDArray[np.floating], y: Ints, classes: int, penalty: float, stretch: Floats | None = None
+    x: Block, y: Ints, classes: int, penalty: float, stretch: Floats | None = None, tolerance: float = TOLERANCE
 ) -> Probe:
     """Fit a probe by scikit-learn's objective.
 
@@ -90,13 +90,14 @@ def fit_probe(
         y: (N,) class numbers, a class that is absent gets the log-probability `FLOOR`; or (N, K) 0 and 1.
         classes: K.
         penalty: Inverse strength C of the L2 penalty.
+        tolerance: Of the largest gradient at the end.
         stretch: (D,) factors on the standardised features: a smaller one means a stronger penalty.
     """
     if y.ndim == 2:
-        return _one_by_one(x, y, penalty, stretch)
+        return _one_by_one(x, y, penalty, stretch, tolerance)
     scaler = StandardScaler().fit(x)
     factors = np.ones(x.shape[1]) if stretch is None else stretch
-    solver = LogisticRegression(C=penalty, class_weight="balanced", solver="newton-cg", max_iter=1000, tol=_TOLERANCE)
+    solver = LogisticRegression(C=penalty, class_weight="balanced", solver="newton-cg", max_iter=1000, tol=tolerance)
     with threadpool_limits(1):  # matrices this small lose more to waiting threads than they gain
         solver.fit(scaler.transform(x) * factors, y)
     weight, bias = np.zeros((classes, x.shape[1])), np.full(classes, FLOOR)
@@ -109,16 +110,16 @@ def fit_probe(
     return Probe(scaler.mean_, scaler.scale_, weight, bias)
 
 
-def _one_by_one(x: Block, y: Ints, penalty: float, stretch: Floats | None) -> Probe:
-    probes = [_one_label(x, column, penalty, stretch) for column in y.T]
+def _one_by_one(x: Block, y: Ints, penalty: float, stretch: Floats | None, tolerance: float) -> Probe:
+    probes = [_one_label(x, column, penalty, stretch, tolerance) for column in y.T]
     weight = np.stack([probe.weight[1] - probe.weight[0] for probe in probes])
     bias = np.stack([probe.bias[1] - probe.bias[0] for probe in probes])
     return Probe(probes[0].mean, probes[0].scale, weight, bias, multilabel=True)
 
 
-def _one_label(x: Block, y: Ints, penalty: float, stretch: Floats | None) -> Probe:
+def _one_label(x: Block, y: Ints, penalty: float, stretch: Floats | None, tolerance: float) -> Probe:
     if len(np.unique(y)) == 2:
-        return fit_probe(x, y, 2, penalty, stretch)
+        return fit_probe(x, y, 2, penalty, stretch, tolerance)
     # A fold may hold no image with, or none without the label.
     scaler = StandardScaler().fit(x)
     bias = np.where(np.arange(2) == y[0], 0.0, FLOOR)
@@ -166,13 +167,17 @@ def choose_penalty(x: npt.NDArray[np.floating], y: Ints, folds: Folds) -> float:
 class Concat:
     """One probe on all blocks side by side, with a penalty per encoder, so that a weak one can be held back."""
 
+    tolerance = TOLERANCE
+
     def __init__(self, probe: Probe | None = None, widths: Sequence[int] = ()) -> None:
         self.probe, self.widths = probe, list(widths)
 
     def fit(self, blocks: Blocks, y: Ints, folds: Folds, penalties: Sequence[float] | None) -> Self:
         chosen = penalties or [choose_penalty(x, y, folds) for x in blocks]
         self.widths = [block.shape[1] for block in blocks]
-        self.probe = fit_probe(np.concatenate(blocks, axis=1), y, count(y), 1.0, _stretch(chosen, self.widths))
+        self.probe = fit_probe(
+            np.concatenate(blocks, axis=1), y, count(y), 1.0, _stretch(chosen, self.widths), self.tolerance
+        )
         return self
 
     def log_proba(self, blocks: Some) -> Floats:
@@ -194,21 +199,22 @@ class Concat:
 class _Probes:
     """A probe per encoder, and weights that say how their log-probabilities are put together."""
 
+    tolerance = TOLERANCE
+
     def __init__(self, probes: list[Probe] | None = None, weights: Floats | None = None) -> None:
         self.probes, self.weights = probes, weights
 
     def fit(self, blocks: Blocks, y: Ints, folds: Folds, penalties: Sequence[float] | None) -> Self:
         chosen = penalties or [choose_penalty(x, y, folds) for x in blocks]
         self.weights = self._weigh(blocks, y, folds, chosen)
-        self.probes = [fit_probe(x, y, count(y), c) for x, c in zip(blocks, chosen, strict=True)]
+        pairs = zip(blocks, chosen, strict=True)
+        self.probes = [fit_probe(x, y, count(y), c, tolerance=self.tolerance) for x, c in pairs]
         return self
 
     def log_proba(self, blocks: Some) -> Floats:
-        probes, size = _fitted(self.probes), _size(blocks)
-        parts = [p.opinions(x) for p, x in zip(probes, blocks, strict=True) if x is not None]
-        seen = np.array([x is not None for x in blocks])
-        joined = np.full((len(blocks), size, len(probes[0].bias)), np.nan)
-        joined[seen] = np.stack(parts)
+        probes, seen = _fitted(self.probes), np.array([x is not None for x in blocks])
+        joined = np.full((len(blocks), _size(blocks), len(probes[0].bias)), np.nan)
+        joined[seen] = [p.opinions(x) for p, x in zip(probes, blocks, strict=True) if x is not None]
         return normalised(self._combine(joined, _fitted(self.weights), seen), probes[0].multilabel)
 
     def arrays(self) -> Arrays:

@@ -31,8 +31,6 @@ def opened(output: Path) -> Iterator[None]:
     try:
         for name in ("cells", "models", "work"):
             (output / name).mkdir(parents=True, exist_ok=True)
-        for mark in (output / "work").glob("*.begun"):
-            mark.unlink(missing_ok=True)
         replace(output / "work" / "writable", b"")
     except OSError as error:
         raise OSError(
@@ -44,6 +42,8 @@ def opened(output: Path) -> Iterator[None]:
     except Timeout:
         raise OSError(f"{output} must be free (another run holds it). Wait for it, or choose another.") from None
     try:
+        for mark in (output / "work").glob("*.begun"):
+            mark.unlink(missing_ok=True)
         yield
     finally:
         lock.release()

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import permutations
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,19 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 Array = npt.NDArray[np.generic]
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
+
+
+def check_patients(source: Path, patients: Sequence[str], names: Sequence[str]) -> None:
+    """Refuse data of which a patient, or a file where none is named, is in two splits."""
+    places: dict[str, set[str]] = {}
+    for patient, split in zip(patients, names, strict=True):
+        places.setdefault(patient, set()).add(split)
+    shared = sorted(patient for patient, found in places.items() if len(found) > 1)
+    if shared:
+        raise ValueError(
+            f"each patient (or file) of {source} must be in one split ({len(shared)} are in several: got {shared[:5]}). "
+            "Move all images of a patient to one of them."
+        )
 
 
 def draw(

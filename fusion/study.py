@@ -115,6 +115,8 @@ def run(
         announce(found)
         _compute(_tasks(found, output, jobs), jobs, step)
         if final:
+            if left := len(missing(found, output)):
+                raise ValueError(f"every cell must be done before the test part is opened ({left} are not). Run again.")
             _judge(found, output)
         shutil.rmtree(output / "work", ignore_errors=True)
     return found

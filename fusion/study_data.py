@@ -85,7 +85,8 @@ def draw(part: Part, labels: float | int | None, seed: int) -> Part:
             raise ValueError(f"labels must be at least the classes, {len(classes)} (got {labels}). Raise it.")
         wanted = _even(sizes, labels)
     else:
-        wanted = np.maximum(1, np.round(sizes * labels)).astype(int)
+        # Two of a class at least: folds need one on either side.
+        wanted = np.minimum(sizes, np.maximum(2, np.round(sizes * labels))).astype(int)
     rows = [rng.choice(np.flatnonzero(numbers == k), count, replace=False) for k, count in enumerate(wanted)]
     return part.take(np.sort(np.concatenate(rows)))
 
@@ -97,20 +98,23 @@ def held(validation: Part, labels: float | int | None) -> Part:
 
 
 def fingerprint(*parts: Part) -> str:
-    """20 hex digits of labels, groups and images: of arrays the bytes, of files the names and sizes."""
+    """20 hex digits of labels, groups and images: of arrays and files the bytes, of files the names too."""
     found = hashlib.sha256()
     for part in parts:
         found.update(repr((part.labels.tolist(), None if part.groups is None else part.groups.tolist())).encode())
         if isinstance(part.images, np.ndarray):
             found.update(repr(part.images.shape).encode() + np.ascontiguousarray(part.images).tobytes())
         else:
-            found.update(repr([(*Path(p).parts[-2:], _size(p)) for p in part.images]).encode())
+            for path in part.images:
+                found.update(repr(Path(path).parts[-2:]).encode() + _bytes(path))
     return found.hexdigest()[:20]
 
 
-def _size(path: Path) -> int:
-    """Bytes of the file; `brain.nii.gz:42` is a slice of one."""
-    return (path if path.exists() else Path(str(path).rpartition(":")[0])).stat().st_size
+def _bytes(path: Path) -> bytes:
+    """The file's sha256; `brain.nii.gz:42` is a slice of one."""
+    file = path if path.exists() else Path(str(path).rpartition(":")[0])
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()
 
 
 def _part(found: Any) -> Part:

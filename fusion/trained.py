@@ -32,6 +32,7 @@ class Trained:
 
     def __init__(self, kind: str, module: TrainedHead | None = None, seed: int = 0) -> None:
         self.kind, self.module, self.seed = kind, module, seed
+        self.tolerance = 0.0  # L-BFGS goes on until nothing is gained
 
     def fit(self, blocks: Sequence[Block], y: Ints, folds: Any, penalties: Sequence[float] | None) -> Self:
         """Fit on blocks (N, D_e); without `penalties` the strength is chosen by out-of-fold AUC.

@@ -84,7 +84,7 @@ def pair(config: Config, chosen: Sequence[Chosen]) -> list[Pair]:
             rows = [row for row in chosen if row.row.labels == labels and type(row.row.labels) is type(labels)]
             sides = [[row for row in rows if admits(side, row.row)] for side in (contest.ours, contest.theirs)]
             if all(sides):
-                ours, theirs = (max(side, key=lambda row: row.auc) for side in sides)
+                ours, theirs = (max(side, key=lambda row: (len(row.cells), row.auc)) for side in sides)
                 name = contest.name if len(config.labels) == 1 else f"{contest.name}, {tables.labels_name(labels)}"
                 found.append(Pair(name, ours, theirs))
     return found

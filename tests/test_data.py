@@ -333,11 +333,33 @@ def test_validation_is_taken_from_training_by_patient(folder):
 
 def test_patients_in_two_splits_are_named(folder):
     rows = [f"{'cat' if i % 2 else 'dog'},p{i % 7},{'train' if i < 7 else 'test'}" for i in range(14)]
-    message = (
-        r"each patient of .*data\.csv must be in one split \(7 are in several: got \['p0', 'p1', 'p2', 'p3', 'p4'\]\)"
-    )
+    message = r"each patient \(or file\) of .*data\.csv must be in one split \(7 are in several: got \['p0', 'p1', 'p2', 'p3', 'p4'\]\)"
     with pytest.raises(ValueError, match=message):
         data.parts(table(folder, rows))
+
+
+def test_a_file_in_two_splits_is_named(folder):
+    rows = [*(f"{'cat' if i % 2 else 'dog'},,train" for i in range(6)), *("cat,,test" for _ in range(2))]
+    path = table(folder, rows)
+    lines = path.read_text().splitlines()
+    first = lines[1].split(",")[0]
+    path.write_text("\n".join([*lines[:-1], ",".join([first, *lines[-1].split(",")[1:]])]) + "\n")
+    with pytest.raises(ValueError, match="must be in one split"):
+        data.read(path, split="train")
+
+
+def test_folders_of_splits_are_no_classes(tmp_path):
+    for split in ("train", "test"):
+        (tmp_path / split / "cat").mkdir(parents=True)
+        Image.new("L", (8, 8)).save(tmp_path / split / "cat" / "0.png")
+    with pytest.raises(ValueError, match="must hold folders of classes"):
+        data.read(tmp_path)
+
+
+def test_a_table_that_is_no_csv_is_said(tmp_path):
+    (tmp_path / "data.csv").write_bytes("path,label\nä.png,ja\n".encode("latin-1"))
+    with pytest.raises(ValueError, match="no CSV in UTF-8"):
+        data.read(tmp_path / "data.csv")
 
 
 FANO = ["abc", "ade", "afg", "bdf", "beg", "cdg", "cef"]  # no three patients' parts can each hold all seven lines

@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from fusion import evaluation, tables
 
@@ -82,19 +83,22 @@ def test_a_rounding_error_breaks_no_tie():
     assert ranks == [1.5, 1.5]
 
 
-@pytest.mark.parametrize(
-    ("draws", "expected"),
-    [
-        ([0.1] * 19, 1 / 20),  # not zero: so many draws tell no more
-        ([-0.1] * 19, 1 / 20),
-        ([-0.1] + [0.1] * 19, 2 * 1 / 20),
-        ([-0.1] * 3 + [0.0] + [0.1] * 6, 2 * 4 / 10),
-        ([-0.1] * 5 + [0.1] * 5, 1),
-        ([0.0] * 10, 1),  # both shares are 1; a p-value is at most 1
-    ],
-)
-def test_p_values_by_hand(draws, expected):
-    assert tables.p_value(np.array(draws)) == pytest.approx(expected)
+def test_p_values_by_hand():
+    draws = np.array([0.0, 0.2])  # deviation 0.1; of 5 groups the error is 0.1 * sqrt(5 / 4)
+    assert tables.p_value(0.1, draws, 5) == pytest.approx(2 * stats.t.sf(0.1 / (0.1 * np.sqrt(1.25)), 4))
+    assert tables.p_value(-0.1, -draws, 5) == tables.p_value(0.1, draws, 5)
+    assert tables.p_value(0.0, draws, 5) == 1
+    assert tables.p_value(0.0, np.zeros(9), 5) == 1
+    assert tables.p_value(0.1, np.full(9, 0.1), 5) == 0
+
+
+def test_differences_of_nothing_are_seldom_significant_even_with_six_groups():
+    rng, found = np.random.default_rng(0), []
+    for _ in range(2000):
+        groups = rng.normal(size=6)
+        draws = groups[rng.integers(6, size=(200, 6))].mean(1)
+        found.append(tables.p_value(groups.mean(), draws, 6))
+    assert 0.035 < np.mean(np.array(found) <= 0.05) < 0.065
 
 
 def test_comparisons_are_paired_and_corrected_by_hand():
@@ -105,13 +109,11 @@ def test_comparisons_are_paired_and_corrected_by_hand():
     for comparison, other in zip(found, rows[1:], strict=True):
         first, second = (evaluation.score(Y, r.probabilities, CLASSES, GROUPS, resamples=200) for r in (other, rows[0]))
         assert comparison.difference.auc == (first - second).auc
-        draws = first.figures["auc"][1:] - second.figures["auc"][1:]
-        p = 2 * min((draws <= 0).mean(), (draws >= 0).mean())
-        assert comparison.p == pytest.approx(min(1, max(p, 1 / 201)))
+        draws = first.figures["auc"] - second.figures["auc"]
+        assert comparison.p == tables.p_value(draws[0], draws[1:], 8)
     worst, middle, same = found
     assert worst.difference.auc.value < -0.05
-    assert worst.p == pytest.approx(1 / 201)
-    assert 1 / 201 < middle.p < 1
+    assert worst.p < 0.01 < middle.p < 1
     assert (same.difference.auc.value, same.p) == (0, 1)
     # Benjamini and Yekutieli: p(i) * m / i * (1 + 1/2 + ... + 1/m), then the least of it and of all above, at most 1
     factor = 3 * (1 + 1 / 2 + 1 / 3)
@@ -179,7 +181,10 @@ def test_the_csv_reads_back():
     assert first["reference"] == first["p"] == ""
     assert second["reference"] == "full"
     assert float(second["auc_difference"]) == pytest.approx(comparisons[0].difference.auc.value, abs=5e-5)
-    assert (second["p"], second["p_corrected"]) == ("0.0050", "0.0050")
+    assert (second["p"], second["p_corrected"]) == (
+        tables.p_text(comparisons[0].p),
+        tables.p_text(comparisons[0].corrected),
+    )
 
 
 def test_timing_stands_last_so_that_two_runs_agree_before_it():
