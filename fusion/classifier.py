@@ -234,7 +234,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ]
         self.head_ = cast(Head, Trained(self.head, head))
         for encoder in encoders:
-            saving.disown(encoder)
+            saving.disown(encoder.requires_grad_(True))
         return fit.earlier
 
     def _parts(

@@ -193,7 +193,7 @@ def settle_modes(module: nn.Module, statistics: bool, training: bool = True) -> 
     Args:
         module: What is settled, with all it holds.
         statistics: Whether BatchNorm statistics move where the weights do.
-        training: The mode of modules without weights, taken over from what holds them.
+        training: The mode of modules without weights: that of what comes before them.
     """
     own = list(module.parameters())
     training = any(parameter.requires_grad for parameter in own) if own else training
@@ -201,6 +201,8 @@ def settle_modes(module: nn.Module, statistics: bool, training: bool = True) -> 
     module.training = training and not still
     for child in module.children():
         settle_modes(child, statistics, training)
+        weights = list(child.parameters())
+        training = any(weight.requires_grad for weight in weights) if weights else training
 
 
 def _set(target: Tensor, values: npt.NDArray[np.floating]) -> None:

@@ -74,17 +74,17 @@ class Anchor:
         self.encoders = encoders
         self.origin = [{name: w.detach().clone() for name, w in kernels(encoder)} for encoder in encoders]
 
-    def penalty(self, phases: Sequence[Any], head: nn.Module) -> Tensor | float:
-        """Of all encoders whose phase has one, and once of the head; 0 where no phase has."""
+    def penalty(self, phases: Sequence[Any], head: nn.Module, dropped: int | None = None) -> Tensor | float:
+        """Of all encoders whose phase has one, but for the one that is `dropped`, and once of the head; else 0."""
         terms = []
-        for encoder, origin, phase in zip(self.encoders, self.origin, phases, strict=True):
-            if phase.penalty:
+        for e, (encoder, origin, phase) in enumerate(zip(self.encoders, self.origin, phases, strict=True)):
+            if phase.penalty and e != dropped:
                 pairs = [(w, origin[name].to(w.device)) for name, w in kernels(encoder)]
                 terms.append(sp_penalty(phase.penalty, phase.alpha, pairs))
-        if not terms:
+        betas = [phase.beta for phase in phases if phase.penalty]
+        if not betas:
             return 0.0
-        beta = max(phase.beta for phase in phases if phase.penalty)
-        return torch.stack([*terms, head_penalty(beta, [w for _, w in kernels(head)])]).sum()
+        return torch.stack([*terms, head_penalty(max(betas), [w for _, w in kernels(head)])]).sum()
 
 
 def relative_norms(gradients: Sequence[Mapping[str, float]], sizes: Mapping[str, float]) -> dict[str, float]:

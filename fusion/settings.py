@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _MONITORS = ("auc", "loss")
+_PRECISIONS = ("no", "bf16", "fp16")
 
 
 @dataclass(frozen=True)
@@ -13,7 +14,7 @@ class Training:
     """How a fit goes, whatever the strategy.
 
     Attributes:
-        epochs: In all; phases of a strategy share them.
+        epochs: In all; phases of a strategy share them, one each at least.
         learning_rate: Of AdamW, at a rate of 1.
         batch: Images per step and process.
         warmup: Share of a phase's steps over which the learning rate rises; after it, it falls by a cosine to 0. Of
@@ -52,15 +53,25 @@ class Training:
     progress: bool = False
 
     def __post_init__(self) -> None:
-        positive = {"epochs": self.epochs, "learning_rate": self.learning_rate, "batch": self.batch}
-        for name, value in positive.items():
-            if not value > 0:
-                raise ValueError(f"{name} must be positive (got {value!r}). Try {name}={getattr(Training, name)}.")
+        for name, least in (("epochs", 1), ("batch", 1), ("workers", 0)):
+            value = getattr(self, name)
+            if type(value) is not int or value < least:
+                raise ValueError(
+                    f"{name} must be an integer from {least} (got {value!r}). Try {name}={_default(name)}."
+                )
+        for name, value in (("learning_rate", self.learning_rate), ("weight_decay", self.weight_decay)):
+            if not isinstance(value, int | float) or not 0 <= value < math.inf:
+                raise ValueError(f"{name} must be a number from 0 (got {value!r}). Try {name}={_default(name)}.")
+        if isinstance(self.trackers, str) or self.precision not in _PRECISIONS:
+            got = (self.trackers, self.precision)
+            raise ValueError(
+                f"trackers must be a list, precision one of {_PRECISIONS} (got {got}). Try ['tensorboard']."
+            )
         if self.patience is not None and self.patience < 1:
             raise ValueError(f"patience must be a positive integer or None (got {self.patience!r}). Try patience=5.")
         if not (0 <= self.warmup < 1 and 0 <= self.drop_encoder < 1):
-            got = (self.warmup, self.drop_encoder)
-            raise ValueError(f"warmup and drop_encoder must be in [0, 1) (got {got}). Try warmup=0.1.")
+            shares = (self.warmup, self.drop_encoder)
+            raise ValueError(f"warmup and drop_encoder must be in [0, 1) (got {shares}). Try warmup=0.1.")
         if self.monitor not in _MONITORS or self.class_weight not in ("balanced", None):
             raise ValueError(
                 "monitor must be auc or loss, class_weight balanced or None "
@@ -76,3 +87,7 @@ def cosine(step: int, steps: int, warmup: float) -> float:
     if step < rise:
         return (step + 1) / (rise + 1)
     return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
+
+
+def _default(name: str) -> object:
+    return getattr(Training, name)

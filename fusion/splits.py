@@ -22,8 +22,8 @@ def check_patients(source: Path, patients: Sequence[str], names: Sequence[str]) 
     shared = sorted(patient for patient, found in places.items() if len(found) > 1)
     if shared:
         raise ValueError(
-            f"each patient (or file) of {source} must be in one split ({len(shared)} are in several: got {shared[:5]}). "
-            "Move all images of a patient to one of them."
+            f"each patient (or file) of {source} must be in one split "
+            f"({len(shared)} are in several: got {shared[:5]}). Move all images of a patient to one of them."
         )
 
 

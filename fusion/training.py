@@ -61,6 +61,8 @@ class Fit:
         self.network, self.stretches, self.settings, self.seed = network, stretches, settings, seed
         self.train, self.validation, self.device, self.watch = train, validation, device, watch
         self.encoders = [cast(zoo.Encoder, encoder) for encoder in network.encoders]
+        if settings.augment:  # an unknown modality is refused before anything is written
+            augment(torch.zeros(0, 1, 1, 1), settings.augment, ())
         balanced = settings.class_weight == "balanced"
         self.weight = rules.class_weights(train.targets, network.head.classes) if balanced else None
         self.anchor = rules.Anchor(self.encoders)
@@ -79,11 +81,8 @@ class Fit:
             OSError: The checkpoint cannot be written.
             ValueError: The checkpoint is of another fit.
         """
-        own = {**asdict(self.settings), "checkpoint": "", "progress": "", "workers": "", "seed": self.seed}
-        plan = [asdict(stretch) for stretch in self.stretches]
-        self.checkpoints = Checkpoints(self.settings.checkpoint, {**identity, "training": own, "stretches": plan})
         with _surroundings(self.seed, self.settings.deterministic):
-            self._start()
+            self._start(identity)
             for number in range(self.progress.stretch, len(self.stretches)):
                 if number > self.progress.stretch:
                     self.progress.stretch, self.progress.epoch, self.progress.stale = number, 0, 0
@@ -96,7 +95,7 @@ class Fit:
             self.accelerator.end_training()
         return self.progress.history
 
-    def _start(self) -> None:
+    def _start(self, identity: dict[str, Any]) -> None:
         AcceleratorState._reset_state(reset_partial_state=True)  # an earlier fit may have had another device, precision
         self.accelerator = Accelerator(
             cpu=self.device == "cpu",
@@ -105,6 +104,10 @@ class Fit:
             project_dir=self.settings.checkpoint,
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
         )
+        own = {**asdict(self.settings), "checkpoint": "", "progress": "", "workers": "", "seed": self.seed}
+        plan = {"stretches": [asdict(stretch) for stretch in self.stretches], "training": own}
+        plan["processes"] = self.accelerator.num_processes
+        self.checkpoints = Checkpoints(self.settings.checkpoint, {**identity, **plan})
         if self.settings.trackers:
             self.accelerator.init_trackers("sslzoo")
         self.network.to(self.accelerator.device)
@@ -132,11 +135,10 @@ class Fit:
             self.resume, self.earlier = None, self.progress.seconds
         else:
             self._keep()
-        bar = tqdm(initial=self.progress.epoch, total=stretch.epochs, disable=not self.settings.progress)
-        while self.progress.epoch < stretch.epochs and not self._stale():
-            self._epoch(stretch, batches)
-            bar.update()
-        bar.close()
+        with tqdm(initial=self.progress.epoch, total=stretch.epochs, disable=not self.settings.progress) as bar:
+            while self.progress.epoch < stretch.epochs and not self._stale():
+                self._epoch(stretch, batches)
+                bar.update()
         if self.validation:
             self.network.load_state_dict(self.progress.best)
         for adapter in added:
@@ -150,11 +152,9 @@ class Fit:
         return torch.optim.AdamW(moving, lr=0.0, weight_decay=decay)
 
     def _batches(self) -> Shuffled:
-        modality = self.settings.augment
-        vary = partial(_augmented, modality) if modality else None
-        return Shuffled(
-            self.train, self.encoders, self.settings.batch, self.seed, vary=vary, workers=self.settings.workers
-        )
+        settings = self.settings
+        vary = partial(_augmented, settings.augment) if settings.augment else None
+        return Shuffled(self.train, self.encoders, settings.batch, self.seed, vary=vary, workers=settings.workers)
 
     def _epoch(self, stretch: Stretch, batches: Shuffled) -> None:
         batches.set_epoch(self.progress.epochs)
@@ -168,6 +168,9 @@ class Fit:
             total += self._step(stretch, batch, self.settings.learning_rate * share, step)
         self.progress.epoch += 1
         self.progress.epochs += 1
+        if self.accelerator.num_processes > 1:
+            for buffer in self.network.buffers():  # BatchNorm statistics: one network, that of the first process
+                torch.distributed.broadcast(buffer, 0)
         self._record(total / steps)
         self.progress.seconds = self.earlier + time.monotonic() - self.started
         self.checkpoints.save(self.accelerator, self.progress.epochs, {"stretch": self.progress.stretch})
@@ -176,8 +179,9 @@ class Fit:
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate * group["rate"]
         self.optimiser.zero_grad()
-        each = rules.losses(self.model(batch["images"], self._dropped(step)), batch["target"], self.weight)
-        loss = each.mean() + self.anchor.penalty(stretch.phases, self.network.head)
+        dropped = self._dropped(step)
+        each = rules.losses(self.model(batch["images"], dropped), batch["target"], self.weight)
+        loss = each.mean() + self.anchor.penalty(stretch.phases, self.network.head, dropped)
         value = float(self.accelerator.reduce(loss.detach(), "mean"))
         if not math.isfinite(value):
             raise self._not_finite(value, each, batch, step)

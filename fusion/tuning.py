@@ -32,7 +32,7 @@ def plan(strategy: Strategy, encoders: Sequence[zoo.Encoder], epochs: int) -> li
     Args:
         strategy: As `FusionClassifier` takes it.
         encoders: What is tuned.
-        epochs: In all; phases that name their own epochs may take more.
+        epochs: In all; each phase takes one at least, and those that name their own may take more.
 
     Raises:
         ValueError: A name, a group or a value is not one of the allowed, or a strategy does not suit an encoder.
@@ -85,6 +85,8 @@ def _as_phase(given: Phase | Mapping[str, Any]) -> Phase:
 
 
 def _checked(phase: Phase, encoder: zoo.Encoder) -> Phase:
+    if not isinstance(phase.rates, Mapping) or not all(type(rate) in (int, float) for rate in phase.rates.values()):
+        raise ValueError(f"rates must be numbers by group (got {phase.rates!r}). Try {{'quarter-2': 1}}.")
     allowed = [group["name"] for group in [*encoder.quarters(), *encoder.blocks()]] + ["stem", "head"]
     unknown = [name for name in phase.rates if name not in allowed]
     if unknown:
@@ -93,7 +95,7 @@ def _checked(phase: Phase, encoder: zoo.Encoder) -> Phase:
             f"rates must name groups of {encoder.name}: {', '.join(_quarters(encoder))}, a stem, a block or head "
             f"(got {unknown}). Try {near[0]!r}, or load the encoder deeper."
         )
-    if any(rate < 0 for rate in phase.rates.values()) or phase.rates.get("head", 1) <= 0:
+    if not all(rate >= 0 for rate in phase.rates.values()) or phase.rates.get("head", 1) <= 0:
         raise ValueError(
             f"rates must be >= 0, and > 0 for the head (got {dict(phase.rates)}). Leave a group out to freeze it."
         )
@@ -104,6 +106,10 @@ def _checked(phase: Phase, encoder: zoo.Encoder) -> Phase:
             f"penalty must be l1-sp or l2-sp, rule auto-rgn (got {phase.penalty!r}, {phase.rule!r}). "
             "Leave out what is not wanted."
         )
+    alone = {"solve": phase.solve, "lora": phase.lora, "rates": dict(phase.rates), "penalty": phase.penalty}
+    given = [name for name, value in {**alone, "rule": phase.rule}.items() if value]
+    if (phase.solve or phase.lora) and len(given) > 1 and set(phase.rates) != {"head"}:
+        raise ValueError(f"phase must have solve or lora alone (got {given}). Make it a phase of its own.")
     if min(phase.alpha, phase.beta) < 0 or (phase.lora is not None and phase.lora < 1):
         got = (phase.alpha, phase.beta, phase.lora)
         raise ValueError(f"alpha and beta must be >= 0, lora a rank from 1 (got {got}). Leave them out.")

@@ -165,6 +165,13 @@ def test_a_loss_that_is_not_finite_leaves_the_last_good_state(tmp_path, encoder)
     assert same(snapshot(resumed.network), snapshot(undisturbed.network))
 
 
+def test_a_misspelt_modality_leaves_the_checkpoint_free(tmp_path, encoder):
+    more = {"checkpoint": tmp_path / "fit", "epochs": 1}
+    with pytest.raises(ValueError, match="modality must be one of"):
+        Course(fused([encoder]), "full", augment="xray", **more)
+    assert Course(fused([encoder]), "full", augment="x-ray", **more).history[-1]["epoch"] == 1
+
+
 def test_trackers_write_into_the_checkpoint(tmp_path, encoder):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

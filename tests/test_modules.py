@@ -211,7 +211,7 @@ def test_what_is_frozen_is_settled_and_what_moves_trains():
     assert not frozen.training
     assert not any(part.training for part in frozen)  # its dropout is off: no weights of its own, taken from its holder
     assert all(part.training for part in (moving, *moving))
-    assert between.training  # held by a network of which a part moves
+    assert not between.training  # it drops what the frozen part before it gave
 
 
 def test_norm_statistics_stand_still_where_they_shall_and_dropout_stays():

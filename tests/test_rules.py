@@ -125,9 +125,14 @@ def test_the_schedule():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"epochs": 0}, r"epochs must be positive \(got 0\). Try epochs=20."),
-        ({"learning_rate": -1.0}, r"learning_rate must be positive \(got -1.0\). Try learning_rate=0.001."),
-        ({"batch": 0}, r"batch must be positive \(got 0\). Try batch=32."),
+        ({"epochs": 0}, r"epochs must be an integer from 1 \(got 0\). Try epochs=20."),
+        ({"epochs": 2.5}, r"epochs must be an integer from 1 \(got 2.5\)"),
+        ({"workers": -1}, r"workers must be an integer from 0 \(got -1\). Try workers=0."),
+        ({"learning_rate": -1.0}, r"learning_rate must be a number from 0 \(got -1.0\). Try learning_rate=0.001."),
+        ({"weight_decay": "0"}, r"weight_decay must be a number from 0 \(got '0'\)"),
+        ({"batch": 0}, r"batch must be an integer from 1 \(got 0\). Try batch=32."),
+        ({"trackers": "tensorboard"}, r"trackers must be a list"),
+        ({"precision": "half"}, r"precision one of .* \(got .*'half'"),
         ({"patience": 0}, r"patience must be a positive integer or None \(got 0\). Try patience=5."),
         ({"warmup": 1.0}, r"warmup and drop_encoder must be in \[0, 1\) \(got \(1.0, 0.0\)\)"),
         ({"drop_encoder": -0.1}, r"warmup and drop_encoder must be in \[0, 1\) \(got \(0.1, -0.1\)\)"),

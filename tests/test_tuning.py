@@ -281,3 +281,19 @@ def test_a_second_plan_frees_what_the_first_has_frozen(encoder):
     assert np.sum([p.requires_grad for p in twin.parameters()]) < len(list(twin.parameters()))
     movers(plan("full", [twin], 1)[0], [twin], head)
     assert all(p.requires_grad for p in twin.parameters())
+
+
+@pytest.mark.parametrize(
+    ("phase", "message"),
+    [
+        ({"lora": 2, "penalty": "l2-sp"}, r"phase must have solve or lora alone \(got \['lora', 'penalty'\]\)"),
+        ({"lora": 2, "rates": {"quarter-2": 0.1}}, r"phase must have solve or lora alone"),
+        ({"solve": True, "rates": {"quarter-2": 0.1}}, r"phase must have solve or lora alone"),
+        ({"lora": 0, "rates": {}}, r"lora a rank from 1"),
+        ({"rates": ["quarter-2"]}, r"rates must be numbers by group"),
+        ({"rates": {"quarter-2": float("nan")}}, r"rates must be >= 0"),
+    ],
+)
+def test_a_phase_that_would_ignore_a_part_of_itself_is_refused(encoder, phase, message):
+    with pytest.raises(ValueError, match=message):
+        plan([phase], [encoder], 4)
