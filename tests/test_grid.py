@@ -243,7 +243,7 @@ def test_a_small_form_that_would_fetch_is_refused():
             {"encoders": ["mae-mini"], "training": {"epoch": 1}},
             r"training must name .* \(got 'epoch'\)\. Nearest: epochs",
         ),
-        ({"encoders": ["mae-mini"], "training": {"epochs": 0}}, r"epochs must be positive \(got 0\)"),
+        ({"encoders": ["mae-mini"], "training": {"epochs": 0}}, r"epochs must be an integer from 1 \(got 0\)"),
     ],
 )
 def test_names_are_checked_before_anything_runs(values, said):
