@@ -27,6 +27,11 @@ class Examples:
     def __len__(self) -> int:
         return len(self.targets)
 
+    def take(self, index: npt.NDArray[np.int64]) -> "Examples":
+        """Some of them, in the order given."""
+        images = self.images[index] if isinstance(self.images, np.ndarray) else [self.images[i] for i in index]
+        return Examples(images, self.targets[index])
+
     def name(self, index: int) -> str:
         """The image's file, or its place where it has none."""
         image = self.images[index]

@@ -98,8 +98,9 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self._check_parameters()
         known = targets.read(y, len(X))
         patients = targets.members(groups, len(X))
-        encoders = _loaded(self.encoders, self.device)
+        encoders = features.loaded(self.encoders, self.device)
         stretches = tuning.plan(self.strategy, encoders, (self.training or Training()).epochs)
+        self._check_weighting(stretches)
         self.origins_ = [saving.identity(encoder) for encoder in encoders]
         if all(stretch.solve for stretch in stretches):
             folds = targets.folds(known.numbers, patients, self.folds, self.seed)
@@ -147,12 +148,9 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             NotFittedError: `fit` was not called.
         """
         self._check_fitted("is saved")
-        keys = ("head", "strategy", "C", "folds", "seed")
+        keys = ("head", "strategy", "C", "folds", "seed", "training")
         record = {
-            "parameters": {
-                **{key: saving.plain(getattr(self, key)) for key in keys},
-                "training": saving.plain(self.training),
-            },
+            "parameters": {key: saving.plain(getattr(self, key)) for key in keys},
             "encoders": self.origins_,
             "classes": self.classes_.tolist(),
             "multilabel": self.multilabel_,
@@ -181,7 +179,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if given["training"]:  # JSON has no tuples
             given["training"] = Training(**{**given["training"], "trackers": tuple(given["training"]["trackers"])})
         model = cls(encoders=encoders or names, device=device, **given)
-        loaded = _loaded(model.encoders, device)
+        loaded = features.loaded(model.encoders, device)
         found = [saving.identity(encoder) for encoder in loaded]
         if found != record["encoders"]:
             raise ValueError(f"encoders must be those of the fit, {record['encoders']} (got {found}). Fit again.")
@@ -252,8 +250,8 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if patience is None:
             return Examples(X, known.numbers), None, groups
         train, test = targets.held_out(known.numbers, groups, self.folds, self.seed)
-        examples = [Examples(_picked(X, index), known.numbers[index]) for index in (train, test)]
-        return examples[0], examples[1], None if groups is None else groups[train]
+        whole = Examples(X, known.numbers)
+        return whole.take(train), whole.take(test), None if groups is None else groups[train]
 
     def _settle(self, network: Fused, train: Examples, folds: targets.Folds) -> None:
         blocks = [features.extract(cast(zoo.Encoder, encoder), train.images) for encoder in network.encoders]
@@ -275,25 +273,26 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"head must be one of {sorted(MODULES)} (got {self.head!r}). Try head='concat'.")
         if isinstance(self.encoders, str) or not len(self.encoders):
             raise ValueError(f"encoders must be a list of names (got {self.encoders!r}). Try ['mocov2-mini'].")
+        if not isinstance(self.training, Training | None):
+            raise ValueError(f"training must be a fusion.Training (got {self.training!r}). Try Training(epochs=10).")
+        if not isinstance(self.seed, int | np.integer) or self.seed < 0:
+            raise ValueError(f"seed must be an integer from 0 (got {self.seed!r}). Try seed=0.")
         penalties = self._penalties()
         if penalties is not None and (len(penalties) != len(self.encoders) or min(penalties) <= 0):
             raise ValueError(f"C must be positive, one or one per encoder (got {self.C!r}). Try C=0.03.")
+
+    def _check_weighting(self, stretches: list[Stretch]) -> None:
+        if self.training and self.training.class_weight is None and any(stretch.solve for stretch in stretches):
+            raise ValueError(
+                f"class_weight must be balanced where the head is solved (got None with strategy {self.strategy!r}). "
+                "Leave it out, or try strategy='full'."
+            )
 
     def _check_fitted(self, verb: str) -> None:
         if not hasattr(self, "head_"):
             raise NotFittedError(f"FusionClassifier must be fitted before it {verb}. Call fit first.")
 
     def _penalties(self) -> list[float] | None:
-        if self.C is None or isinstance(self.C, Sequence):
-            return None if self.C is None else list(self.C)
-        return [float(self.C)] * len(self.encoders)
-
-
-def _picked(images: Any, index: targets.Ints) -> Any:
-    return images[index] if isinstance(images, np.ndarray) else [images[i] for i in index]
-
-
-def _loaded(encoders: Sequence[str | zoo.Encoder], device: str) -> list[zoo.Encoder]:
-    place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    loaded = [encoder if isinstance(encoder, zoo.Encoder) else zoo.load(encoder) for encoder in encoders]
-    return [encoder.to(place) for encoder in loaded]
+        if self.C is None or np.ndim(self.C):
+            return None if self.C is None else [float(c) for c in cast(Sequence[float], self.C)]
+        return [float(cast(float, self.C))] * len(self.encoders)

@@ -1,6 +1,6 @@
 """Frozen features: images through an encoder in batches, without gradients."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -13,6 +13,24 @@ import zoo
 Floats = npt.NDArray[np.float32]
 
 _BATCH = 64
+
+
+def loaded(encoders: Sequence[str | zoo.Encoder], device: str) -> list[zoo.Encoder]:
+    """The encoders by name or as they are, on the device.
+
+    Raises:
+        ValueError: There is no such device, or two encoders have one name.
+    """
+    place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    try:
+        torch.empty(0, device=place)
+    except (RuntimeError, AssertionError):  # torch's ways to say that it is unknown, or absent
+        raise ValueError(f"device must be auto or one that is there (got {device!r}). Try device='auto'.") from None
+    found = [encoder if isinstance(encoder, zoo.Encoder) else zoo.load(encoder) for encoder in encoders]
+    names = [encoder.name for encoder in found]
+    if len(set(names)) < len(names):
+        raise ValueError(f"encoders must differ in name or depth (got {names}). Give one a card with another name.")
+    return [encoder.to(place) for encoder in found]
 
 
 def extract(encoder: zoo.Encoder, images: Any, *, batch: int = _BATCH) -> Floats:

@@ -19,6 +19,12 @@ import yaml
 from filelock import FileLock, Timeout
 
 _POLL = 0.05
+# Of what decides a result and is not in the config.
+_SAME = {
+    "fingerprint": "the same data (got other images or labels)",
+    "version": "the same version of sslzoo (got another)",
+    "weights": "the same weights (got cards with others)",
+}
 
 
 @contextmanager
@@ -67,7 +73,7 @@ def agree(output: Path, config: Mapping[str, Any], facts: Mapping[str, Any]) -> 
     """Keep the config and `facts` of a new folder; refuse others in one that has them.
 
     Raises:
-        ValueError: The folder belongs to another config or data set.
+        ValueError: The folder belongs to another config, data set, version or set of weights.
     """
     if (output / "config.yaml").exists():
         known = yaml.safe_load((output / "config.yaml").read_text(encoding="utf-8"))
@@ -75,10 +81,10 @@ def agree(output: Path, config: Mapping[str, Any], facts: Mapping[str, Any]) -> 
             raise ValueError(
                 f"{output} must be of the same config (got others in {', '.join(other)}). Choose another --output."
             )
-        if (output / "study.json").exists() and study(output)["fingerprint"] != facts["fingerprint"]:
-            raise ValueError(
-                f"{output} must be of the same data (got other images or labels). Choose another --output."
-            )
+        begun = study(output) if (output / "study.json").exists() else facts
+        for key, said in _SAME.items():
+            if begun.get(key) != facts[key]:
+                raise ValueError(f"{output} must be of {said}. Choose another --output.")
     replace(output / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False).encode())
     replace(output / "study.json", _json(facts))
 

@@ -5,12 +5,11 @@ study.run(study_config.read("s1-strategies"), "output", data="images/", jobs=4)
 """
 
 import dataclasses
-import difflib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import chain
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,11 @@ from joblib import Parallel, delayed
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 import zoo
-from fusion import fitting, grid, landing, modules, study_data, tuning, verdict
+from fusion import fitting, grid, landing, study_check, study_data, verdict
 from fusion.brain_mr import NAME as BRAIN_MR
 from fusion.brain_mr import Absent
 from fusion.fitting import Task
-from fusion.grid import Cell, Facts
-from fusion.settings import Training
+from fusion.grid import Cell
 from fusion.study_config import BRAIN_REGIONS, Config
 from fusion.study_data import Part
 
@@ -67,11 +65,11 @@ def plan(config: Config, data: str | Path | None = None) -> Plan:
         ValueError: No data are named or they cannot be read, or the config names an encoder, head, strategy or
             field of training that does not exist.
     """
-    check(config)
+    study_check.check(config)
     source = _source(config, data)
     train, validation = study_data.open_parts(source)
     fingerprint = study_data.fingerprint(train, validation)
-    laid = grid.lay_out(config, facts, fingerprint)
+    laid = grid.lay_out(config, study_check.facts, fingerprint)
     absent = _absent(laid.cells)
     skipped = {str(cell): absent for cell in laid.cells if absent and _optional(cell)}
     cells = [cell for cell in laid.cells if not (absent and _optional(cell))]
@@ -105,11 +103,9 @@ def run(
     """
     if jobs < 1:
         raise ValueError(f"jobs must be at least 1 (got {jobs}). Try jobs=1.")
-    check(config)
-    _source(config, data)
     output = Path(output)
+    found = plan(config, data)
     with landing.opened(output):
-        found = plan(config, data)
         landing.agree(output, config.model_dump(mode="json"), _about(found, jobs))
         landing.keep(output / "validation.npz", found.validation.labels, found.validation.groups)
         announce(found)
@@ -120,14 +116,6 @@ def run(
             _judge(found, output)
         shutil.rmtree(output / "work", ignore_errors=True)
     return found
-
-
-def facts(name: str) -> Facts:
-    """Depth and family of an encoder by name."""
-    if name.partition("@")[0] == BRAIN_MR:
-        return Facts(1.0, "supervised")
-    card = zoo.card(name.partition("@")[0])
-    return Facts(card.depth.optimal, card.family)
 
 
 def missing(found: Plan, output: Path) -> list[Cell]:
@@ -146,52 +134,12 @@ def weights(found: Plan) -> dict[str, int]:
     return sizes
 
 
-def check_offline(config: Config) -> None:
-    """Refuse a config that would fetch weights.
-
-    Raises:
-        ValueError: An encoder's weights are not in the package.
-    """
-    names = {name.partition("@")[0] for entry in config.encoders for name in entry} - {BRAIN_MR}
-    if fetched := sorted(name for name in names if zoo.card(name).weights.repo is not None):
-        raise ValueError(
-            f"encoders of the small form must be in the package (got {', '.join(fetched)}). Name others under `small`."
-        )
-
-
 @cache
 def _size(name: str) -> int:
     """Bytes of the encoder's weights in float32."""
     stem, _, depth = name.partition("@")
     like = f"supervised-natural-vgg19@{depth}" if stem == BRAIN_MR else name  # somewhat more than VGG16
     return 4 * sum(p.numel() for p in zoo.untrained(like).parameters())
-
-
-def check(config: Config) -> None:
-    """Refuse a config that names what does not exist.
-
-    Raises:
-        ValueError: An encoder, head, strategy or field of training is unknown; the nearest are offered.
-    """
-    for name in [*(config.mechanics.encoders if config.mechanics else ()), *chain(*config.encoders)]:
-        facts(name)
-    for head in config.heads:
-        _known("heads", head, modules.MODULES)
-    mechanics = config.mechanics.strategies if config.mechanics else []
-    for definition in [*config.strategies.values(), *mechanics]:
-        parts = definition.values() if isinstance(definition, dict) else definition
-        for name in [parts] if isinstance(parts, str) else parts:
-            if isinstance(name, str):
-                _known("strategies", name, tuning.strategies())
-    for name in config.training:
-        _known("training", name, [field.name for field in dataclasses.fields(Training)])
-    Training(**{**config.training, "checkpoint": "work"})  # its values
-
-
-def _known(key: str, name: str, allowed: Any) -> None:
-    if name not in allowed:
-        near = difflib.get_close_matches(name, allowed, n=2, cutoff=0.3) or sorted(allowed)
-        raise ValueError(f"{key} must name one of {', '.join(allowed)} (got {name!r}). Nearest: {', '.join(near)}.")
 
 
 def _source(config: Config, data: str | Path | None) -> str:
@@ -219,12 +167,18 @@ def _absent(cells: Sequence[Cell]) -> str:
 def _about(found: Plan, jobs: int) -> dict[str, Any]:
     return {
         "fingerprint": found.fingerprint,
+        "version": version("sslzoo"),
+        "weights": {name: _digest(name) for name in sorted(weights(found))},
         "source": found.source,
         "jobs": jobs,
         "cells": {cell.key: dataclasses.asdict(cell) for cell in found.cells},
         "left_out": found.left_out,
         "skipped": found.skipped,
     }
+
+
+def _digest(name: str) -> str | None:
+    return None if name == BRAIN_MR else zoo.card(name).weights.sha256
 
 
 def task(found: Plan, output: Path, cell: Cell, *, alone: bool = False) -> Task:

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 import zoo
-from fusion import study, study_config, study_pages
+from fusion import study, study_check, study_config, study_pages
 from fusion.brain_mr import NAME as BRAIN_MR
 from fusion.study import Plan
 
@@ -38,7 +38,7 @@ def run(
         found = study_config.read(config)
         if small:
             found = found.in_small()
-            study.check_offline(found)
+            study_check.check_offline(found)
         place = output or Path(f"study-{found.name}")
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         with Progress(

@@ -35,6 +35,8 @@ def _strategies(value: Any) -> Any:
     if not isinstance(entries, list) or not all(isinstance(entry, str | dict) for entry in entries):
         raise ValueError("must be a list of names or {label: phases | one strategy per encoder}")
     pairs = [pair for entry in entries for pair in ([(entry, entry)] if isinstance(entry, str) else entry.items())]
+    if wrong := [definition for _, definition in pairs if not isinstance(definition, str | list | dict)]:
+        raise ValueError(f"must be defined by a name, a list of phases, or one of either per encoder, not {wrong[0]!r}")
     if not pairs or len({label for label, _ in pairs}) < len(pairs):
         raise ValueError("must be given, each label once")
     return dict(pairs)

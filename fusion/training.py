@@ -2,11 +2,8 @@
 
 import itertools
 import math
-import os
-import random
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any, cast
@@ -25,6 +22,7 @@ from fusion.batches import Batch, Examples, Shuffled, loader
 from fusion.checkpoints import Checkpoints, Progress
 from fusion.modules import Fused, settle_modes
 from fusion.phases import Stretch, movers
+from fusion.repeatable import repeatable
 from fusion.settings import Training, cosine
 
 # Batches over which Auto-RGN measures gradients. Source: Lee et al. arXiv:2210.11466, authors' code.
@@ -81,7 +79,7 @@ class Fit:
             OSError: The checkpoint cannot be written.
             ValueError: The checkpoint is of another fit.
         """
-        with _surroundings(self.seed, self.settings.deterministic):
+        with repeatable(self.seed, self.settings.deterministic):
             self._start(identity)
             for number in range(self.progress.stretch, len(self.stretches)):
                 if number > self.progress.stretch:
@@ -238,6 +236,7 @@ class Fit:
 
     def _validate(self) -> dict[str, float]:
         if self.validation is None:
+            self._check_weights()
             return {}
         self.network.eval()
         places = loader(self.validation, self.encoders, self.settings.batch, self.settings.workers)
@@ -252,6 +251,12 @@ class Fit:
         proba = self.network.head.log_proba(logits).double().exp().cpu().numpy()
         truth = target.cpu().numpy()
         return {"validation_auc": evaluation.auc(truth, proba)(np.ones(len(truth))), "validation_loss": loss}
+
+    def _check_weights(self) -> None:
+        """Where no validation shows it, the last step of an epoch may have ruined what is about to be kept."""
+        ruined = [name for name, p in self.network.named_parameters() if not p.isfinite().all()]
+        if ruined:
+            raise FloatingPointError(self._told("weights", math.nan, f"after epoch {self.progress.epochs}", ruined[:5]))
 
     def _answers(self, batch: Batch) -> tuple[Tensor, Tensor]:
         pair = self.network(batch["images"]).float(), batch["target"]
@@ -275,26 +280,9 @@ class Fit:
         state = f" The last good state is in {kept[0]}." if kept else ""
         return (
             f"{what} must be finite (got {value} {where}: {', '.join(names)}).{state} "
-            "Look at these images, or lower learning_rate."
+            "Lower learning_rate, or look at what is named."
         )
 
 
 def _augmented(modality: str, pixels: Tensor, seeds: Sequence[int]) -> Tensor:
     return augment(pixels, modality, seeds)
-
-
-@contextmanager
-def _surroundings(seed: int, deterministic: bool) -> Iterator[None]:
-    """A random state of our own; the caller's is left as it was, and so is the choice of algorithms."""
-    before = torch.are_deterministic_algorithms_enabled()
-    states = random.getstate(), np.random.get_state()  # accelerate sets these at a resume
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS cannot be deterministic
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        torch.use_deterministic_algorithms(deterministic or before)
-        try:
-            yield
-        finally:
-            torch.use_deterministic_algorithms(before)
-            random.setstate(states[0])
-            np.random.set_state(states[1])

@@ -157,7 +157,7 @@ def test_a_loss_that_is_not_finite_leaves_the_last_good_state(tmp_path, encoder)
     named = [str(files[i]) for i in np.random.default_rng([0, 1]).permutation(COUNT)[16:21]]
     assert str(caught.value) == (
         f"loss must be finite (got nan in epoch 2, batch 3: {', '.join(named)}). "
-        f"The last good state is in {folder / 'epoch-000001'}. Look at these images, or lower learning_rate."
+        f"The last good state is in {folder / 'epoch-000001'}. Lower learning_rate, or look at what is named."
     )
     assert states(folder) == ["epoch-000001", "fit.json"]
     resumed = Course(fused([encoder]), "full", checkpoint=folder, **more)

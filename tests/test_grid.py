@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 import zoo
-from fusion import grid, study, study_config
+from fusion import grid, study_check, study_config
 from fusion.grid import Facts
 
 FACTS = {"a": Facts(0.75, "contrastive"), "b": Facts(1.0, "restorative"), "c": Facts(1.0, "supervised")}
@@ -166,6 +166,7 @@ def test_the_key_hangs_on_everything_that_changes_the_result():
             "contests must name one of full",
         ),
         ({"contests": [{"name": "x", "ours": {"encoders": ["z"]}, "theirs": {}}]}, "contests must name one of a"),
+        ({"strategies": [{"mine": 5}]}, "strategies must be defined by a name, a list of phases"),
         ({"training": {"learning_rate": 1}}, "training must leave learning_rate to the study (got 1)"),
         ({"training": {"checkpoint": "x"}}, "training must leave checkpoint to the study (got 'x')"),
         ({"mechanics": {"encoders": ["a"]}}, "mechanics.strategies must be given (got nothing)"),
@@ -206,10 +207,10 @@ def test_the_small_form_replaces_lists_and_merges_training():
 def test_ready_made_studies_name_what_exists(name):
     found = study_config.read(name)
     small = found.in_small()
-    study.check_offline(small)
+    study_check.check_offline(small)
     for form in (found, small):
-        study.check(form)
-        laid = grid.lay_out(form, study.facts, "data")
+        study_check.check(form)
+        laid = grid.lay_out(form, study_check.facts, "data")
         assert len(laid.cells) == len({cell.key for cell in laid.cells})
         assert yaml.safe_load(yaml.safe_dump(form.model_dump(mode="json"))) == form.model_dump(mode="json")
         assert study_config.parse(form.model_dump(mode="json"), "dump") == form
@@ -220,14 +221,14 @@ def test_ready_made_studies_name_what_exists(name):
 def test_the_ready_made_names():
     names = ["s0-fusion", "s0-label-fractions", "s0-quarters", "s0-truncated", "s1-strategies"]
     assert study_config.ready_made() == names
-    rows = grid.lay_out(study_config.read("s1-strategies"), study.facts, "data").cells
+    rows = grid.lay_out(study_config.read("s1-strategies"), study_check.facts, "data").cells
     assert len({cell.strategy for cell in rows if cell.encoders}) == 8
     assert len({cell.encoders for cell in rows if cell.encoders}) == 3
 
 
 def test_a_small_form_that_would_fetch_is_refused():
     with pytest.raises(ValueError, match=r"small form must be in the package \(got mocov2-chest\)"):
-        study.check_offline(config(encoders=["mocov2-chest", "mae-mini"]))
+        study_check.check_offline(config(encoders=["mocov2-chest", "mae-mini"]))
 
 
 @pytest.mark.parametrize(
@@ -243,9 +244,11 @@ def test_a_small_form_that_would_fetch_is_refused():
             {"encoders": ["mae-mini"], "training": {"epoch": 1}},
             r"training must name .* \(got 'epoch'\)\. Nearest: epochs",
         ),
+        ({"encoders": ["mae-mini@1.5"]}, r"depth must be a number in \(0, 1\] \(got 'mae-mini@1.5'\)"),
+        ({"encoders": ["mae-mini@x"]}, r"depth must be a number in \(0, 1\] \(got 'mae-mini@x'\)\. Try mae-mini@0.75"),
         ({"encoders": ["mae-mini"], "training": {"epochs": 0}}, r"epochs must be an integer from 1 \(got 0\)"),
     ],
 )
 def test_names_are_checked_before_anything_runs(values, said):
     with pytest.raises(ValueError, match=said):
-        study.check(config(**values))
+        study_check.check(config(**values))

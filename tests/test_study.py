@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -266,6 +267,21 @@ def test_another_config_or_other_data_are_refused(undisturbed, data, tmp_path):
     assert study_pages.state(undisturbed).missing == []
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("version", "0.0.1", "version of sslzoo"),
+        ("weights", {"mocov2-mini": "0"}, r"weights \(got cards with others\)"),
+    ],
+)
+def test_results_of_another_version_or_other_weights_are_not_mixed(key, value, said, undisturbed, data, tmp_path):
+    shutil.copytree(undisturbed, tmp_path / "study")
+    place = tmp_path / "study" / "study.json"
+    place.write_text(json.dumps({**json.loads(place.read_text()), key: value}))
+    with pytest.raises(ValueError, match=f"must be of the same {said}"):
+        study.run(config(), tmp_path / "study", data)
+
+
 def test_what_cannot_begin_says_why(data, tmp_path):
     (tmp_path / "file").write_text("")
     opened = []
@@ -275,6 +291,8 @@ def test_what_cannot_begin_says_why(data, tmp_path):
         study.run(config(), tmp_path / "study")
     with pytest.raises(ValueError, match=r"jobs must be at least 1 \(got 0\)"):
         study.run(config(), tmp_path / "study", data, 0)
+    with pytest.raises((OSError, ValueError), match=r"absent\.npz"):
+        study.run(config(), tmp_path / "study", tmp_path / "absent.npz")
     assert opened == []
     assert not (tmp_path / "study").exists()
     with pytest.raises(OSError, match=r"must hold a study \(got no study\.json\)"):

@@ -458,3 +458,14 @@ def test_a_validation_loss_that_is_not_finite_says_so(encoder):
 
     with pytest.raises(FloatingPointError, match=r"validation loss must be finite \(got nan after epoch 1: image 0, "):
         Course(fused([encoder]), "full", validation=HELD, batch=COUNT, each=poison)
+
+
+def test_weights_that_the_last_step_ruined_are_not_kept(encoder, tmp_path):
+    def poison(course, step):
+        if step["epoch"] == 1 and step["step"] == 2:
+            with torch.no_grad():
+                course.network.head.linear.bias.fill_(torch.nan)
+
+    with pytest.raises(FloatingPointError, match=r"weights must be finite \(got nan after epoch 2: head.linear.bias\)"):
+        Course(fused([encoder]), "full", epochs=2, each=poison, checkpoint=tmp_path / "fit")
+    assert sorted(path.name for path in (tmp_path / "fit").glob("epoch-*")) == ["epoch-000001"]
