@@ -16,6 +16,8 @@ os.environ |= {
 }
 for name in ("ZOO_CARDS", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
     os.environ.pop(name, None)
+if "PYTEST_XDIST_WORKER" in os.environ:  # workers side by side, each with a thread per core, wait for one another
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 from pathlib import Path  # noqa: E402
 
