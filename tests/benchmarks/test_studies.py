@@ -2,7 +2,7 @@
 
 python -m pytest tests/benchmarks/test_studies.py -m benchmark -s
 
-About half an hour on two idle cores. SSLZOO_STUDIES=FOLDER keeps both studies there.
+About an hour on two cores. SSLZOO_STUDIES=FOLDER keeps both studies there.
 """
 
 import csv
