@@ -75,7 +75,7 @@ def extract(encoders: dict[str, zoo.Encoder | None], samples: Samples, step: Ste
     """Features of `samples` from every source, at the end of every quarter."""
     found: Levels = {}
     for name, encoder in encoders.items():
-        found[name] = [_raw(samples.images)] if encoder is None else list(features.levels(encoder, samples.images))
+        found[name] = [_raw(samples.images)] if encoder is None else list(features.quarters(encoder, samples.images))
         step(name)
     return found
 

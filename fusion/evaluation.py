@@ -91,7 +91,7 @@ def evaluate(model: Any, X: Any, y: Any, groups: Any = None, *, resamples: int =
     return score(y, model.predict_proba(X), model.classes_, groups, resamples=resamples, seed=seed)
 
 
-def compare(
+def difference(
     model: Any, other: Any, X: Any, y: Any, groups: Any = None, *, resamples: int = 1000, seed: int = 0
 ) -> Evaluation:
     """The figures of `model` minus those of `other`, paired; arguments as in `evaluate`."""
@@ -130,11 +130,12 @@ def score(y: Any, proba: Any, classes: Any, groups: Any = None, *, resamples: in
     """
     index, members = _checked(y, classes, groups)
     models = _models(proba, (len(index), len(classes)))
-    draws = [np.ones(len(index)), *_draws(index, members, len(classes), resamples, seed)]
+    drawn = draws(index, members, len(classes), resamples, seed)
+    weights_of = [np.ones(len(index)), *drawn]
     figures = {}
     for name, metric in METRICS.items():
         prepared = [metric(index, model) for model in models]
-        figures[name] = np.array([np.mean([figure(weights) for figure in prepared]) for weights in draws])
+        figures[name] = np.array([np.mean([figure(weights) for figure in prepared]) for weights in weights_of])
     sample = hashlib.sha256(repr((index.tobytes(), members.tobytes(), resamples, seed)).encode()).hexdigest()
     return _summary(figures, len(index), int(members.max()) + 1, sample)
 
@@ -257,7 +258,8 @@ def _indicator(labels: npt.NDArray[Any], names: npt.NDArray[Any]) -> npt.NDArray
     return labels
 
 
-def _draws(y: Ints, members: Ints, classes: int, count: int, seed: int) -> Iterator[Floats]:
+def draws(y: Ints, members: Ints, classes: int, count: int, seed: int) -> Iterator[Floats]:
+    """Weights (N,) of images, `count` times: how often their group was drawn with replacement, each class with one."""
     rng = np.random.default_rng(seed)
     groups = int(members.max()) + 1
     drawn, what = _drawn(y, classes), "class" if y.ndim == 1 else "label, and its absence,"

@@ -12,7 +12,7 @@ import zoo
 
 Floats = npt.NDArray[np.float32]
 
-_BATCH = 64
+BATCH = 64
 
 
 def loaded(encoders: Sequence[str | zoo.Encoder], device: str) -> list[zoo.Encoder]:
@@ -33,7 +33,7 @@ def loaded(encoders: Sequence[str | zoo.Encoder], device: str) -> list[zoo.Encod
     return [encoder.to(place) for encoder in found]
 
 
-def extract(encoder: zoo.Encoder, images: Any, *, batch: int = _BATCH) -> Floats:
+def extract(encoder: zoo.Encoder, images: Any, *, batch: int = BATCH) -> Floats:
     """(N, D) features of `images`, in the order given; the encoder is left as it was, BatchNorm statistics included.
 
     Args:
@@ -44,31 +44,36 @@ def extract(encoder: zoo.Encoder, images: Any, *, batch: int = _BATCH) -> Floats
     return _run(encoder, images, batch, lambda x: [encoder(x)])[0]
 
 
-def levels(encoder: zoo.Encoder, images: Any, *, batch: int = _BATCH) -> list[Floats]:
-    """The features at the end of every kept quarter, from one pass: a list of (N, D_q), shallow to deep.
+def levels(encoder: zoo.Encoder, images: Any, *, batch: int = BATCH) -> list[Floats]:
+    """The features at the end of every kept block, from one pass: for each of `encoder.depths` (N, D_l).
 
-    For an encoder with average pooling these equal `extract` of the encoder truncated there.
+    They equal `extract` of the encoder truncated there.
     """
-    if encoder.card.pool != "avg":
-        raise ValueError(f"pool must be avg for levels (got {encoder.card.pool!r}). Load each depth and extract.")
-    return _run(encoder, images, batch, lambda x: [level.mean((2, 3)) for level in encoder.pyramid(x)])
+    return _run(encoder, images, batch, encoder.at_depths)
 
 
-def _run(encoder: zoo.Encoder, images: Any, batch: int, compute: Callable[[Tensor], list[Tensor]]) -> list[Floats]:
+def quarters(encoder: zoo.Encoder, images: Any, *, batch: int = BATCH) -> list[Floats]:
+    """Those of `levels` that end a quarter."""
+    found = zip(encoder.depths, levels(encoder, images, batch=batch), strict=True)
+    return [level for depth, level in found if depth * 4 % 1 == 0]
+
+
+def batches(
+    encoder: zoo.Encoder, images: Any, compute: Callable[[Tensor], list[Tensor]], *, batch: int = BATCH
+) -> Iterator[list[Floats]]:
+    """What `compute` gives for each batch of preprocessed images, in `eval()` mode and without gradients."""
     device = next(encoder.parameters()).device
     was_training = encoder.training
     encoder.eval()
     try:
-        with torch.inference_mode():
-            parts = [
-                [value.cpu().numpy() for value in compute(encoder.preprocess(chunk).to(device))]
-                for chunk in _chunks(images, batch)
-            ]
+        for start in range(0, len(images), batch):
+            with torch.inference_mode():
+                found = compute(encoder.preprocess(images[start : start + batch]).to(device))
+            yield [value.cpu().numpy() for value in found]
     finally:
         encoder.train(was_training)
+
+
+def _run(encoder: zoo.Encoder, images: Any, batch: int, compute: Callable[[Tensor], list[Tensor]]) -> list[Floats]:
+    parts = list(batches(encoder, images, compute, batch=batch))
     return [cast(Floats, np.concatenate(column)) for column in zip(*parts, strict=True)]
-
-
-def _chunks(images: Any, size: int) -> Iterator[Any]:
-    for start in range(0, len(images), size):
-        yield images[start : start + size]

@@ -1,8 +1,8 @@
 """Heads: from the frozen features of one or several encoders to class probabilities.
 
-Every head takes the features as blocks, one (N, D) array per encoder, and fits on `folds`, which respect groups; at
-prediction a block may be None, where its encoder is missing. The unit is the `Probe`, scikit-learn's logistic
-regression on standardised features with balanced classes. Labels are (N,) class numbers or (N, K) 0 and 1: multi-label.
+A head takes features as blocks, (N, D) per encoder, None where one is missing, and fits on `folds`, which respect
+groups. Its unit is the `Probe`: scikit-learn's logistic regression, standardised, with balanced classes. Labels are
+(N,) class numbers or (N, K) 0 and 1: multi-label.
 """
 
 from collections.abc import Sequence
@@ -149,7 +149,8 @@ def log_loss(y: Ints, log_proba: Floats) -> float:
     return float(-np.mean([picked[y == k].mean() for k in np.unique(y)]))
 
 
-def _auc(y: Ints, opinions: Floats) -> float:
+def auc_of(y: Ints, opinions: Floats) -> float:
+    """Of opinions (N, K); a label that all images have, or none, is left out."""
     if y.ndim == 1:
         return evaluation.auc(y, np.exp(opinions))(np.ones(len(y)))
     both = [k for k in range(y.shape[1]) if len(np.unique(y[:, k])) == 2]
@@ -157,11 +158,9 @@ def _auc(y: Ints, opinions: Floats) -> float:
 
 
 def choose_penalty(x: npt.NDArray[np.floating], y: Ints, folds: Folds) -> float:
-    """The penalty of `GRID` with the highest out-of-fold AUC.
-
-    Not the lowest log-loss: where groups differ much, that one rewards hardly daring to predict.
-    """
-    return max(GRID, key=lambda penalty: _auc(y, out_of_fold(x, y, folds, penalty)))
+    """The penalty of `GRID` with the highest out-of-fold AUC."""
+    # Not the lowest log-loss: where groups differ much, that one rewards hardly daring to predict.
+    return max(GRID, key=lambda penalty: auc_of(y, out_of_fold(x, y, folds, penalty)))
 
 
 class Concat:

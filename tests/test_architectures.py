@@ -95,6 +95,25 @@ def test_truncated_output_is_the_full_networks_tap_bit_for_bit(architecture, tin
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("pool", ["avg", "cls+avg"])
+def test_one_pass_gives_the_features_of_every_depth(architecture, pool, tiny):
+    if pool != "avg" and not architecture.startswith(("vit", "eva")):
+        pytest.skip("no class token")
+    state, card = whole(architecture).state_dict(), card_for(tiny, architecture, pool)
+    x = torch.randn(2, 3, card.input.size, card.input.size)
+    encoder, _ = truncated(architecture, ARCHITECTURES[architecture], card, 1.0, state)
+    with torch.no_grad():
+        found, maps = encoder.at_depths(x), encoder.maps(x)
+    assert len(found) == len(maps) == len(encoder.depths)
+    for depth, features, level in list(zip(encoder.depths, found, maps, strict=True))[:: 1 if len(found) < 20 else 7]:
+        alone, _ = truncated(architecture, ARCHITECTURES[architecture], card, depth, state)
+        with torch.no_grad():
+            assert torch.equal(alone(x), features), depth
+            assert torch.equal(alone.pyramid(x)[-1], level) or depth == 1, depth
+        assert alone.depths == encoder.depths[: len(alone.depths)]
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_nothing_of_a_later_block_is_kept(architecture):
     kwargs = ARCHITECTURES[architecture]
     for depth in DEPTHS:

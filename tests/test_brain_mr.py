@@ -105,7 +105,7 @@ def test_every_depth_and_no_dense_layer(package):
     assert (deepest.depth, deepest.num_features, deepest.strides) == (1.0, 512, (2, 4, 8, 16))
     assert sum(p.numel() for p in deepest.parameters()) == 14_714_688
     assert not [name for name, _ in deepest.named_parameters() if "pre_logits" in name]
-    levels = features.levels(deepest, IMAGES)
+    levels = features.quarters(deepest, IMAGES)
     for quarter, expected in enumerate(levels, 1):
         encoder = brain_mr.load(quarter / 4)  # the warning comes once
         np.testing.assert_array_equal(features.extract(encoder, IMAGES), expected)

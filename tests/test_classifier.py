@@ -186,19 +186,16 @@ def test_an_own_encoder_is_handed_over_on_load(tiny, tmp_path):
 
 
 def test_levels_equal_the_truncated_encoders():
-    levels = features.levels(zoo.load("mocov2-mini", 1.0), TRAIN.images)
-    for depth, level in zip((0.25, 0.5, 0.75, 1.0), levels, strict=True):
+    whole = zoo.load("mocov2-mini", 1.0)
+    levels = features.levels(whole, TRAIN.images)
+    assert whole.depths == tuple(k / 8 for k in range(1, 9))
+    for depth, level in zip(whole.depths, levels, strict=True):
         expected = features.extract(zoo.load("mocov2-mini", depth), TRAIN.images)
         np.testing.assert_allclose(level, expected, atol=1e-5)
-    chunked = features.extract(zoo.load("mocov2-mini", 1.0), TRAIN.images, batch=7)
+    chunked = features.extract(whole, TRAIN.images, batch=7)
     np.testing.assert_allclose(chunked, levels[-1], atol=1e-5)
-
-
-def test_levels_need_average_pooling():
-    encoder = zoo.load("mocov2-mini")
-    encoder.card = encoder.card.model_copy(update={"pool": "cls"})
-    with pytest.raises(ValueError, match="pool must be avg for levels"):
-        features.levels(encoder, TRAIN.images)
+    ends = features.quarters(whole, TRAIN.images)
+    assert all(np.array_equal(a, b) for a, b in zip(ends, levels[1::2], strict=True))
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def test_calibration_error_by_hand():
 def test_whole_groups_are_drawn(judged):
     labels, _, groups = judged
     y = np.searchsorted(CLASSES, labels)
-    for weights in evaluation._draws(y, groups, 3, 50, 0):
+    for weights in evaluation.draws(y, groups, 3, 50, 0):
         assert all(len(set(weights[groups == g])) == 1 for g in range(20))
         assert weights.reshape(20, 15)[:, 0].sum() == 20
 
@@ -97,11 +97,11 @@ class Fixed:
         return self.proba
 
 
-def test_evaluate_and_compare_take_models(judged):
+def test_evaluate_and_difference_take_models(judged):
     labels, proba, groups = judged
     figures = fusion.evaluate(Fixed(proba), None, labels, groups, resamples=50)
     assert (figures.images, figures.groups, figures.resamples) == (300, 20, 50)
-    assert fusion.compare(Fixed(proba), Fixed(proba), None, labels, groups, resamples=50).auc.value == 0
+    assert fusion.difference(Fixed(proba), Fixed(proba), None, labels, groups, resamples=50).auc.value == 0
 
 
 def test_classes_need_not_be_sorted(judged):
@@ -221,7 +221,7 @@ class Several(Fixed):
     classes_ = np.array(["effusion", "nodule", "mass"])  # not sorted: the columns are as they are
 
 
-def test_evaluate_and_compare_take_models_of_several_labels(several):
+def test_evaluate_and_difference_take_models_of_several_labels(several):
     y, proba, groups = several
     figures = fusion.evaluate(Several(proba), None, y, groups, resamples=50)
     assert (figures.images, figures.groups, figures.resamples) == (240, 24, 50)
@@ -229,7 +229,7 @@ def test_evaluate_and_compare_take_models_of_several_labels(several):
     assert figures.auc.low < figures.auc.value < figures.auc.high
     assert fusion.evaluate(Several(proba), None, y.astype(bool).tolist(), groups, resamples=50) == figures
     worse = np.random.default_rng(0).random(proba.shape)
-    gain = fusion.compare(Several(proba), Several(worse), None, y, groups, resamples=50).auc
+    gain = fusion.difference(Several(proba), Several(worse), None, y, groups, resamples=50).auc
     assert gain.low > 0
     both = evaluation.score(y, [proba, worse], Several.classes_, groups, resamples=50)
     assert both.auc.value == pytest.approx((roc_auc_score(y, proba) + roc_auc_score(y, worse)) / 2)
@@ -239,7 +239,7 @@ def test_every_draw_holds_each_label_and_its_absence():
     y = np.zeros((30, 2), dtype=int)
     y[:10, 0] = 1
     y[3:, 1] = 1  # absent in three images only
-    draws = list(evaluation._draws(y, np.arange(30), 2, 200, 0))
+    draws = list(evaluation.draws(y, np.arange(30), 2, 200, 0))
     assert all((weights @ y > 0).all() and (weights @ (1 - y) > 0).all() for weights in draws)
     assert np.isfinite(evaluation.score(y, np.random.default_rng(0).random((30, 2)), ["a", "b"]).auc.low)
 

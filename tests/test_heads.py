@@ -108,5 +108,5 @@ def test_a_head_that_was_not_fitted_says_so(name, problem):
 def test_the_penalty_with_the_best_out_of_fold_auc_is_chosen(problem):
     (x, _), y, folds, _ = problem
     chosen = heads.choose_penalty(x, y, folds)
-    figures = {c: heads._auc(y, heads.out_of_fold(x, y, folds, c)) for c in heads.GRID}
+    figures = {c: heads.auc_of(y, heads.out_of_fold(x, y, folds, c)) for c in heads.GRID}
     assert figures[chosen] == max(figures.values())

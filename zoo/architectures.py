@@ -15,7 +15,7 @@ import torch
 from timm.models._manipulate import reinit_non_persistent_buffers
 from torch import nn
 
-from zoo.depth import blocks_kept
+from zoo.depth import blocks_kept, depths_of
 
 Quarters = list[list[str]]
 
@@ -44,13 +44,15 @@ class Family:
 class Cut:
     """A network cut at a depth: `trunk` computes the map, `norm` is applied after pooling.
 
-    `sources` gives for each key of the state dict its name in the full network; `taps` names, for each quarter that
-    is kept but the last, the module whose output ends it; `blocks` are the kept blocks per quarter.
+    `sources` gives for each key of the state dict its name in the full network; `blocks` are the kept blocks per
+    quarter, `depths` the depth at the end of each of them, and `taps`, for each but the last, the module whose output
+    is what an encoder cut there gives before pooling.
     """
 
     trunk: nn.Module
     norm: nn.Module
     blocks: Quarters
+    depths: tuple[float, ...]
     taps: list[str]
     sources: dict[str, str]
 
@@ -94,13 +96,15 @@ def cut(network: nn.Module, depth: float) -> Cut:
     whole = kept == sum(map(len, quarters))
     norm = _submodule(network, kind.pooled_norm if whole else None)
     tap = _submodule(network, kind.consumer(network, last) if kind.consumer else None)
-    taps = [kind.consumer(network, q[-1]) if kind.consumer else q[-1] for q in blocks[:-1]]
+    inner = [block for quarter in blocks for block in quarter][:-1]
+    taps = [kind.consumer(network, block) for block in inner] if kind.consumer else inner
+    depths = depths_of([len(quarter) for quarter in quarters])[:kept]
     drop_after(network, last.split("."), keep=kind.norm if whole else None)
     if kind.consumer:
         network.get_submodule("features").add_module("tap", tap)
     pieces = {"trunk": network, "norm": norm}
     sources = {f"{p}.{key}": names[id(value)] for p, piece in pieces.items() for key, value in _state(piece)}
-    return Cut(network, norm, blocks, taps, sources)
+    return Cut(network, norm, blocks, depths, taps, sources)
 
 
 def drop_after(module: nn.Module, path: list[str], keep: str | None = None) -> None:

@@ -35,5 +35,16 @@ def blocks_kept(depth: float, quarters: Sequence[int]) -> int:
     return sum(quarters[: whole - 1]) + inside
 
 
+def depths_of(quarters: Sequence[int]) -> tuple[float, ...]:
+    """The depth at the end of each block of a network whose four quarters hold that many blocks each.
+
+    Example:
+        >>> depths_of((2, 2, 2, 2))
+        (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
+    """
+    whole = len(quarters)
+    return tuple((q + (i + 1) / count) / whole for q, count in enumerate(quarters) for i in range(count))
+
+
 def _ceil(value: float) -> int:
     return math.ceil(value - _GUARD)

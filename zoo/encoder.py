@@ -1,5 +1,6 @@
 """The encoder: a truncated network with its card's preprocessing, pooling and load report."""
 
+import itertools
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -73,6 +74,7 @@ class Encoder(nn.Module):
         report: What was loaded, and how it was verified.
         num_features: D, the width after pooling.
         channels, strides: Of each map that `pyramid` returns.
+        depths: At the end of each kept block, in (0, 1].
         preprocess: The card's way from images to (N, C, H, W).
     """
 
@@ -83,7 +85,7 @@ class Encoder(nn.Module):
         self.depth = depth
         self.name = f"{card.name}@{depth:g}"
         self.preprocess = Preprocess(card)
-        self._blocks, self._taps = cut.blocks, cut.taps
+        self._blocks, self._taps, self.depths = cut.blocks, cut.taps, cut.depths
         self.report: Report | None = None
         shapes = self._shapes()
         self.num_features, self.channels, self.strides = shapes.num_features, shapes.channels, shapes.strides
@@ -94,14 +96,18 @@ class Encoder(nn.Module):
 
     def pyramid(self, x: Tensor) -> list[Tensor]:
         """(N, C, H, W) -> one map (N, C_i, H / s_i, W / s_i) at the end of each kept quarter, shallow to deep."""
-        caught: list[Tensor] = []
-        hooks = [self._tapped(name).register_forward_hook(lambda *a: caught.append(a[2])) for name in self._taps]
-        try:
-            last = self._features(x)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return [self._as_map(value) for value in [*caught, last]]
+        ends = itertools.accumulate(len(quarter) for quarter in self._blocks[:-1])
+        return [self._as_map(value) for value in self._caught(x, [self._taps[end - 1] for end in ends])]
+
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """(N, C, H, W) -> one map (N, C_l, H_l, W_l) at the end of each kept block, as `depths` names them."""
+        return [self._as_map(value) for value in self._caught(x, self._taps)]
+
+    def at_depths(self, x: Tensor) -> list[Tensor]:
+        """(N, C, H, W) -> for each of `depths` the features (N, D_l) of the encoder cut there, from one pass."""
+        *inner, last = self._caught(x, self._taps)
+        pooled = [self._pool_tokens(v) if v.ndim == 3 else self._as_map(v).mean((2, 3)) for v in inner]
+        return [*pooled, self._pool(last)]
 
     def quarters(self) -> list[dict[str, Any]]:
         """The parameters in order of depth, one group per kept quarter, as a torch optimiser takes them.
@@ -158,6 +164,17 @@ class Encoder(nn.Module):
     def _pool_tokens(self, tokens: Tensor) -> Tensor:
         cls, patches = tokens[:, 0], tokens[:, self._prefix :].mean(1)  # (N, T, D) -> (N, D) each
         return {"cls": cls, "avg": patches, "cls+avg": torch.cat([cls, patches], 1)}[self.card.pool]
+
+    def _caught(self, x: Tensor, names: list[str]) -> list[Tensor]:
+        """What the modules of these names give, then what the trunk does."""
+        caught: list[Tensor] = []
+        hooks = [self._tapped(name).register_forward_hook(lambda *a: caught.append(a[2])) for name in names]
+        try:
+            last = self._features(x)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return [*caught, last]
 
     def _as_map(self, x: Tensor) -> Tensor:
         if x.ndim == 3:

@@ -1,0 +1,136 @@
+"""Two encoders on the same images: how alike each block of the one is to each block of the other."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import zoo
+from fusion import features, streaming
+from fusion.similarity import LEAST, cka
+
+Floats = npt.NDArray[np.float64]
+
+MEASURES = ("cka", "biased-cka", "cca", "minibatch-cka")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A measure between all blocks of two encoders.
+
+    Attributes:
+        measure: Of `MEASURES`, with the batch size where it depends on it.
+        first: Name of the encoder of the rows.
+        second: Name of that of the columns.
+        depths: At the end of each block, of the rows and of the columns.
+        values: (L, L').
+        images: How many they were.
+    """
+
+    measure: str
+    first: str
+    second: str
+    depths: tuple[tuple[float, ...], tuple[float, ...]]
+    values: Floats
+    images: int
+
+
+def compare(
+    first: str | zoo.Encoder,
+    second: str | zoo.Encoder,
+    images: Any,
+    *,
+    measure: str = "cka",
+    batch: int = 64,
+    device: str = "auto",
+) -> Comparison:
+    """The similarity of every block of one encoder to every block of another, from one pass over the images.
+
+    Args:
+        first: An encoder or the name of one, `name@depth`.
+        second: Likewise.
+        images: What `encoder.preprocess` takes, N >= 4; every encoder preprocesses them in its own way.
+        measure: `cka` (debiased), `biased-cka` or `cca` of pooled features; or `minibatch-cka` of whole maps,
+            flattened: they are too large to be kept, so that it depends on `batch` and on the order of the images.
+        batch: Images at a time.
+        device: `auto` takes the GPU where there is one.
+
+    Memory does not grow with the number of images; pooled features lie on disc meanwhile, 4 bytes for each number.
+
+    Raises:
+        ValueError: The encoders' inputs differ in size, there are too few images for the measure, features are not
+            finite, or a block is the same for all images.
+
+    Example:
+        >>> import fusion
+        >>> images = fusion.brain_regions("validation").images[:64]
+        >>> fusion.compare("mocov2-mini@1", "mae-mini@1", images).values.shape
+        (8, 8)
+    """
+    pair = _encoders(first, second, device)
+    _check(pair, images, measure, batch)
+    depths = pair[0].depths, pair[1].depths
+    if measure == "minibatch-cka":
+        both = [features.batches(encoder, images, encoder.maps, batch=batch) for encoder in pair]
+        values = streaming.minibatch(zip(*both, strict=True))
+        measure = f"minibatch-cka, batch {batch}"
+    else:
+        both = [features.batches(encoder, images, encoder.at_depths, batch=batch) for encoder in pair]
+        values = streaming.pooled(zip(*both, strict=True), measure)
+    return Comparison(measure, pair[0].name, pair[1].name, depths, values, len(images))
+
+
+def before_after(model: Any, images: Any, *, measure: str = "cka", batch: int = 64) -> list[Comparison]:
+    """What fine-tuning changed: each encoder of a fitted `FusionClassifier`, as it was (rows) and as it is (columns).
+
+    Args:
+        model: Fitted, from `FusionClassifier.fit` or `.load`.
+        images: As in `compare`.
+        measure: As in `compare`.
+        batch: As in `compare`.
+    """
+    found = []
+    for given, tuned in zip(origins(model), model.encoders_, strict=True):
+        place = str(next(tuned.parameters()).device)
+        both = compare(given, tuned, images, measure=measure, batch=batch, device=place)
+        found.append(replace(both, second=f"{both.second}, fine-tuned"))
+    return found
+
+
+def origins(model: Any) -> list[zoo.Encoder]:
+    """The encoders of a fitted model as they were before the fit."""
+    given = [encoder for encoder in model.encoders if isinstance(encoder, zoo.Encoder)]
+    return given or [zoo.load(entry["name"]) for entry in model.origins_]
+
+
+def pairwise(encoders: Sequence[str | zoo.Encoder], images: Any, *, batch: int = 64, device: str = "auto") -> Floats:
+    """Debiased CKA (E, E) between the features of several encoders, each at the depth it has.
+
+    Args:
+        encoders: Names, `name@depth`, or encoders.
+        images: As in `compare`.
+        batch: As in `compare`.
+        device: As in `compare`.
+    """
+    found = [features.extract(encoder, images, batch=batch) for encoder in features.loaded(encoders, device)]
+    return np.array([[cka(x, y) for y in found] for x in found])
+
+
+def _encoders(first: str | zoo.Encoder, second: str | zoo.Encoder, device: str) -> tuple[zoo.Encoder, zoo.Encoder]:
+    # One by one: an encoder may be compared with itself.
+    return features.loaded([first], device)[0], features.loaded([second], device)[0]
+
+
+def _check(pair: tuple[zoo.Encoder, zoo.Encoder], images: Any, measure: str, batch: int) -> None:
+    if measure not in MEASURES:
+        raise ValueError(f"measure must be one of {', '.join(MEASURES)} (got {measure!r}). Try measure='cka'.")
+    if len(images) < LEAST or batch < LEAST:
+        raise ValueError(f"images and batch must be at least {LEAST} (got {len(images)} and {batch}). Add images.")
+    sizes = [encoder.card.input.size for encoder in pair]
+    if sizes[0] != sizes[1]:
+        raise ValueError(
+            f"encoders must see images of one size (got {pair[0].name} at {sizes[0]} and {pair[1].name} at "
+            f"{sizes[1]}): else resolution is compared too. Give one a card with the other's input.size."
+        )

@@ -1,0 +1,195 @@
+"""Which encoders, cut where, to fuse: an answer before any training.
+
+One pass gives every depth of every candidate. LogME shortlists depths, probes judge the short list on images that they
+have not seen, and sets are judged by the mean of what their probes say of such images.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import zoo
+from fusion import features, targets
+from fusion.evaluation import Interval
+from fusion.heads import Floats, Folds, Ints, auc_of
+from fusion.jackknife import interval
+from fusion.predictions import agreement
+from fusion.recommendation import Bench, Recommendation, nested, stability
+from fusion.similarity import cka
+from fusion.transferability import h_score, knn, logme
+
+EMBEDDED = ("mocov2-mini", "mae-mini")
+SHORT = 3  # depths of an encoder that are probed
+
+
+@dataclass(frozen=True)
+class Level:
+    """One encoder cut at one depth.
+
+    Attributes:
+        encoder: Its name without depth.
+        depth: In (0, 1].
+        logme: See `fusion.transferability.logme`: compares depths and encoders on the same labels.
+        h_score: Likewise; it grows with the width.
+        knn: Likewise; an AUC.
+        auc: Of a probe, nested cross-validated; None where LogME did not shortlist the depth.
+    """
+
+    encoder: str
+    depth: float
+    logme: float
+    h_score: float
+    knn: float
+    auc: float | None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two encoders at their recommended depths.
+
+    Attributes:
+        names: `encoder@depth` of both.
+        auc: Of the mean of their probes' log-probabilities, on images that these have not seen.
+        gain: What that is above the better one alone.
+        cka: Debiased, between their features.
+        kappa: How much more often than by chance they are right and wrong together, 1 being always.
+    """
+
+    names: tuple[str, str]
+    auc: float
+    gain: float
+    cka: Interval
+    kappa: Interval
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What a scan found.
+
+    Attributes:
+        levels: Every encoder at every depth.
+        recommended: `encoder@depth` to fuse, best first; one where no partner helps.
+        auc: Of these together, on images that their probes have not seen.
+        depths: The recommended depth of each encoder.
+        concat: AUC of one probe on the features of all encoders at their full depth, the baseline.
+        pairs: Best first.
+        stability: In what share of draws of groups the same depth of each encoder, and the same set ("set"), was
+            recommended; the short list stays as it is.
+    """
+
+    levels: list[Level]
+    recommended: list[str]
+    auc: float
+    depths: dict[str, float]
+    concat: float
+    pairs: list[Pair]
+    stability: dict[str, float]
+
+
+def scan(
+    encoders: Sequence[str | zoo.Encoder],
+    images: Any,
+    labels: Any,
+    groups: Any = None,
+    *,
+    folds: int = 5,
+    device: str = "auto",
+) -> Scan:
+    """Judge every depth of every encoder, and which to fuse, on labelled images, without training an encoder.
+
+    Args:
+        encoders: Names, or encoders; a name with `@depth` is scanned up to there, one without as a whole.
+        images: As `FusionClassifier.fit` takes them.
+        labels: (N,) labels, two of each class at least.
+        groups: (N,) patients; no fold holds a part of one, and draws are of whole ones.
+        folds: Of the cross-validation.
+        device: `auto` takes the GPU where there is one.
+
+    Raises:
+        ValueError: Two encoders have one name, labels are several per image, a class has fewer images or the images
+            fewer groups than there are folds, or lengths differ.
+
+    Example:
+        >>> import fusion
+        >>> train = fusion.brain_regions("train", labels=120)
+        >>> found = fusion.scan(["mocov2-mini"], train.images, train.labels)
+        >>> len(found.levels)
+        8
+    """
+    known = targets.read(labels, len(images))
+    if known.multilabel:
+        raise ValueError("labels must be one per image to select (got several). Scan for each label by itself.")
+    members = targets.members(groups, len(images))
+    split = targets.folds(known.numbers, members, folds, 0)
+    whole = [encoder if isinstance(encoder, zoo.Encoder) or "@" in encoder else f"{encoder}@1" for encoder in encoders]
+    loaded = features.loaded(whole, device)
+    blocks = {encoder.card.name: features.levels(encoder, images) for encoder in loaded}
+    if len(blocks) < len(loaded):
+        raise ValueError(f"encoders must be given once each (got {[e.name for e in loaded]}). Leave depths out.")
+    depths = {encoder.card.name: encoder.depths for encoder in loaded}
+    return _judged(blocks, depths, known.numbers, members, split)
+
+
+def _judged(
+    blocks: dict[str, list[features.Floats]],
+    depths: dict[str, tuple[float, ...]],
+    y: Ints,
+    groups: npt.NDArray[Any] | None,
+    split: Folds,
+) -> Scan:
+    opinions: dict[str, dict[float, Floats]] = {}
+    levels = []
+    for name, found in blocks.items():
+        scores = [logme(x, y) for x in found]
+        short = set(np.argsort(scores)[::-1][:SHORT].tolist())
+        opinions[name] = {depths[name][i]: nested(found[i], y, split) for i in sorted(short)}
+        for i, (depth, x) in enumerate(zip(depths[name], found, strict=True)):
+            auc = auc_of(y, opinions[name][depth]) if i in short else None
+            levels.append(Level(name, depth, scores[i], h_score(x, y), knn(x, y, split), auc))
+    bench = Bench(opinions, y)
+    best = bench.recommend(np.ones(len(y)))
+    chosen = {name: blocks[name][depths[name].index(depth)] for name, depth in best.depths.items()}
+    return Scan(
+        levels=levels,
+        recommended=[_named(name, best.depths[name]) for name in best.names],
+        auc=best.auc,
+        depths=best.depths,
+        concat=auc_of(y, nested(np.concatenate([found[-1] for found in blocks.values()], axis=1), y, split)),
+        pairs=_pairs(chosen, best, bench, groups),
+        stability=stability(bench, best, groups),
+    )
+
+
+def _pairs(
+    chosen: dict[str, features.Floats], best: Recommendation, bench: Bench, groups: npt.NDArray[Any] | None
+) -> list[Pair]:
+    names, even = list(chosen), np.ones(len(bench.y))
+    found = []
+    for i, first in enumerate(names):
+        for second in names[i + 1 :]:
+            keys = [(name, best.depths[name]) for name in (first, second)]
+            alone = [bench.auc([key], even) for key in keys]
+            together = bench.auc(keys, even)
+            one, other = (bench.opinions[name][depth].argmax(1) for name, depth in keys)
+            found.append(
+                Pair(
+                    names=(_named(*keys[0]), _named(*keys[1])),
+                    auc=together,
+                    gain=together - max(alone),
+                    cka=interval(cka, chosen[first], chosen[second], _enough(groups)),
+                    kappa=agreement(bench.y, one, other, _enough(groups)).kappa,
+                )
+            )
+    return sorted(found, key=lambda pair: -pair.auc)
+
+
+def _enough(groups: npt.NDArray[Any] | None) -> npt.NDArray[Any] | None:
+    """Groups where they are enough for a jackknife; else images stand for themselves."""
+    return groups if groups is not None and len(np.unique(groups)) >= 4 else None
+
+
+def _named(encoder: str, depth: float) -> str:
+    return f"{encoder}@{depth:g}"

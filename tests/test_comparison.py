@@ -1,0 +1,183 @@
+"""Maps of all blocks against all blocks, streamed, equal what arrays in memory give."""
+
+import copy
+from contextlib import ExitStack
+
+import numpy as np
+import pytest
+import torch
+
+import fusion
+import zoo
+from fusion import comparison, features, similarity, streaming
+from fusion.canonical import cca
+from fusion.comparison import before_after, compare, pairwise
+from fusion.pixels import pixel_cca
+from fusion.spool import Spool
+from tests.small_fits import IMAGES, LABELS, own
+
+MANY = np.random.default_rng(2).integers(0, 256, (120, 32, 32), dtype=np.uint8)
+
+
+@pytest.fixture
+def pair(tmp_path):
+    return own(tmp_path, "left", seed=2), own(tmp_path, "right", 0.75, family="restorative", seed=3)
+
+
+def noisy(seed, n, widths, shift=3.0):
+    """Layers as they come behind a ReLU: shifted, in float32."""
+    rng = np.random.default_rng(seed)
+    common = rng.normal(size=(n, 4))
+    return [(common @ rng.normal(size=(4, w)) + rng.normal(size=(n, w)) + shift).astype("f4") for w in widths]
+
+
+def cut(levels, size):
+    return [[level[start : start + size] for level in levels] for start in range(0, len(levels[0]), size)]
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 5000])
+@pytest.mark.parametrize(
+    ("measure", "alone"),
+    [
+        ("cka", similarity.cka),
+        ("biased-cka", lambda x, y: similarity.cka(x, y, debiased=False)),
+        ("cca", cca),
+    ],
+)
+def test_streamed_is_in_memory_for_any_batch_size(measure, alone, size):
+    """More rows than a chunk, so that sums run over several."""
+    first, second = noisy(0, 2100, (5, 24)), noisy(1, 2100, (16, 3, 8))
+    found = streaming.pooled(zip(cut(first, size), cut(second, size), strict=True), measure)
+    expected = [[alone(x, y) for y in second] for x in first]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_minibatch_cka_of_maps_is_its_definition(pair):
+    found = compare(*pair, MANY, measure="minibatch-cka", batch=25)
+    x, y = ([np.concatenate(p) for p in zip(*features.batches(e, MANY, e.maps), strict=True)] for e in pair)
+    flat = [[level.reshape(len(MANY), -1) for level in levels] for levels in (x, y)]
+    expected = [[similarity.minibatch_cka(a, b, batch=25) for b in flat[1]] for a in flat[0]]
+    np.testing.assert_allclose(found.values, expected, atol=1e-5)
+    assert found.measure == "minibatch-cka, batch 25"
+
+
+@pytest.mark.parametrize("measure", ["cka", "biased-cka"])
+def test_compare_is_the_measure_of_the_truncated_encoders(pair, measure):
+    found = compare(*pair, MANY, measure=measure, batch=32)
+    assert (found.first, found.second, found.images) == ("left@1", "right@0.75", 120)
+    assert found.depths == (pair[0].depths, pair[1].depths)
+    assert found.values.shape == (8, 6)
+    x, y = features.extract(zoo.load("left", 0.5, card=card(pair[0])), MANY), features.extract(pair[1], MANY)
+    expected = similarity.cka(x, y, debiased=measure == "cka")
+    assert found.values[3, 5] == pytest.approx(expected, abs=1e-6)
+
+
+def card(encoder):
+    return encoder.report.file.replace(".safetensors", ".md")
+
+
+def test_an_encoder_is_like_itself(pair):
+    found = compare(pair[0], pair[0], MANY).values
+    np.testing.assert_allclose(found.diagonal(), 1, atol=1e-9)
+    np.testing.assert_allclose(found, found.T, atol=1e-9)
+    assert found.min() < 0.9
+
+
+def test_names_are_loaded_and_the_encoders_are_left_as_they_were(pair):
+    pair[0].train()
+    before = copy.deepcopy(pair[0].state_dict())
+    compare(*pair, IMAGES)
+    assert pair[0].training
+    assert all(torch.equal(value, before[key]) for key, value in pair[0].state_dict().items())
+    brain = fusion.brain_regions("validation").images[:16]
+    found = compare("mocov2-mini@0.5", "mae-mini@0.25", brain)
+    assert found.values.shape == (4, 2)
+
+
+def test_before_after_shows_what_moved(tmp_path):
+    encoder = own(tmp_path)
+    settings = fusion.Training(epochs=2, patience=None, learning_rate=0.05)
+    model = fusion.FusionClassifier([encoder], strategy="quarter-3", training=settings, folds=2)
+    model.fit(IMAGES, LABELS)
+    (found,) = before_after(model, MANY)
+    assert (found.first, found.second) == ("tiny@1", "tiny@1, fine-tuned")
+    same = found.values.diagonal()
+    np.testing.assert_allclose(same[:4], 1, atol=1e-9)  # the first half is frozen
+    assert (same[4:] < 1 - 1e-6).all()
+    model.save(tmp_path / "model")
+    again = fusion.FusionClassifier.load(tmp_path / "model", encoders=[encoder])
+    np.testing.assert_allclose(before_after(again, MANY)[0].values, found.values, atol=1e-9)
+
+
+def test_origins_of_names_are_loaded_anew():
+    images = fusion.brain_regions("train", labels=12)
+    model = fusion.FusionClassifier(["mocov2-mini@0.25"], folds=2).fit(images.images, images.labels)
+    (found,) = comparison.origins(model)
+    assert found is not model.encoders_[0]
+    assert found.name == "mocov2-mini@0.25"
+
+
+def test_pairwise_is_cka_of_the_outputs(pair):
+    found = pairwise(pair, MANY)
+    np.testing.assert_allclose(found.diagonal(), 1, atol=1e-9)
+    assert found[0, 1] == found[1, 0] == pytest.approx(compare(*pair, MANY).values[-1, -1], abs=1e-6)
+
+
+def test_a_spool_gives_back_centred_rows_in_order():
+    levels = noisy(0, 50, (3, 7))
+    with ExitStack() as stack:
+        spool = Spool([3, 7], stack)
+        for part in cut(levels, 8):
+            spool.add(part)
+        chunks, whole = list(spool.chunks(1, 16)), list(spool.chunks(1, 50))
+    assert [len(chunk) for chunk in chunks] == [16, 16, 16, 2]
+    np.testing.assert_allclose(np.vstack(chunks), levels[1] - levels[1].astype("f8").mean(0), atol=1e-12)
+    np.testing.assert_array_equal(np.vstack(whole), np.vstack(chunks))
+
+
+def test_pixel_cca_by_hand(pair):
+    """One repeat of all images and channels is plain CCA of the pixels."""
+    encoder, other = pair[0], own_twin(pair[0])
+    found = pixel_cca(encoder, other, MANY, points=10**6, channels=64, repeats=1)
+    x, y = (
+        [np.concatenate(p) for p in zip(*features.batches(e, MANY, e.pyramid), strict=True)] for e in (encoder, other)
+    )
+    for quarter, value in enumerate(found):
+        a, b = (np.moveaxis(levels[quarter], 1, -1).reshape(-1, levels[quarter].shape[1]) for levels in (x, y))
+        assert value == pytest.approx(cca(a, b), abs=1e-6)
+
+
+def own_twin(encoder):
+    twin = copy.deepcopy(encoder)
+    with torch.no_grad():
+        twin.trunk.layer3[0].conv1.weight.add_(0.3)
+    return twin
+
+
+def test_pixel_cca_before_and_after_a_change(pair):
+    found = pixel_cca(pair[0], own_twin(pair[0]), MANY, points=500, channels=6)
+    assert found[:2] == pytest.approx([1, 1], abs=1e-6)  # what lies before the change is the same
+    assert max(found[2:]) < 0.99
+    assert found == pixel_cca(pair[0], own_twin(pair[0]), MANY, points=500, channels=6)
+
+
+def test_bad_input(pair, tmp_path):
+    with pytest.raises(ValueError, match="measure must be one of cka, biased-cka, cca"):
+        compare(*pair, MANY, measure="ckb")
+    with pytest.raises(ValueError, match=r"images and batch must be at least 4 \(got 3 and 64\)"):
+        compare(*pair, MANY[:3])
+    with pytest.raises(ValueError, match=r"N must be above the ranks .* \(got 12\).*Pass at least"):
+        compare(*pair, MANY[:12], measure="cca")
+    with pytest.raises(ValueError, match=r"images must differ in every block .*block 1 of the first"):
+        compare(*pair, np.repeat(MANY[:1], 8, axis=0))
+    larger = copy.deepcopy(pair[1])
+    larger.card = larger.card.model_copy(update={"input": larger.card.input.model_copy(update={"size": 64})})
+    with pytest.raises(ValueError, match=r"see images of one size .*left@1 at 32 and right@0.75 at 64"):
+        compare(pair[0], larger, MANY)
+    with pytest.raises(ValueError, match="encoders must have the same maps"):
+        pixel_cca(*pair, MANY)
+    broken = own_twin(pair[0])
+    with torch.no_grad():
+        broken.trunk.layer2[0].conv1.weight.fill_(float("nan"))
+    with pytest.raises(ValueError, match=r"features must be finite .*layer 3, image 0"):
+        compare(pair[0], broken, MANY)

@@ -1,0 +1,98 @@
+"""Intervals of measures of similarity: how often they hold the truth, and what they refuse."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+from fusion import jackknife
+from fusion.canonical import cca
+from fusion.jackknife import interval
+from fusion.similarity import cka
+
+
+def correlated(rng, n, d, r):
+    x = rng.normal(size=(n, d))
+    return x, r * x + np.sqrt(1 - r**2) * rng.normal(size=(n, d))
+
+
+def coverage(measure, truth, draws, pairs):
+    found = [interval(measure, *next(pairs)) for _ in range(draws)]
+    return np.mean([i.low <= truth <= i.high for i in found])
+
+
+@pytest.mark.parametrize(
+    ("n", "d", "r", "draws"),
+    [(16, 20, 0.0, 150), (16, 512, 0.0, 100), (64, 8, 0.0, 150), (64, 20, 0.6, 100), (512, 8, 0.6, 60)],
+)
+def test_the_interval_of_debiased_cka_covers(n, d, r, draws):
+    """The expectation of both HSIC terms is known: columns with correlation r have CKA r squared."""
+    rng = np.random.default_rng(n + d)
+    pairs = iter(lambda: correlated(rng, n, d, r), None)
+    assert 0.90 <= coverage(cka, r**2, draws, pairs) <= 0.99
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [16, 64, 512])
+@pytest.mark.parametrize("r", [0.0, 0.6])
+def test_it_covers_at_2048_columns(n, r):
+    rng = np.random.default_rng(n)
+    pairs = iter(lambda: correlated(rng, n, 2048, r), None)
+    assert 0.90 <= coverage(cka, r**2, 100 if n < 512 else 40, pairs) <= 0.99
+
+
+def test_the_interval_of_cca_covers():
+    rng = np.random.default_rng(0)
+    pairs = iter(lambda: correlated(rng, 300, 3, 0.6), None)
+    assert 0.90 <= coverage(cca, 0.6, 60, pairs) <= 1.0
+
+
+def test_a_bootstrap_takes_noise_for_likeness_and_this_does_not():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 64, 512))
+    drawn = [rng.integers(64, size=64) for _ in range(30)]
+    resampled = np.quantile([cka(x[rows], y[rows]) for rows in drawn], 0.025)
+    found = interval(cka, x, y)
+    assert found.low < 0 < found.high < 0.1 < resampled
+
+
+def test_of_a_mean_it_is_the_textbook_interval():
+    """A mean has nothing between its rows: Student's t of the rows, or of unequal groups near that of their sums."""
+    values = np.random.default_rng(0).normal(size=40)
+    found = jackknife.jackknife(lambda rows: float(values[rows].mean()), np.arange(40))
+    reach = 2.0227 * values.std(ddof=1) / np.sqrt(40)
+    assert found.value == pytest.approx(values.mean())
+    assert found.high - found.value == pytest.approx(reach, rel=1e-3)
+    assert found.value - found.low == pytest.approx(found.high - found.value)
+
+
+def test_groups_widen_it_where_their_images_are_alike():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(20), 10)
+    x = rng.normal(size=(20, 6))[groups] + 0.1 * rng.normal(size=(200, 6))
+    y = x + rng.normal(size=(20, 6))[groups]
+    single, grouped = interval(cka, x, y), interval(cka, x, y, groups)
+    assert grouped.value == single.value
+    assert grouped.high - grouped.low > 2 * (single.high - single.low)
+    named = interval(cka, x, y, [f"patient {g}" for g in groups])
+    assert named == grouped
+
+
+def test_images_without_groups_are_dealt_evenly():
+    assert np.bincount(jackknife.blocks(120)).tolist() == [3] * 20 + [2] * 30
+    assert sorted(jackknife.blocks(7)) == list(range(7))
+
+
+@pytest.mark.parametrize(
+    ("measure", "n", "groups", "said"),
+    [
+        (cka, 20, [0, 1, 2] * 6 + [0, 1], r"at least 4 for an interval \(got 3\)"),
+        (cka, 20, range(19), r"as many as images \(got 19 for 20\)"),
+        (cka, 6, None, "enough images to measure half of them .*N >= 4"),
+        (partial(cca), 16, None, "half of them .*Pass at least 13 images"),
+    ],
+)
+def test_bad_input(measure, n, groups, said):
+    x, y = np.random.default_rng(0).normal(size=(2, n, 6))
+    with pytest.raises(ValueError, match=said):
+        interval(measure, x, y, None if groups is None else list(groups))
