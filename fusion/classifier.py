@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import NotFittedError
 
 import zoo
-from fusion import features, saving, targets, tuning
+from fusion import features, parameters, saving, targets, tuning
 from fusion.batches import Examples
 from fusion.heads import EXACT, HEADS, TOLERANCE, Head
 from fusion.modules import MODULES, Fused
@@ -33,7 +33,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Args:
         encoders: Names of `zoo.names()`, with `@depth` where another depth than the card's is wanted, or loaded
-            `zoo.Encoder` objects; these are not changed.
+            `zoo.Encoder` objects; these are not changed. `auto`: those that `fusion.scan` recommends.
         head: `concat`, `convex`, `gated`, `attention`, `stack` or `mean`, see `fusion.heads` and `fusion.modules`.
         strategy: How the encoders' weights move: a name of `fusion.strategies()`, a list of phases, or one of either
             per encoder, as a list or by name. `probe`: they do not.
@@ -42,11 +42,13 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         training: How a fine-tuning goes; None takes the defaults of `fusion.Training`.
         device: `auto` takes the GPU where there is one.
         seed: Of the folds, of a new head and of the order of images.
+        candidates: Names that `auto` chooses from; None takes the embedded ones, so that nothing is downloaded.
 
     Attributes:
         classes_: (K,) labels as they came in; columns of `predict_proba`.
         encoders_: The encoders, fine-tuned where the strategy says so.
         head_: The fitted head.
+        scan_: What `auto` found.
         history_: A row per epoch of a fine-tuning: stretch, epoch, loss, validation AUC and loss; 0 is before it.
         trained_: How many parameters moved, the head's included.
         seconds_: How long the fit took; one that was killed counts what its checkpoint had behind it.
@@ -61,7 +63,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        encoders: Sequence[str | zoo.Encoder] = ("mocov2-mini", "mae-mini"),
+        encoders: Sequence[str | zoo.Encoder] | str = ("mocov2-mini", "mae-mini"),
         head: str = "concat",
         strategy: tuning.Strategy = "probe",
         C: float | Sequence[float] | None = None,
@@ -69,6 +71,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         training: Training | None = None,
         device: str = "auto",
         seed: int = 0,
+        candidates: Sequence[str] | None = None,
     ) -> None:
         self.encoders = encoders
         self.head = head
@@ -78,6 +81,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.training = training
         self.device = device
         self.seed = seed
+        self.candidates = candidates
 
     def fit(self, X: Any, y: Any, groups: Any = None, *, validation: tuple[Any, Any] | None = None) -> Self:
         """Fit the head, and move the encoders' weights as the strategy says.
@@ -95,12 +99,13 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             FloatingPointError: The loss is not finite.
         """
         started = time.monotonic()
-        self._check_parameters()
+        parameters.check(self)
         known = targets.read(y, len(X))
         patients = targets.members(groups, len(X))
-        encoders = features.loaded(self.encoders, self.device)
+        given = self._given(X, y, patients)
+        encoders = features.loaded(given, self.device)
         stretches = tuning.plan(self.strategy, encoders, (self.training or Training()).epochs)
-        self._check_weighting(stretches)
+        parameters.check_weighting(self, stretches)
         self.origins_ = [saving.identity(encoder) for encoder in encoders]
         if all(stretch.solve for stretch in stretches):
             folds = targets.folds(known.numbers, patients, self.folds, self.seed)
@@ -110,8 +115,8 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self.trained_ = sum(v.size for k, v in self.head_.arrays().items() if not k.endswith(_FOUND))
             self.changed_: list[set[str]] = [set() for _ in encoders]
         else:
-            given = {id(encoder) for encoder in self.encoders}
-            encoders = [copy.deepcopy(encoder) if id(encoder) in given else encoder for encoder in encoders]
+            own = {id(encoder) for encoder in given}
+            encoders = [copy.deepcopy(encoder) if id(encoder) in own else encoder for encoder in encoders]
             started -= self._tune(encoders, stretches, X, known, patients, validation)
         self.seconds_ = time.monotonic() - started
         self.classes_, self.encoders_, self.multilabel_ = known.classes, encoders, known.multilabel
@@ -196,6 +201,14 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         model.head_ = cast(Head, restore(arrays, multilabel=model.multilabel_))
         return model
 
+    def _given(self, X: Any, y: Any, groups: npt.NDArray[Any] | None) -> Sequence[str | zoo.Encoder]:
+        if self.encoders != "auto":
+            return self.encoders
+        from fusion import select  # only here: a classifier is otherwise no part of choosing one
+
+        self.scan_ = select.scan(self.candidates or select.EMBEDDED, X, y, groups, folds=self.folds, device=self.device)
+        return self.scan_.recommended
+
     def _tune(
         self,
         encoders: list[zoo.Encoder],
@@ -266,33 +279,8 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ) -> Head:
         made = HEADS[self.head]() if self.head in HEADS else Trained(self.head, seed=self.seed)
         made.tolerance = tolerance
-        return cast(Head, made).fit(blocks, numbers, folds, self._penalties())
-
-    def _check_parameters(self) -> None:
-        if self.head not in MODULES:
-            raise ValueError(f"head must be one of {sorted(MODULES)} (got {self.head!r}). Try head='concat'.")
-        if isinstance(self.encoders, str) or not len(self.encoders):
-            raise ValueError(f"encoders must be a list of names (got {self.encoders!r}). Try ['mocov2-mini'].")
-        if not isinstance(self.training, Training | None):
-            raise ValueError(f"training must be a fusion.Training (got {self.training!r}). Try Training(epochs=10).")
-        if not isinstance(self.seed, int | np.integer) or self.seed < 0:
-            raise ValueError(f"seed must be an integer from 0 (got {self.seed!r}). Try seed=0.")
-        penalties = self._penalties()
-        if penalties is not None and (len(penalties) != len(self.encoders) or min(penalties) <= 0):
-            raise ValueError(f"C must be positive, one or one per encoder (got {self.C!r}). Try C=0.03.")
-
-    def _check_weighting(self, stretches: list[Stretch]) -> None:
-        if self.training and self.training.class_weight is None and any(stretch.solve for stretch in stretches):
-            raise ValueError(
-                f"class_weight must be balanced where the head is solved (got None with strategy {self.strategy!r}). "
-                "Leave it out, or try strategy='full'."
-            )
+        return cast(Head, made).fit(blocks, numbers, folds, parameters.penalties(self.C, len(blocks)))
 
     def _check_fitted(self, verb: str) -> None:
         if not hasattr(self, "head_"):
             raise NotFittedError(f"FusionClassifier must be fitted before it {verb}. Call fit first.")
-
-    def _penalties(self) -> list[float] | None:
-        if self.C is None or np.ndim(self.C):
-            return None if self.C is None else [float(c) for c in cast(Sequence[float], self.C)]
-        return [float(cast(float, self.C))] * len(self.encoders)

@@ -127,8 +127,8 @@ def test_the_same_seed_gives_the_same_model():
         ),
         ({"strategy": "quarter-2"}, r"quarter-2 must be a quarter that mae-mini@0.25 holds .*Load mae-mini@0.5"),
         ({"head": "gated", "C": [0.1, 1.0]}, r"C must be one value for head 'gated' \(got \[0.1, 1.0\]\)"),
-        ({"encoders": []}, r"encoders must be a list of names \(got \[\]\)"),
-        ({"encoders": "mocov2-mini"}, r"encoders must be a list of names \(got 'mocov2-mini'\)"),
+        ({"encoders": []}, r"encoders must be a list of names.* \(got \[\]\)"),
+        ({"encoders": "mocov2-mini"}, r"encoders must be a list of names.* \(got 'mocov2-mini'\)"),
         ({"encoders": ["mocov2-mimi"]}, r"name must be a known checkpoint .*Nearest: mocov2-mini"),
         ({"C": [0.1]}, "C must be positive, one or one per encoder"),
         ({"C": -1.0}, "C must be positive"),
@@ -354,3 +354,32 @@ def test_several_labels_as_lists_or_as_a_table_are_the_same():
     assert found.shape == (60, 2)
     assert (found == TABLE).mean() > 0.8
     assert second.score(TRAIN.images, TABLE) == (found == TABLE).all(1).mean()
+
+
+def test_auto_takes_what_a_scan_recommends(tmp_path):
+    train = brain_regions("train", labels=120)
+    model = FusionClassifier("auto", C=0.1).fit(train.images, train.labels, train.groups)
+    assert [encoder.name for encoder in model.encoders_] == model.scan_.recommended
+    assert {level.encoder for level in model.scan_.levels} == {"mocov2-mini", "mae-mini"}
+    by_hand = FusionClassifier(model.scan_.recommended, C=0.1).fit(train.images, train.labels, train.groups)
+    np.testing.assert_array_equal(model.predict_proba(TRAIN.images), by_hand.predict_proba(TRAIN.images))
+    model.save(tmp_path / "model")
+    again = FusionClassifier.load(tmp_path / "model")
+    np.testing.assert_array_equal(model.predict_proba(TRAIN.images), again.predict_proba(TRAIN.images))
+    one = FusionClassifier("auto", candidates=["mae-mini@0.25"]).fit(train.images, train.labels, train.groups)
+    assert one.scan_.recommended in (["mae-mini@0.125"], ["mae-mini@0.25"])
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"encoders": "automatic"}, "a list of names, or 'auto'"),
+        ({"encoders": "auto", "candidates": "mae-mini"}, "candidates must be a list of names"),
+        ({"encoders": "auto", "candidates": []}, "candidates must be a list of names"),
+        ({"encoders": ["mae-mini"], "candidates": ["mae-mini"]}, "must come with encoders='auto'"),
+        ({"encoders": "auto", "C": [0.1, 1.0]}, "C must be positive, one or one per encoder"),
+    ],
+)
+def test_auto_given_wrongly(given, said):
+    with pytest.raises(ValueError, match=said):
+        FusionClassifier(**given).fit(TRAIN.images, TRAIN.labels)

@@ -1,0 +1,72 @@
+"""A scan against trying every depth: how good its depths are on the validation slabs, and what it costs.
+
+OMP_NUM_THREADS=1 python -m pytest tests/benchmarks/test_select.py -m benchmark -s
+
+Trying a depth means loading the encoder cut there, extracting training and validation patches, choosing the penalty on
+the folds, and fitting; fine-tuning it is ten epochs of `full`. Seconds are the processor's.
+"""
+
+import time
+
+import numpy as np
+import pytest
+
+import zoo
+from fusion import FusionClassifier, Training, brain_regions, features, scan, targets
+from fusion.heads import auc_of, choose_penalty, fit_probe
+
+NAMES = ("mocov2-mini", "mae-mini")
+HELD = brain_regions("validation")
+DEPTHS = [k / 8 for k in range(1, 9)]
+
+
+def timed(call):
+    started = time.process_time()
+    found = call()
+    return found, time.process_time() - started
+
+
+def tried(name, depth, train):
+    """Validation AUC of a probe at one depth."""
+    encoder = zoo.load(name, depth)
+    x, held = (features.extract(encoder, part.images) for part in (train, HELD))
+    y = np.unique(train.labels, return_inverse=True)[1]
+    penalty = choose_penalty(x, y, targets.folds(y, train.groups, 5, 0))
+    opinions = fit_probe(x, y, 6, penalty).opinions(held)
+    return auc_of(np.unique(HELD.labels, return_inverse=True)[1], opinions)
+
+
+def tuned(name, depth, train):
+    settings = Training(epochs=10, patience=None, learning_rate=3e-3)
+    FusionClassifier([f"{name}@{depth:g}"], strategy="full", training=settings).fit(train.images, train.labels)
+
+
+@pytest.mark.benchmark
+@pytest.mark.parametrize("labels", [300, None])
+def test_scan_against_every_depth(labels):
+    train = brain_regions("train", labels=labels)
+    found, seconds = timed(lambda: scan(NAMES, train.images, train.labels, train.groups))
+    exhaustive, short = 0.0, []
+    print(f"\nlabels {labels or 'all'}: scan {seconds:.1f} s, recommends {found.recommended}, AUC {found.auc:.3f}")
+    print(f"all-concat {found.concat:.3f}; stability {found.stability}; {found.pairs}")
+    for name in NAMES:
+        each = [timed(lambda name=name, depth=depth: tried(name, depth, train)) for depth in DEPTHS]
+        exhaustive += sum(cost for _, cost in each)
+        aucs = dict(zip(DEPTHS, (auc for auc, _ in each), strict=True))
+        short.append(max(aucs.values()) - aucs[found.depths[name]])
+        print(
+            f"{name}: depth {found.depths[name]}, {short[-1]:.4f} below the best;",
+            {d: f"{a:.4f}" for d, a in aucs.items()},
+        )
+    print(f"every depth by itself {exhaustive:.1f} s, the scan {seconds / exhaustive:.2f} of it")
+    assert max(short) <= 0.01
+    assert seconds <= 0.35 * exhaustive
+
+
+@pytest.mark.benchmark
+def test_scan_against_fine_tuning_every_depth():
+    train = brain_regions("train", labels=300)
+    _, seconds = timed(lambda: scan(NAMES, train.images, train.labels, train.groups))
+    _, tuning = timed(lambda: [tuned(name, depth, train) for name in NAMES for depth in DEPTHS])
+    print(f"\nscan {seconds:.1f} s, fine-tuning at every depth {tuning:.1f} s: {seconds / tuning:.3f} of it")
+    assert seconds <= 0.1 * tuning
