@@ -8,6 +8,7 @@ from fusion.canonical import cca, pwcca, svcca
 from fusion.classifier import FusionClassifier
 from fusion.comparison import Comparison, before_after, compare, pairwise
 from fusion.evaluation import Evaluation, Interval, contributions, difference, evaluate
+from fusion.features import extract
 from fusion.jackknife import interval
 from fusion.phases import Phase
 from fusion.pixels import pixel_cca
@@ -39,6 +40,7 @@ __all__ = [
     "correlation",
     "difference",
     "evaluate",
+    "extract",
     "interval",
     "knn_overlap",
     "minibatch_cka",

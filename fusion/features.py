@@ -33,15 +33,16 @@ def loaded(encoders: Sequence[str | zoo.Encoder], device: str) -> list[zoo.Encod
     return [encoder.to(place) for encoder in found]
 
 
-def extract(encoder: zoo.Encoder, images: Any, *, batch: int = BATCH) -> Floats:
+def extract(encoder: str | zoo.Encoder, images: Any, *, batch: int = BATCH) -> Floats:
     """(N, D) features of `images`, in the order given; the encoder is left as it was, BatchNorm statistics included.
 
     Args:
-        encoder: From `zoo.load`.
+        encoder: A name, `name@depth`, or what `zoo.load` gives.
         images: Anything `encoder.preprocess` takes; a single array is a batch.
         batch: Images at a time.
     """
-    return _run(encoder, images, batch, lambda x: [encoder(x)])[0]
+    network = zoo.load(encoder) if isinstance(encoder, str) else encoder
+    return _run(network, images, batch, lambda x: [network(x)])[0]
 
 
 def levels(encoder: zoo.Encoder, images: Any, *, batch: int = BATCH) -> list[Floats]:

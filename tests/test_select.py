@@ -66,7 +66,8 @@ def test_nested_chooses_the_penalty_of_a_fold_without_it():
             for j, (_, held) in enumerate(folds):
                 if j != k:
                     rest = np.setdiff1d(train, held)
-                    opinions[held] = heads.fit_probe(x[rest], y[rest], 6, penalty).opinions(x[held])
+                    probe = heads.fit_probe(x[rest], y[rest], 6, penalty, tolerance=recommendation.ROUGH)
+                    opinions[held] = probe.opinions(x[held])
             inner.append(evaluation.auc(y[train], np.exp(opinions[train]))(np.ones(len(train))))
         best = heads.GRID[int(np.argmax(inner))]
         expected = heads.fit_probe(x[train], y[train], 6, best).opinions(x[test])
