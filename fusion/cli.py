@@ -3,25 +3,22 @@
 import dataclasses
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from fusion import data, demo, evaluation, report, study_cli
+from fusion import data, demo, evaluation, inside_cli, report, study_cli
 from fusion.classifier import FusionClassifier
+from fusion.console import clear_errors, console, record, write
 from fusion.settings import Training
 
 app = typer.Typer(help="From encoders and images to an answer with an error bar.", no_args_is_help=True)
 app.add_typer(study_cli.app, name="study")
-console = Console()
 
 Json = Annotated[Path | None, typer.Option("--json", help="Write what is printed to this file.")]
 Split = Annotated[str | None, typer.Option(help="Take only these rows of a CSV with a `split` column.")]
@@ -46,7 +43,7 @@ def run_demo(
             progress.update(task, advance=1, description=what)
 
         choices = demo.choose(encoders, step)
-        _write(output / "choices.json", [_chosen(choice) for choice in choices])
+        write(output / "choices.json", [_chosen(choice) for choice in choices])
         rows, test = demo.judge(choices, encoders, step)
         model = demo.fitted(choices)
         model.save(output / "model")
@@ -54,13 +51,13 @@ def run_demo(
     seconds = time.monotonic() - started
     (output / "report.html").write_text(report.render(rows, test, seconds), encoding="utf-8")
     results = {"rows": [_row(row) for row in rows], "seconds": round(seconds, 1)}
-    _write(output / "results.json", results)
+    write(output / "results.json", results)
     for budget in demo.BUDGETS:
         console.print(_table(budget, rows))
     console.print("One brain against one brain: trained on Colin27, tested on MNI152; 95 % intervals over its slabs.")
     console.print("Random init is the mean of five seeds; depths and C were chosen on the validation slabs.")
     console.print(f"{seconds:.0f} s. Report: {output / 'report.html'}   Model: {output / 'model'}", soft_wrap=True)
-    _record(json_path, results)
+    record(json_path, results)
 
 
 @app.command()
@@ -80,7 +77,7 @@ def fit(
     json_path: Json = None,
 ) -> None:
     """Fit a fusion of encoders on your own images, frozen or fine-tuned."""
-    with _clear_errors():
+    with clear_errors():
         images = data.read(source, split=split)
         model = FusionClassifier(encoder, head=head, strategy=strategy, folds=folds, training=_settings(training))
         with console.status(f"{strategy} on {len(images.labels)} images"):
@@ -89,7 +86,7 @@ def fit(
     names = [e.name for e in model.encoders_]
     console.print(f"Fitted {head} on {len(images.labels)} images, {len(model.classes_)} classes: {', '.join(names)}.")
     console.print(f"Model: {output}", soft_wrap=True)
-    _record(json_path, {"model": str(output), "encoders": names, "head": head, "classes": model.classes_.tolist()})
+    record(json_path, {"model": str(output), "encoders": names, "head": head, "classes": model.classes_.tolist()})
 
 
 @app.command()
@@ -100,7 +97,7 @@ def evaluate(
     json_path: Json = None,
 ) -> None:
     """Judge a saved model: AUC, balanced accuracy, calibration error, with intervals over patients."""
-    with _clear_errors():
+    with clear_errors():
         images = data.read(source, split=split)
         figures = evaluation.evaluate(FusionClassifier.load(model), images.images, images.labels, images.patients)
     unit = "patients" if images.patients else "images, each taken as a patient of its own"
@@ -110,7 +107,7 @@ def evaluate(
     for name in evaluation.METRICS:
         table.add_row(name.replace("_", " "), str(getattr(figures, name)))
     console.print(table)
-    _record(json_path, _figures(figures))
+    record(json_path, _figures(figures))
 
 
 @app.command()
@@ -122,7 +119,7 @@ def predict(
     """Predict single images; those that cannot be read are named, the others still answered."""
     broken = data.unreadable(images)
     good = [path for path in images if path not in broken]
-    with _clear_errors():
+    with clear_errors():
         fitted = FusionClassifier.load(model)
         proba = fitted.predict_proba(good) if good else np.empty((0, len(fitted.classes_)))
     answers = [
@@ -133,7 +130,7 @@ def predict(
         console.print(f"{answer['path']}\t{answer['label']}\t{answer['probability']}", soft_wrap=True)
     for path, why in broken.items():
         console.print(f"[red]{path}\tnot read: {why}[/red]", soft_wrap=True)
-    _record(json_path, {"predictions": answers, "unreadable": {str(path): why for path, why in broken.items()}})
+    record(json_path, {"predictions": answers, "unreadable": {str(path): why for path, why in broken.items()}})
     if broken:
         raise typer.Exit(1)
 
@@ -153,16 +150,6 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
-
-
-@contextmanager
-def _clear_errors() -> Iterator[None]:
-    """A caller's mistake is one red sentence, not a traceback."""
-    try:
-        yield
-    except (ValueError, TypeError, OSError) as error:
-        console.print(f"[red]{error}[/red]", soft_wrap=True, highlight=False)
-        raise typer.Exit(1) from None
 
 
 def _table(budget: int | None, rows: list[demo.Row]) -> Table:
@@ -202,10 +189,5 @@ def _figures(figures: evaluation.Evaluation) -> dict[str, Any]:
     return {**intervals, "images": figures.images, "groups": figures.groups, "resamples": figures.resamples}
 
 
-def _record(path: Path | None, values: Any) -> None:
-    if path is not None:
-        _write(path, values)
-
-
-def _write(path: Path, values: Any) -> None:
-    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+app.command("compare")(inside_cli.run_compare)
+app.command("select")(inside_cli.run_select)

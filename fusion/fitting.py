@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 import zoo
-from fusion import brain_mr, evaluation, grid, landing, targets
+from fusion import evaluation, grid, landing, study_encoders, targets
 from fusion.classifier import FusionClassifier
 from fusion.grid import Cell
 from fusion.heads import Concat
@@ -23,6 +23,8 @@ from fusion.study_data import Part, draw, held
 Floats = npt.NDArray[np.float64]
 
 _SIDE = 16  # of the grey pixels of the control
+_APART = 1_000_000  # between the seeds of the random encoders of one model
+_SETTLED = 256  # images, at most, that BatchNorm of random weights is settled on
 
 
 @dataclass(frozen=True)
@@ -51,18 +53,6 @@ class Task:
     alone: bool
 
 
-def encoder(name: str, *, untrained: bool = False, seed: int = 0, size: int | None = None) -> zoo.Encoder:
-    """The encoder of a cell, `name@depth`; with random weights it may take smaller images.
-
-    Raises:
-        Absent: It is optional, and its package is not installed.
-    """
-    stem, _, depth = name.partition("@")
-    if stem == brain_mr.NAME:
-        return brain_mr.load(float(depth))
-    return zoo.untrained(name, seed=seed, size=size) if untrained else zoo.load(name)
-
-
 def work(task: Task) -> dict[str, Any]:
     """Fit the cell unless it is there, and land it; an error is a result too."""
     if task.alone:
@@ -89,13 +79,23 @@ def failed(task: Task, error: BaseException) -> dict[str, Any]:
     return record
 
 
+def encoders(task: Task) -> list[zoo.Encoder]:
+    """Those of the cell as they are before the fit; random ones have seen images that they are to be trained on."""
+    found, train = fresh(task), draw(task.train, task.cell.labels, task.cell.seed)
+    few = train.take(np.linspace(0, len(train) - 1, min(len(train), _SETTLED)).astype(np.int64))
+    for name, encoder in zip(task.cell.encoders, found, strict=True):
+        if study_encoders.is_random(name):
+            study_encoders.settle(encoder, few.images)
+    return found
+
+
 def answers(task: Task, part: Part) -> Floats:
     """(N, K) of the landed cell on another part, by its kept model."""
     cell = task.cell
     if not cell.encoders:  # seconds to fit anew, and the same to the bit
         return Pixels(cell.seed).fit(draw(task.train, cell.labels, cell.seed)).predict_proba(part.images)
-    encoders = [encoder(name) for name in cell.encoders]
-    return FusionClassifier.load(task.output / "models" / cell.key, encoders=encoders).predict_proba(part.images)
+    place = task.output / "models" / cell.key
+    return FusionClassifier.load(place, encoders=fresh(task)).predict_proba(part.images)
 
 
 class Pixels:
@@ -135,7 +135,7 @@ def _fitted(task: Task) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
         trained, size, history, seconds = model.size, model.size, [], time.monotonic() - started
     proba = model.predict_proba(validation.images)
     if isinstance(model, FusionClassifier) and not cell.untrained:
-        model.save(task.output / "models" / cell.key)
+        _save(model, task)
     record = {
         **_heading(cell),
         "status": "done",
@@ -151,10 +151,9 @@ def _fitted(task: Task) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
 
 def _classifier(task: Task, train: Part, validation: Part) -> FusionClassifier:
     cell = task.cell
-    encoders = [encoder(n, untrained=cell.untrained, seed=cell.seed, size=task.size) for n in cell.encoders]
     own = grid.per_encoder(task.definition, cell.encoders)
     model = FusionClassifier(
-        encoders,
+        encoders(task),
         head=cell.head,
         strategy=task.definition if own is None else own[0] if len(own) == 1 else own,
         folds=_count(train.labels, train.groups),
@@ -165,6 +164,24 @@ def _classifier(task: Task, train: Part, validation: Part) -> FusionClassifier:
     if task.stop_images is not None and task.stop_images < len(validation):
         stop = draw(validation, task.stop_images, 0)
     return model.fit(train.images, train.labels, train.groups, validation=(stop.images, stop.labels))
+
+
+def fresh(task: Task) -> list[zoo.Encoder]:
+    """The cell's encoders as their names say; two of random weights differ, even where their architecture is one."""
+    cell, size = task.cell, task.size
+    return [
+        study_encoders.load(
+            name, untrained=cell.untrained, seed=cell.seed + _APART * place, size=size if cell.untrained else None
+        )
+        for place, name in enumerate(cell.encoders)
+    ]
+
+
+def _save(model: FusionClassifier, task: Task) -> None:
+    """What did not move lies in the zoo, but for random weights: of these all is kept."""
+    pairs = zip(task.cell.encoders, model.encoders_, model.changed_, strict=True)
+    model.changed_ = [set(own.state_dict()) if study_encoders.is_random(name) else moved for name, own, moved in pairs]
+    model.save(task.output / "models" / task.cell.key)
 
 
 def _training(task: Task) -> Training | None:

@@ -8,8 +8,9 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from fusion.study_config import Config
@@ -62,19 +63,23 @@ class Facts:
 
 @dataclass(frozen=True)
 class Grid:
-    """The cells, and the combinations left out with the reason."""
+    """The cells; the combinations left out, and the cells whose encoder cannot be had, with the reason."""
 
     cells: list[Cell]
     left_out: dict[str, str]
+    skipped: dict[str, str]
 
 
-def lay_out(config: Config, facts: Callable[[str], Facts], data: str) -> Grid:
+def lay_out(
+    config: Config, facts: Callable[[str], Facts], data: str, absent: Mapping[str, str] = MappingProxyType({})
+) -> Grid:
     """Every cell of the config, on the data with the fingerprint `data`.
 
     Args:
         config: Of the study.
         facts: Of the encoder of a name without depth.
         data: What tells this data set from others.
+        absent: Encoders that cannot be had here, by name without depth, with the reason.
     """
     left_out: dict[str, str] = {}
     rows = list(_mechanics(config, facts)) + (_raw(config) if config.raw_pixels else [])
@@ -88,8 +93,11 @@ def lay_out(config: Config, facts: Callable[[str], Facts], data: str) -> Grid:
             rates = [None] if _frozen(definition) else config.learning_rates
             for head, labels, rate in itertools.product(heads[len(entry) > 1], config.labels, rates):
                 rows.append(Cell(entry, head, label, labels, rate, 0))
-    cells = [_placed(row, seed, config, data) for row in rows for seed in ([0] if row.untrained else config.seeds)]
-    return Grid(list(dict.fromkeys(cells)), left_out)
+    placed = (_placed(row, seed, config, data) for row in rows for seed in ([0] if row.untrained else config.seeds))
+    cells = list(dict.fromkeys(placed))
+    lacking = {cell: stem for cell in cells for stem, _ in map(_parts, cell.encoders) if stem in absent}
+    skipped = {str(cell): absent[stem] for cell, stem in lacking.items()}
+    return Grid([cell for cell in cells if cell not in lacking], left_out, skipped)
 
 
 def digest(value: Any) -> str:

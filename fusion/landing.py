@@ -1,14 +1,15 @@
 """A study's folder: every result whole or not there, whatever stops the study.
 
 `config.yaml` and `study.json` say what is run; of each cell `cells/KEY.npz`, `models/KEY/` and, last, `cells/KEY.json`;
-`work/` holds what lets a killed cell go on; `final/` the answers on the test part.
+`work/` holds what lets a killed cell go on; `final/` the answers on the test part. The folder of a series holds
+`config.yaml` and `study.json` too, `failures.json`, and folders of studies.
 """
 
 import io
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -28,14 +29,14 @@ _SAME = {
 
 
 @contextmanager
-def opened(output: Path) -> Iterator[None]:
-    """Hold the folder for one run, made where it is not there yet.
+def opened(output: Path, folders: Sequence[str] = ("cells", "models")) -> Iterator[None]:
+    """Hold the folder for one run, made where it is not there yet, and `folders` in it.
 
     Raises:
         OSError: It cannot be written, or another run holds it.
     """
     try:
-        for name in ("cells", "models", "work"):
+        for name in (*folders, "work"):
             (output / name).mkdir(parents=True, exist_ok=True)
         replace(output / "work" / "writable", b"")
     except OSError as error:
@@ -148,6 +149,17 @@ def answered(output: Path, key: str, sample: str) -> bool:
 def answer(output: Path, key: str, sample: str, probabilities: npt.NDArray[Any]) -> None:
     """Keep the cell's answers on the test part."""
     replace(output / "final" / f"{key}.npz", packed({"probabilities": probabilities, "sample": np.array(sample)}))
+
+
+def fail(output: Path, failures: Mapping[str, str]) -> None:
+    """Write down which studies of a series ended in an error."""
+    replace(output / "failures.json", _json(failures))
+
+
+def failures(output: Path) -> dict[str, str]:
+    """The studies of a series that ended in an error, and the error."""
+    path = output / "failures.json"
+    return cast(dict[str, str], json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
 
 
 def keep(path: Path, labels: npt.NDArray[Any], groups: npt.NDArray[Any] | None) -> None:

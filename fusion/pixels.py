@@ -11,6 +11,8 @@ from fusion import features
 from fusion.canonical import cca
 
 Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+Sample = list[Floats]  # per quarter (P, C)
 
 
 def pixel_cca(
@@ -34,31 +36,53 @@ def pixel_cca(
 
     Source: Juodelyte et al. arXiv:2302.08272, and the code with it.
     """
-    if (first.channels, first.strides) != (second.channels, second.strides):
+    if not same_maps(first, second):
         raise ValueError(
             f"encoders must have the same maps, to share channels (got {first.channels} and {second.channels}). "
             "Pass two of one architecture and depth, or use fusion.compare."
         )
-    sides = [max(1, round(first.card.input.size / stride)) for stride in first.strides]
+    drawn = (sample(e, images, points=points, channels=channels, repeats=repeats) for e in (first, second))
+    return cca_of(*drawn)
+
+
+def same_maps(first: zoo.Encoder, second: zoo.Encoder) -> bool:
+    """Whether the maps of the two can be compared channel by channel."""
+    return (first.channels, first.strides) == (second.channels, second.strides)
+
+
+def sample(
+    encoder: zoo.Encoder, images: Any, *, points: int = 10_000, channels: int = 64, repeats: int = 5
+) -> list[Sample]:
+    """The pixels that `pixel_cca` compares, from one pass: for each repeat and quarter (P, C), the same of any encoder.
+
+    Arguments as in `pixel_cca`.
+    """
+    sides = [max(1, round(encoder.card.input.size / stride)) for stride in encoder.strides]
     counts = [min(len(images), max(1, round(points / side**2))) for side in sides]
-    found = []
-    for seed in range(repeats):
-        rng = np.random.default_rng(seed)
-        order = rng.permutation(len(images))[: max(counts)]
-        x, y = (_pixels(encoder, images, order, counts) for encoder in (first, second))
-        chosen = [rng.permutation(width)[:channels] for width in first.channels]
-        found.append([cca(a[:, kept], b[:, kept]) for a, b, kept in zip(x, y, chosen, strict=True)])
+    draws = [_draw(seed, len(images), encoder.channels, channels) for seed in range(repeats)]
+    needed = np.unique(np.concatenate([order[: max(counts)] for order, _ in draws]))
+    parts: list[list[list[Floats]]] = [[[] for _ in counts] for _ in draws]
+    picked = images[needed] if isinstance(images, np.ndarray) else [images[row] for row in needed]
+    start = 0
+    for levels in features.batches(encoder, picked, encoder.pyramid):
+        rows = needed[start : start + len(levels[0])]
+        start += len(rows)
+        for (order, chosen), taken in zip(draws, parts, strict=True):
+            for quarter, level in enumerate(levels):
+                few = level[np.isin(rows, order[: counts[quarter]])][:, chosen[quarter]]
+                taken[quarter].append(
+                    few.transpose(0, 2, 3, 1).reshape(-1, few.shape[1])
+                )  # (n, C, H, W) -> (n * H * W, C)
+    return [[np.concatenate(column) for column in taken] for taken in parts]
+
+
+def cca_of(first: list[Sample], second: list[Sample]) -> list[float]:
+    """Mean CCA per quarter, over repeats, of two samples of the same images."""
+    found = [[cca(x, y) for x, y in zip(a, b, strict=True)] for a, b in zip(first, second, strict=True)]
     return cast(list[float], np.mean(found, axis=0).tolist())
 
 
-def _pixels(encoder: zoo.Encoder, images: Any, order: npt.NDArray[np.int64], counts: Sequence[int]) -> list[Floats]:
-    """The pixels (P, C) of each quarter's map, of the first so many images in that order."""
-    picked = images[order] if isinstance(images, np.ndarray) else [images[i] for i in order]
-    kept: list[list[Floats]] = [[] for _ in counts]
-    start = 0
-    for levels in features.batches(encoder, picked, encoder.pyramid):
-        for place, level in enumerate(levels):
-            few = level[: max(0, counts[place] - start)]
-            kept[place].append(few.transpose(0, 2, 3, 1).reshape(-1, level.shape[1]))  # (n, C, H, W) -> (n * H * W, C)
-        start += len(levels[0])
-    return [np.concatenate(parts) for parts in kept]
+def _draw(seed: int, images: int, widths: Sequence[int], channels: int) -> tuple[Ints, list[Ints]]:
+    """The order of images, and the channels of each quarter."""
+    rng = np.random.default_rng(seed)
+    return rng.permutation(images), [rng.permutation(width)[:channels] for width in widths]

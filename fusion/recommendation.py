@@ -69,6 +69,9 @@ def nested(x: Block, y: Ints, folds: Folds) -> Floats:
     """Opinions (N, K) as of `out_of_fold`, the penalty of each fold chosen on the other folds alone.
 
     The inner folds are the other outer ones, so that one fit without two folds serves both of them.
+
+    Raises:
+        ValueError: Without two folds there is one class only, or nothing.
     """
     held = [test for _, test in folds]
     without = {
@@ -81,13 +84,19 @@ def nested(x: Block, y: Ints, folds: Folds) -> Floats:
         inner = np.full((len(GRID), len(y), count(y)), np.nan)
         for j in set(range(len(held))) - {i}:
             inner[:, held[j]] = [probe.opinions(x[held[j]]) for probe in without[max(i, j), min(i, j)]]
-        best = int(np.argmax([auc_of(y[train], opinions[train]) for opinions in inner]))
+        seen, known = np.unique(y[train], return_inverse=True)  # a small fold may hold all images of a class
+        best = int(np.argmax([auc_of(known, opinions[train][:, seen]) for opinions in inner]))
         result[test] = fit_probe(x[train], y[train], count(y), GRID[best]).opinions(x[test])
     return result
 
 
 def _left(x: Block, y: Ints, *held: Ints) -> tuple[Block, Ints]:
     rows = np.setdiff1d(np.arange(len(y)), np.concatenate(held))
+    if len(np.unique(y[rows])) < 2:
+        raise ValueError(
+            f"folds must leave two classes to fit on with two of them left out (got {len(rows)} images without). "
+            "Pass folds=3 or more, or images of more patients."
+        )
     return x[rows], y[rows]
 
 

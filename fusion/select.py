@@ -23,6 +23,7 @@ from fusion.transferability import h_score, knn, logme
 
 EMBEDDED = ("mocov2-mini", "mae-mini")
 SHORT = 3  # depths of an encoder that are probed
+NEIGHBOURS = 10  # or as many as a small fold has
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def scan(
 
     Raises:
         ValueError: Two encoders have one name, labels are several per image, a class has fewer images or the images
-            fewer groups than there are folds, or lengths differ.
+            fewer groups than there are folds, there are fewer than three of these, or lengths differ.
 
     Example:
         >>> import fusion
@@ -142,13 +143,14 @@ def _judged(
 ) -> Scan:
     opinions: dict[str, dict[float, Floats]] = {}
     levels = []
+    near = min(NEIGHBOURS, *(len(train) for train, _ in split))
     for name, found in blocks.items():
         scores = [logme(x, y) for x in found]
         short = set(np.argsort(scores)[::-1][:SHORT].tolist())
         opinions[name] = {depths[name][i]: nested(found[i], y, split) for i in sorted(short)}
         for i, (depth, x) in enumerate(zip(depths[name], found, strict=True)):
             auc = auc_of(y, opinions[name][depth]) if i in short else None
-            levels.append(Level(name, depth, scores[i], h_score(x, y), knn(x, y, split), auc))
+            levels.append(Level(name, depth, scores[i], h_score(x, y), knn(x, y, split, neighbours=near), auc))
     bench = Bench(opinions, y)
     best = bench.recommend(np.ones(len(y)))
     chosen = {name: blocks[name][depths[name].index(depth)] for name, depth in best.depths.items()}

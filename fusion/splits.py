@@ -43,8 +43,7 @@ def draw(
     Raises:
         ValueError: There are too few patients or images for every part to hold images with and without each class.
     """
-    units = np.arange(len(held)) if patients is None else np.asarray(patients)
-    kind = "images" if patients is None else "patients"
+    units, kind = _units(held, patients)
     _check_enough(held, classes, units, needed=len(parts), kind=kind)
     for folds in _folds(held, None if patients is None else units, len(parts), seed):
         for others in permutations(folds, len(parts) - 1):
@@ -55,6 +54,38 @@ def draw(
         f"each of {', '.join(parts)} must hold images with and without every class (got no such draw of "
         f"{len(np.unique(units))} {kind} with seed {seed}). Add {kind}, or try another seed."
     )
+
+
+def folds(held: Bools, classes: Sequence[str], patients: Sequence[str] | None, *, count: int, seed: int) -> list[Ints]:
+    """The places of the images of each of `count` folds, ascending; every image is in one, and no patient in two.
+
+    Classes are spread evenly, as far as whole patients allow. Where a fold would lack a class, or be a single patient,
+    patients then go over to it from other folds.
+
+    Args:
+        held: (N, K): whether an image has the label.
+        classes: (K,) their names.
+        patients: (N,); None means that every image is a patient of its own.
+        count: Of folds.
+        seed: Of the draw.
+
+    Raises:
+        ValueError: There are too few patients or images, or no folds were found that all hold two patients at least,
+            and images with and without each class.
+    """
+    units, kind = _units(held, patients)
+    _check_enough(held, classes, units, needed=count, kind=kind, other="ask for fewer folds")
+    owners = np.zeros(units.max() + 1, dtype=np.int64)
+    for number, rows in enumerate(_split(held, None if patients is None else units, count, seed)):
+        owners[units[rows]] = number
+    brought = np.zeros((len(owners), 2 * held.shape[1]), dtype=np.int64)
+    np.add.at(brought, units, np.c_[held, ~held])
+    if not _mend(owners, brought, count):
+        raise ValueError(
+            f"each of {count} folds must hold 2 {kind} or more, and images with and without every class (got no such "
+            f"folds of {len(owners)} {kind}). Ask for fewer folds, or add {kind}."
+        )
+    return [np.flatnonzero(owners[units] == number) for number in range(count)]
 
 
 def lacking(held: Bools, classes: Sequence[str]) -> dict[str, str]:
@@ -75,30 +106,68 @@ def check(held: Mapping[str, Bools], classes: Sequence[str]) -> None:
             )
 
 
-def _check_enough(held: Bools, classes: Sequence[str], units: Array, *, needed: int, kind: str) -> None:
+def _units(held: Bools, patients: Sequence[str] | None) -> tuple[Ints, str]:
+    """(N,) who of whom no two parts may have images, numbered; and what that is, in words."""
+    if patients is None:
+        return np.arange(len(held)), "images"
+    return np.unique(np.asarray(patients), return_inverse=True)[1], "patients"
+
+
+def _mend(owners: Ints, brought: Ints, count: int) -> bool:
+    """Units change folds in place, one at a time, the most helpful first; whether in the end every fold holds enough.
+
+    Args:
+        owners: (U,) the fold of each unit.
+        brought: (U, M) what units bring, of which every fold must hold some, and two units.
+        count: F, of folds.
+    """
+    brought = np.c_[brought, np.ones_like(owners)]  # the last column counts the units
+    least = np.r_[np.ones(brought.shape[1] - 1), 2]
+    while True:
+        sums = np.stack([brought[owners == number].sum(0) for number in range(count)])  # (F, M + 1)
+        short = sums < least
+        moves = []
+        for fold in np.flatnonzero(short.any(1)):
+            for unit in np.flatnonzero((brought[:, short[fold]] > 0).any(1) & (owners != fold)):
+                after = sums.copy()
+                after[owners[unit]] -= brought[unit]
+                after[fold] += brought[unit]
+                uneven = float(np.square(after / sums.sum(0)).sum())
+                moves.append((int((after < least).sum()), uneven, int(unit), int(fold)))
+        best = min(moves, default=(int(short.sum()), 0.0, 0, 0))
+        if best[0] >= short.sum():
+            return not short.any()
+        owners[best[2]] = best[3]
+
+
+def _check_enough(
+    held: Bools, classes: Sequence[str], units: Array, *, needed: int, kind: str, other: str = ""
+) -> None:
     for table, word in ((held, "with"), (~held, "without")):
         counts = {name: len(np.unique(units[has])) for name, has in zip(classes, table.T, strict=True)}
         few = {name: count for name, count in counts.items() if count < needed}
         if few:
             raise ValueError(
                 f"there must be {needed} or more {kind} {word} each class, one per part (got {few}). "
-                "Add some, or leave the class out."
+                f"Add some, {other and f'{other}, '}or leave the class out."
             )
 
 
 def _folds(held: Bools, units: Array | None, parts: int, seed: int) -> Iterator[list[Ints]]:
     """Folds, as lists of places: first many small ones, then fewer."""
+    for count in range(parts + 2, parts - 1, -1):
+        if count <= np.bincount(_strata(held)).max():
+            yield _split(held, units, count, seed)
+
+
+def _split(held: Bools, units: Array | None, count: int, seed: int) -> list[Ints]:
     strata = _strata(held)
     kind = StratifiedKFold if units is None else StratifiedGroupKFold
-    for count in range(parts + 2, parts - 1, -1):
-        if count > np.bincount(strata).max():
-            continue
-        with warnings.catch_warnings():
-            # Of a class in fewer images than folds; `draw` looks itself whether every part holds it.
-            warnings.filterwarnings("ignore", "The least populated class", UserWarning)
-            split = kind(count, shuffle=True, random_state=seed).split(strata, strata, units)
-            folds = [fold for _, fold in split]
-        yield folds
+    with warnings.catch_warnings():
+        # Of a class in fewer images than folds; who asks looks whether every part holds it.
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        split = kind(count, shuffle=True, random_state=seed).split(strata, strata, units)
+        return [fold for _, fold in split]
 
 
 def _strata(held: Bools) -> Ints:

@@ -2,13 +2,14 @@
 
 from fusion import study, study_config
 study.run(study_config.read("s1-strategies"), "output", data="images/", jobs=4)
+
+A config with folds or targets is a series of studies: `run_series`.
 """
 
 import dataclasses
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,10 @@ from typing import Any
 from joblib import Parallel, delayed
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-import zoo
-from fusion import fitting, grid, landing, study_check, study_data, verdict
-from fusion.brain_mr import NAME as BRAIN_MR
-from fusion.brain_mr import Absent
+from fusion import fitting, landing, series, study_check, study_data, study_encoders, verdict
 from fusion.fitting import Task
 from fusion.grid import Cell
-from fusion.study_config import BRAIN_REGIONS, Config
+from fusion.study_config import Config
 from fusion.study_data import Part
 
 Step = Callable[[dict[str, Any]], None]
@@ -59,21 +57,21 @@ def plan(config: Config, data: str | Path | None = None) -> Plan:
 
     Args:
         config: Of the study.
-        data: A folder per class, a CSV, an `.npz` or `brain-regions`; None takes the config's.
+        data: A folder per class, a CSV, an `.npz` or `brain-regions`, or a fold of one of them; None takes the
+            config's.
 
     Raises:
         ValueError: No data are named or they cannot be read, or the config names an encoder, head, strategy or
-            field of training that does not exist.
+            field of training that does not exist, or is that of a series.
     """
     study_check.check(config)
-    source = _source(config, data)
+    if config.several:
+        raise ValueError(f"config must be of one study ({config.name} has folds or targets). Call study.run_series.")
+    source = study_data.source(config, data)
     train, validation = study_data.open_parts(source)
     fingerprint = study_data.fingerprint(train, validation)
-    laid = grid.lay_out(config, study_check.facts, fingerprint)
-    absent = _absent(laid.cells)
-    skipped = {str(cell): absent for cell in laid.cells if absent and _optional(cell)}
-    cells = [cell for cell in laid.cells if not (absent and _optional(cell))]
-    return Plan(config, source, cells, laid.left_out, skipped, fingerprint, train, validation)
+    laid = study_encoders.lay_out(config, fingerprint)
+    return Plan(config, source, laid.cells, laid.left_out, laid.skipped, fingerprint, train, validation)
 
 
 def run(
@@ -101,8 +99,7 @@ def run(
         ValueError: As `plan`, or the folder belongs to another config or data set.
         OSError: The folder cannot be written, or another run holds it.
     """
-    if jobs < 1:
-        raise ValueError(f"jobs must be at least 1 (got {jobs}). Try jobs=1.")
+    _check_jobs(jobs)
     output = Path(output)
     found = plan(config, data)
     with landing.opened(output):
@@ -118,67 +115,73 @@ def run(
     return found
 
 
+def run_series(
+    config: Config,
+    output: str | Path,
+    data: str | Path | None = None,
+    jobs: int = 1,
+    *,
+    final: bool = False,
+    announce: Callable[[Plan], None] = lambda _: None,
+    step: Step = lambda _: None,
+) -> None:
+    """Run each study of a config with folds or targets, in a folder of its own; one that fails does not stop the rest.
+
+    Args:
+        config: Of the series.
+        output: Its folder.
+        data: Of all its studies, where the config names neither data nor targets.
+        jobs: As in `run`.
+        final: As in `run`; each study chooses for itself.
+        announce: Called with the plan of each study.
+        step: Called with each result.
+
+    Raises:
+        ValueError: The config names what does not exist, or the folder belongs to another.
+        OSError: The folder cannot be written, or another run holds it.
+    """
+    _check_jobs(jobs)
+    study_check.check(config)
+
+    def one(own: Config, folder: Path) -> None:
+        run(own, folder, jobs=jobs, final=final, announce=announce, step=step)
+
+    series.run(config, Path(output), one, data)
+
+
 def missing(found: Plan, output: Path) -> list[Cell]:
     """The cells that are still to be computed."""
     return [cell for cell in found.cells if not landing.done(output, cell.key)]
 
 
-def weights(found: Plan) -> dict[str, int]:
-    """For each pretrained encoder by name the bytes of the models that its cells keep, at most."""
+def kept(found: Plan) -> dict[str, int]:
+    """For each encoder by name the bytes of the models that its cells keep, at most."""
     sizes: dict[str, int] = {}
     for cell in found.cells:
         for name in () if cell.untrained else cell.encoders:
-            kept = 0 if cell.learning_rate is None else _size(name)
+            whole = cell.learning_rate is not None or study_encoders.is_random(name)
+            own = study_encoders.size(name) if whole else 0
             stem = name.partition("@")[0]
-            sizes[stem] = sizes.get(stem, 0) + kept
+            sizes[stem] = sizes.get(stem, 0) + own
     return sizes
 
 
-@cache
-def _size(name: str) -> int:
-    """Bytes of the encoder's weights in float32."""
-    stem, _, depth = name.partition("@")
-    like = f"supervised-natural-vgg19@{depth}" if stem == BRAIN_MR else name  # somewhat more than VGG16
-    return 4 * sum(p.numel() for p in zoo.untrained(like).parameters())
-
-
-def _source(config: Config, data: str | Path | None) -> str:
-    source = data or config.data
-    if source is None:
-        raise ValueError(f"data must be given for {config.name} (got none). Add --data FOLDER, CSV or NPZ.")
-    return BRAIN_REGIONS if str(source) == BRAIN_REGIONS else str(Path(source).resolve())
-
-
-def _optional(cell: Cell) -> bool:
-    return any(name.partition("@")[0] == BRAIN_MR for name in cell.encoders)
-
-
-def _absent(cells: Sequence[Cell]) -> str:
-    """Why the optional encoder cannot be had; empty where it can, or is not asked for."""
-    wanted = next((name for cell in cells if _optional(cell) for name in cell.encoders if BRAIN_MR in name), None)
-    try:
-        if wanted:
-            fitting.encoder(wanted)
-    except Absent as error:
-        return str(error)
-    return ""
+def _check_jobs(jobs: int) -> None:
+    if jobs < 1:
+        raise ValueError(f"jobs must be at least 1 (got {jobs}). Try jobs=1.")
 
 
 def _about(found: Plan, jobs: int) -> dict[str, Any]:
     return {
         "fingerprint": found.fingerprint,
         "version": version("sslzoo"),
-        "weights": {name: _digest(name) for name in sorted(weights(found))},
+        "weights": {name: study_encoders.digest(name) for name in sorted(kept(found))},
         "source": found.source,
         "jobs": jobs,
         "cells": {cell.key: dataclasses.asdict(cell) for cell in found.cells},
         "left_out": found.left_out,
         "skipped": found.skipped,
     }
-
-
-def _digest(name: str) -> str | None:
-    return None if name == BRAIN_MR else zoo.card(name).weights.sha256
 
 
 def task(found: Plan, output: Path, cell: Cell, *, alone: bool = False) -> Task:

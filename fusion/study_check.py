@@ -5,10 +5,7 @@ import difflib
 from itertools import chain
 from typing import Any
 
-import zoo
-from fusion import modules, tuning
-from fusion.brain_mr import NAME as BRAIN_MR
-from fusion.grid import Facts
+from fusion import modules, study_encoders, tuning
 from fusion.settings import Training
 from fusion.study_config import Config
 
@@ -20,7 +17,7 @@ def check(config: Config) -> None:
         ValueError: An encoder, head, strategy or field of training is unknown; the nearest are offered.
     """
     for name in [*(config.mechanics.encoders if config.mechanics else ()), *chain(*config.encoders)]:
-        facts(name)
+        study_encoders.facts(name)
     for head in config.heads:
         _known("heads", head, modules.MODULES)
     mechanics = config.mechanics.strategies if config.mechanics else []
@@ -40,29 +37,11 @@ def check_offline(config: Config) -> None:
     Raises:
         ValueError: An encoder's weights are not in the package.
     """
-    names = {name.partition("@")[0] for entry in config.encoders for name in entry} - {BRAIN_MR}
-    if fetched := sorted(name for name in names if zoo.card(name).weights.repo is not None):
+    cards = [study_encoders.card(name) for entry in config.encoders for name in entry]
+    if fetched := sorted({card.name for card in cards if card and card.weights.repo is not None}):
         raise ValueError(
             f"encoders of the small form must be in the package (got {', '.join(fetched)}). Name others under `small`."
         )
-
-
-def facts(name: str) -> Facts:
-    """Depth and family of an encoder by name."""
-    stem, at, depth = name.partition("@")
-    if at and not _is_share(depth):
-        raise ValueError(f"depth must be a number in (0, 1] (got {name!r}). Try {stem}@0.75.")
-    if stem == BRAIN_MR:
-        return Facts(1.0, "supervised")
-    card = zoo.card(stem)
-    return Facts(card.depth.optimal, card.family)
-
-
-def _is_share(text: str) -> bool:
-    try:
-        return 0 < float(text) <= 1
-    except ValueError:
-        return False
 
 
 def _known(key: str, name: str, allowed: Any) -> None:

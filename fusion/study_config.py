@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 FOLDER = Path(__file__).parent / "studies"
 BRAIN_REGIONS = "brain-regions"
+LEAST_FOLDS = 3  # one to test, one to validate, one to train
 
 
 def _listed(value: Any) -> Any:
@@ -42,6 +43,7 @@ def _strategies(value: Any) -> Any:
     return dict(pairs)
 
 
+Word = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 Names = Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)]
 Depths = Annotated[list[Annotated[float | None, BeforeValidator(_depth)]], Field(min_length=1)]
 
@@ -83,7 +85,10 @@ class Config(_Record):
     Attributes:
         name, title, source: What it is called, what it asks, and the paper it follows.
         data: A folder per class, a CSV, an `.npz`, or `brain-regions`, the task that ships; None: given at the start.
-        encoders: Each entry one encoder, `name` or `name@depth`, or several that are fused.
+        folds: Into so many the data are divided, for a study each; None keeps their own parts.
+        targets: Data by name, for a study each; None: the data are the only target.
+        encoders: Each entry one encoder, `name` or `name@depth`, or several that are fused; `untrained:name` is its
+            architecture with random weights.
         depths: For encoders named without one; None is the card's.
         heads: Of fused entries.
         strategies: From label to definition: a name, a list of phases, or one of either per encoder.
@@ -100,10 +105,12 @@ class Config(_Record):
         mechanics: Networks with random weights, in a table of their own.
     """
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+    name: Word
     title: str = ""
     source: str | None = None
     data: str | None = None
+    folds: Annotated[int, Field(ge=LEAST_FOLDS)] | None = None
+    targets: Annotated[dict[Word, str], Field(min_length=1)] | None = None
     encoders: Annotated[list[Names], Field(min_length=1)]
     depths: Depths = [None]
     heads: Annotated[list[str], Field(min_length=1)] = ["concat"]
@@ -132,7 +139,14 @@ class Config(_Record):
         for key in ("checkpoint", "learning_rate"):
             if key in self.training:
                 raise ValueError(f"training must leave {key} to the study (got {self.training[key]!r})")
+        if self.targets and self.data is not None:
+            raise ValueError(f"data must be left out where there are targets (got {self.data!r})")
         return self
+
+    @property
+    def several(self) -> bool:
+        """Whether it is of several studies, a series: one per target and fold."""
+        return self.folds is not None or self.targets is not None
 
     def in_small(self) -> "Config":
         """The offline form, on the task that ships.
@@ -143,7 +157,7 @@ class Config(_Record):
         values = self.model_dump()
         own = values.pop("small")
         merged = {k: {**values[k], **v} if k == "training" and isinstance(v, dict) else v for k, v in own.items()}
-        return parse({**values, **merged, "data": BRAIN_REGIONS}, f"{self.name} in its small form")
+        return parse({**values, **merged, "data": BRAIN_REGIONS, "targets": None}, f"{self.name} in its small form")
 
 
 def ready_made() -> list[str]:
@@ -217,6 +231,7 @@ def _said(error: ValidationError) -> str:
         .removeprefix("Value error, ")
         .replace("Input should", "must")
         .replace("List should", "must")
+        .replace("Dictionary should", "must")
         .replace("String should", "must")
     )
     return f"{key} {rule} (got {detail['input']!r})" if key else rule

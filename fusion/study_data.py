@@ -1,18 +1,24 @@
-"""The parts of a study's data set, the draws of training images, and what tells one data set from another."""
+"""The parts of a study's data set, the draws of training images, and what tells one data set from another.
+
+A source is `brain-regions`, or what `fusion.data.parts` takes; with `@2/5` behind it, the second of five folds.
+"""
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from fusion import data
+from fusion import data, splits
 from fusion.samples import brain_regions
-from fusion.study_config import BRAIN_REGIONS
+from fusion.study_config import BRAIN_REGIONS, LEAST_FOLDS, Config
 
 Ints = npt.NDArray[np.int64]
+
+_FOLD = re.compile(r"(.+)@([^@/]*)/([^@/]*)")
 
 
 @dataclass(frozen=True)
@@ -38,30 +44,84 @@ class Part:
         return Part(images, self.labels[rows], None if self.groups is None else self.groups[rows])
 
 
+def source(config: Config, data: str | Path | None) -> str:
+    """The source of a study wherever it runs: its path is absolute.
+
+    Args:
+        config: Of the study.
+        data: Goes before what the config names.
+
+    Raises:
+        ValueError: Neither names one, or its fold is none.
+    """
+    given = data or config.data
+    if given is None:
+        raise ValueError(f"data must be given for {config.name} (got none). Add --data FOLDER, CSV or NPZ.")
+    return resolved(given)
+
+
+def resolved(source: str | Path) -> str:
+    """The source with an absolute path.
+
+    Raises:
+        ValueError: Its fold is none.
+    """
+    base, fold = divided(source)
+    place = base if base == BRAIN_REGIONS else str(Path(base).resolve())
+    return place if fold is None else at_fold(place, *fold)
+
+
+def at_fold(base: str, fold: int, folds: int) -> str:
+    """The source that is one fold of another."""
+    return f"{base}@{fold}/{folds}"
+
+
+def divided(source: str | Path) -> tuple[str, tuple[int, int] | None]:
+    """The data themselves; and fold and number of folds, where the source names them.
+
+    Raises:
+        ValueError: What it names is no fold.
+    """
+    match = _FOLD.fullmatch(str(source))
+    if match is None or Path(source).exists():
+        return str(source), None
+    base, *numbers = match.groups()
+    fold, folds = (int(number) if re.fullmatch("[0-9]+", number) else 0 for number in numbers)
+    if not 1 <= fold <= folds or folds < LEAST_FOLDS:
+        got = "/".join(numbers)
+        raise ValueError(
+            f"fold must be K/N, K from 1 to N and N from {LEAST_FOLDS} (got {got!r}). Try {at_fold(base, 1, 5)}."
+        )
+    return base, (fold, folds)
+
+
 def open_parts(source: str) -> tuple[Part, Part]:
     """Training and validation; the test part stays closed.
 
     Args:
-        source: `brain-regions`, or what `fusion.data.parts` takes.
+        source: `brain-regions`, or what `fusion.data.parts` takes; or a fold of one of these, whose own parts are then
+            put together and divided anew: that fold is the test part, the next one validation, the others training. Of
+            `brain-regions` only the training brain is divided; the test brain stays closed.
 
     Raises:
         ValueError: The data cannot be read or split.
     """
-    if source == BRAIN_REGIONS:
-        train, validation = (brain_regions(part) for part in ("train", "validation"))
-        return Part(train.images, train.labels, train.groups), Part(
-            validation.images, validation.labels, validation.groups
-        )
-    found = data.parts(source, seed=0)
+    base, fold = divided(source)
+    if fold is not None:
+        train, validation, _ = _folded(base, *fold)
+        return _part(train), _part(validation)
+    if base == BRAIN_REGIONS:
+        return _slabs("train"), _slabs("validation")
+    found = data.parts(base, seed=0)
     return _part(found["train"]), _part(found["validation"])
 
 
 def open_test(source: str) -> Part:
     """The test part: only for the final table, after every choice is made."""
-    if source == BRAIN_REGIONS:
-        test = brain_regions("test")
-        return Part(test.images, test.labels, test.groups)
-    return _part(data.parts(source, seed=0)["test"])
+    base, fold = divided(source)
+    if fold is not None:
+        return _part(_folded(base, *fold)[2])
+    return _slabs("test") if base == BRAIN_REGIONS else _part(data.parts(base, seed=0)["test"])
 
 
 def draw(part: Part, labels: float | int | None, seed: int) -> Part:
@@ -117,9 +177,34 @@ def _bytes(path: Path) -> bytes:
         return hashlib.file_digest(stream, "sha256").digest()
 
 
-def _part(found: Any) -> Part:
+def _part(found: data.Dataset) -> Part:
     groups = None if found.patients is None else np.asarray(found.patients)
     return Part(found.images, np.asarray(found.labels), groups)
+
+
+def _slabs(part: Literal["train", "validation", "test"]) -> Part:
+    found = brain_regions(part)
+    return Part(found.images, found.labels, found.groups)
+
+
+def _folded(base: str, fold: int, folds: int) -> tuple[data.Dataset, data.Dataset, data.Dataset]:
+    """Training, validation and test data of one fold."""
+    pool = _pool(base)
+    rows = splits.folds(pool.held(pool.classes), pool.classes, pool.patients, count=folds, seed=0)
+    test, validation = rows[fold - 1], rows[fold % folds]
+    rest = np.setdiff1d(np.arange(len(pool.labels)), np.concatenate([test, validation]))
+    return pool.take(rest), pool.take(validation), pool.take(test)
+
+
+def _pool(base: str) -> data.Dataset:
+    """All that is divided into folds; of `brain-regions` never the test brain."""
+    if base != BRAIN_REGIONS:
+        return data.read(base)
+    slabs = [brain_regions("train"), brain_regions("validation")]
+    images, labels, groups = (
+        np.concatenate([getattr(s, key) for s in slabs]) for key in ("images", "labels", "groups")
+    )
+    return data.Dataset(images, labels.tolist(), groups.tolist())
 
 
 def _even(sizes: Ints, count: int) -> Ints:

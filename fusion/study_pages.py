@@ -9,14 +9,16 @@ import numpy as np
 from fusion import landing, study_config, study_report, tables, verdict
 from fusion.grid import Cell
 from fusion.study_config import BRAIN_REGIONS, Config
-from fusion.study_data import Part, held
+from fusion.study_data import Part, divided, held
 from fusion.tables import Line, Row
 from fusion.verdict import Chosen, Judged, Records
 
-_BRAIN = (
-    "Which of six brain regions is at the centre of a 64 x 64 axial T1 patch? Training and validation patches come "
-    "from slabs of one brain (Colin27), test patches from another (MNI152): one brain against one brain."
+_BRAIN = "Which of six brain regions is at the centre of a 64 x 64 axial T1 patch?"
+_BRAINS = (
+    "Training and validation patches come from slabs of one brain (Colin27), test patches from another (MNI152): one "
+    "brain against one brain."
 )
+_SLABS = "All patches come from slabs of one brain (Colin27): this says nothing about another brain."
 # With fewer groups, bootstrap intervals cover clearly less than the 95 % they name (of 6 groups, about 85 %).
 _FEW = 20
 _CHOICES = (
@@ -35,14 +37,19 @@ class State:
     Attributes:
         done, failed, missing: Cells in words; of failed ones with the error.
         skipped: Those whose package is not installed, with the reason.
-        seconds: What is left, estimated from what is done; None before anything is.
+        pace: Seconds that a cell takes, as those that are done did side by side; None before anything is.
     """
 
     done: list[str]
     failed: dict[str, str]
     missing: list[str]
     skipped: dict[str, str]
-    seconds: float | None
+    pace: float | None
+
+    @property
+    def seconds(self) -> float | None:
+        """What is left, estimated from what is done; None before anything is."""
+        return None if self.pace is None else self.pace * len(self.missing)
 
 
 def state(output: Path) -> State:
@@ -57,8 +64,8 @@ def state(output: Path) -> State:
     failed = {name: record["error"] for name, record in found if record and record["status"] == "failed"}
     missing = [name for name, record in found if not record]
     spent = [record["seconds"] for _, record in found if record and record["status"] == "done"]
-    left = float(np.mean(spent)) * len(missing) / study["jobs"] if spent else None
-    return State(done, failed, missing, study["skipped"], left)
+    pace = float(np.mean(spent)) / study["jobs"] if spent else None
+    return State(done, failed, missing, study["skipped"], pace)
 
 
 def _named(cell: Cell) -> str:
@@ -161,7 +168,7 @@ def _page(output: Path, found: Results, validation: list[Line], test: list[Line]
     data = "" if found.study["source"] == config.data else f" --data {found.study['source']}"
     return study_report.Page(
         title=config.title or config.name,
-        task=_BRAIN if found.study["source"] == BRAIN_REGIONS else f"Data: {found.study['source']}.",
+        task=_task(found.study["source"]),
         command=f"fusion study run config.yaml{data}{' --final' if found.test else ''}",
         settings=config.model_dump(mode="json", exclude={"small"}),
         validation=validation,
@@ -174,6 +181,16 @@ def _page(output: Path, found: Results, validation: list[Line], test: list[Line]
         mechanics=mechanics(output, found),
         failures=list(now.failed.items()),
     )
+
+
+def _task(source: str) -> str:
+    base, fold = divided(source)
+    brain = base == BRAIN_REGIONS
+    said = _BRAIN if brain else f"Data: {base}."
+    if fold is None:
+        return f"{said} {_BRAINS}" if brain else said
+    said += f" Fold {fold[0]} of {fold[1]} is the test part, the next one validation, the others training."
+    return f"{said} {_SLABS}" if brain else said
 
 
 def _warnings(found: Results, now: State) -> list[str]:

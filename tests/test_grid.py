@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 import zoo
-from fusion import grid, study_check, study_config
+from fusion import grid, study_check, study_config, study_encoders
 from fusion.grid import Facts
 
 FACTS = {"a": Facts(0.75, "contrastive"), "b": Facts(1.0, "restorative"), "c": Facts(1.0, "supervised")}
@@ -210,18 +210,18 @@ def test_ready_made_studies_name_what_exists(name):
     study_check.check_offline(small)
     for form in (found, small):
         study_check.check(form)
-        laid = grid.lay_out(form, study_check.facts, "data")
+        laid = grid.lay_out(form, study_encoders.facts, "data")
         assert len(laid.cells) == len({cell.key for cell in laid.cells})
         assert yaml.safe_load(yaml.safe_dump(form.model_dump(mode="json"))) == form.model_dump(mode="json")
         assert study_config.parse(form.model_dump(mode="json"), "dump") == form
     assert found.data is None
-    assert {n for entry in found.encoders for n in entry} <= set(zoo.names())
+    assert {n.removeprefix("untrained:") for entry in found.encoders for n in entry} <= set(zoo.names())
 
 
 def test_the_ready_made_names():
-    names = ["s0-fusion", "s0-label-fractions", "s0-quarters", "s0-truncated", "s1-strategies"]
+    names = ["s0-fusion", "s0-label-fractions", "s0-quarters", "s0-truncated", "s1-strategies", "s3-representations"]
     assert study_config.ready_made() == names
-    rows = grid.lay_out(study_config.read("s1-strategies"), study_check.facts, "data").cells
+    rows = grid.lay_out(study_config.read("s1-strategies"), study_encoders.facts, "data").cells
     assert len({cell.strategy for cell in rows if cell.encoders}) == 8
     assert len({cell.encoders for cell in rows if cell.encoders}) == 3
 

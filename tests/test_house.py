@@ -43,8 +43,10 @@ WRITES = {
 MAY_WRITE = {
     "fusion/brain_mr.py",  # converted weights, in a temporary folder or the one asked for
     "fusion/checkpoints.py",  # the folder that Training(checkpoint=) names
-    "fusion/cli.py",  # OUTPUT and --json
-    "fusion/figures.py",  # savefig into memory
+    "fusion/cli.py",  # OUTPUT
+    "fusion/console.py",  # --json
+    "fusion/figures.py",  # savefig into memory, and where save(path) says
+    "fusion/inside_cli.py",  # OUTPUT
     "fusion/landing.py",  # a study's folder
     "fusion/saving.py",  # save(path)
     "fusion/_samples/build.py",

@@ -154,3 +154,15 @@ def test_few_groups_give_no_interval_but_of_images():
     assert select._enough(np.arange(6) % 3) is None
     assert select._enough(TRAIN.groups) is not None
     assert recommendation._DRAWS >= 100
+
+
+def test_few_images_whose_folds_lack_a_class_are_judged():
+    few = fusion.brain_regions("train", labels=60)
+    found = scan(["mae-mini@0.125"], few.images, few.labels, few.groups, folds=3)
+    assert 0.5 < found.levels[0].auc < 1
+    y = np.repeat(np.arange(4), 4)
+    x = np.random.default_rng(0).normal(size=(16, 3)) + 3 * np.eye(4)[y][:, :3]
+    by_class = [(np.setdiff1d(np.arange(16), held), held) for held in np.arange(16).reshape(4, 4)]
+    assert np.isfinite(recommendation.nested(x, y, by_class)).all()
+    with pytest.raises(ValueError, match=r"two classes to fit on .*folds=3 or more"):
+        scan(["mae-mini@0.125"], few.images, few.labels, folds=2)

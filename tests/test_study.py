@@ -186,7 +186,7 @@ def test_killed_at_several_moments_it_ends_in_the_same_table(undisturbed, data, 
         process = started(path, output, data, jobs)
         wait_for(moment, process)
         os.killpg(process.pid, how)
-        said, _ = process.communicate(timeout=30)
+        said, _ = process.communicate(timeout=120)
         if how == signal.SIGINT:
             assert process.returncode == 130, said
             assert "the same command goes on" in said

@@ -1,0 +1,190 @@
+"""The commands `fusion compare` and `fusion select`."""
+
+import csv
+import dataclasses
+import math
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import typer
+from matplotlib.figure import Figure
+from rich.box import SIMPLE
+from rich.table import Table
+
+import zoo
+from fusion import comparison, data, figures, inside, inside_page, pictures
+from fusion.batch_sizes import BatchSizes, over_batch_sizes
+from fusion.comparison import Comparison
+from fusion.console import clear_errors, console, record
+from fusion.samples import brain_regions
+from fusion.select import EMBEDDED, Level, Scan, scan
+from fusion.study_data import Part, draw
+
+BRAIN_REGIONS = "brain-regions"
+
+# Never the test brain: what is chosen here would be chosen on it.
+_SLABS: dict[str, Literal["train", "validation"]] = {"train": "train", "validation": "validation", "val": "validation"}
+
+_VALUES = ("measure", "first", "first_depth", "second", "second_depth", "value")
+_LEVELS = (*(field.name for field in dataclasses.fields(Level)), "recommended")
+
+Source = Annotated[str, typer.Option("--data", help="Folder per class, CSV path,label[,patient][,split], .npz.")]
+Split = Annotated[str | None, typer.Option(help="Only this split of a CSV, an .npz or brain-regions.")]
+Json = Annotated[Path | None, typer.Option("--json", help="Write what was found to this file.")]
+
+
+def run_compare(
+    first: Annotated[str, typer.Argument(metavar="A", help="Name, or name@depth.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Likewise; may be the same.")],
+    source: Source = BRAIN_REGIONS,
+    measure: Annotated[str, typer.Option(help=f"{', '.join(comparison.MEASURES)}.")] = "cka",
+    output: Annotated[Path, typer.Option(help="Folder for report.html, the picture and values.csv.")] = Path(
+        "sslzoo-compare"
+    ),
+    split: Split = None,
+    limit: Annotated[int | None, typer.Option(help="Draw this many images.")] = None,
+    json_path: Json = None,
+) -> None:
+    """How alike each block of one encoder is to each block of another, on the same images."""
+    with clear_errors():
+        _check_folder(output)
+        part, said = _opened(source, split or "validation", split)
+        part = _shuffled(part, limit)
+        pair = zoo.load(first), zoo.load(second)
+        with console.status(f"{first} and {second} on {len(part)} images"):
+            found = comparison.compare(*pair, part.images, measure=measure)
+            sizes = over_batch_sizes(*pair, part.images)
+        task = f"{len(part)} images, {'drawn from' if limit else 'all of'} {said}."
+        command = _command("compare", [first, second], data=source, measure=measure, split=split, limit=limit)
+        page = inside.comparison_page([found], task=task, batches=[sizes], command=command)
+        _write(output, page, {measure: pictures.heat_map(found)})
+        _list(output / "values.csv", _VALUES, _values(found))
+        record(json_path, _compared(found, sizes))
+    _show(inside.matches_table(found))
+    console.print(f"{task} Report: {output / 'report.html'}", soft_wrap=True, markup=False, highlight=False)
+
+
+def run_select(
+    encoders: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ENCODERS]...", help=f"Names, whole or up to @depth; {' and '.join(EMBEDDED)}."),
+    ] = None,
+    source: Source = BRAIN_REGIONS,
+    output: Annotated[Path, typer.Option(help="Folder for report.html, pictures and levels.csv.")] = Path(
+        "sslzoo-select"
+    ),
+    split: Split = None,
+    labels: Annotated[int | None, typer.Option(help="Draw this many images, as many of each class.")] = None,
+    folds: Annotated[int, typer.Option(help="Of the cross-validation.")] = 5,
+    json_path: Json = None,
+) -> None:
+    """Which encoders to fuse, cut where, judged without training them."""
+    names = list(encoders or EMBEDDED)
+    with clear_errors():
+        _check_folder(output)
+        part, said = _opened(source, split or "train", split)
+        part = draw(part, labels, 0)
+        unit = "images" if part.groups is None else "groups"
+        with console.status(f"{', '.join(names)} on {len(part)} images"):
+            found = scan(names, part.images, part.labels, part.groups, folds=folds)
+        task = f"{_counted(part)}, {'drawn from' if labels else 'all of'} {said}."
+        command = _command("select", names, data=source, split=split, labels=labels, folds=folds)
+        shown = {"depths": pictures.depth_curves(found)}
+        if found.pairs:
+            likeness, cka, _ = inside.similarities(found)
+            shown["map"] = pictures.zoo_map(likeness, cka)
+        _write(output, inside.selection_page(found, task=task, unit=unit, command=command), shown)
+        _list(output / "levels.csv", _LEVELS, _levels(found))
+        record(json_path, {**_plain(dataclasses.asdict(found)), "python": inside.use(found, unit)})
+    _show(inside.levels_table(found))
+    for line in (*inside.verdict(found, unit), f"{task} Report: {output / 'report.html'}", inside.use(found, unit)):
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+def _check_folder(output: Path) -> None:
+    """Before the work: what comes out of it needs a place."""
+    if output.exists() and not output.is_dir():
+        raise ValueError(f"output must be a folder (got the file {str(output)!r}). Try --output another.")
+
+
+def _opened(source: str, slabs: str, split: str | None) -> tuple[Part, str]:
+    """The images, and what they are in words."""
+    if source != BRAIN_REGIONS:
+        found = data.read(source, split=split)
+        groups = None if found.patients is None else np.asarray(found.patients)
+        said = source if split is None else f"{source}, split {split}"
+        return Part(found.images, np.asarray(found.labels), groups), said
+    if slabs not in _SLABS:
+        raise ValueError(
+            f"split of {BRAIN_REGIONS} must be train or validation (got {slabs!r}): the test brain stays closed. "
+            "Leave --split out."
+        )
+    samples = brain_regions(_SLABS[slabs])
+    return Part(samples.images, samples.labels, samples.groups), f"the {_SLABS[slabs]} part of {BRAIN_REGIONS}"
+
+
+def _shuffled(part: Part, limit: int | None) -> Part:
+    """In a drawn order, since folders are sorted by class and batches should not be of one."""
+    if limit is not None and not 0 < limit <= len(part):
+        raise ValueError(f"limit must be from 1 to the images, {len(part)} (got {limit}). Leave it out to take all.")
+    return part.take(np.random.default_rng(0).permutation(len(part))[:limit])
+
+
+def _counted(part: Part) -> str:
+    groups = "" if part.groups is None else f" in {len(np.unique(part.groups))} groups"
+    return f"{len(part)} images of {len(np.unique(part.labels))} classes{groups}"
+
+
+def _write(output: Path, page: str, shown: dict[str, Figure]) -> None:
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "report.html").write_text(page, encoding="utf-8")
+    for name, figure in shown.items():
+        for suffix in ("png", "svg"):
+            figures.save(figure, output / f"{name}.{suffix}")
+
+
+def _list(path: Path, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows([head, *rows])
+
+
+def _values(found: Comparison) -> Iterable[Sequence[Any]]:
+    for depth, line in zip(found.depths[0], found.values.tolist(), strict=True):
+        for other, value in zip(found.depths[1], line, strict=True):
+            yield found.measure, found.first, depth, found.second, other, value
+
+
+def _levels(found: Scan) -> Iterable[Sequence[Any]]:
+    for level in found.levels:
+        yield *dataclasses.astuple(level), level.depth == found.depths[level.encoder]
+
+
+def _compared(found: Comparison, sizes: BatchSizes) -> dict[str, Any]:
+    kept = dataclasses.asdict(found) | {"values": found.values.tolist()}
+    return kept | {"batch_sizes": dataclasses.asdict(sizes)}
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it: null for what is not a number."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _command(name: str, arguments: Sequence[str], **options: Any) -> str:
+    given = [part for key, value in options.items() if value is not None for part in (f"--{key}", str(value))]
+    return shlex.join(["fusion", name, *arguments, *given])
+
+
+def _show(table: inside_page.Table) -> None:
+    shown = Table(title=table.caption, box=SIMPLE, padding=(0, 1, 0, 0))
+    for place, column in enumerate(table.head):
+        shown.add_column(column, justify="left" if place == 0 else "right")
+    for place, row in enumerate(table.rows):
+        shown.add_row(*row, style="bold" if place in table.chosen else None)
+    console.print(shown)
