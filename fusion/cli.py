@@ -190,4 +190,5 @@ def _figures(figures: evaluation.Evaluation) -> dict[str, Any]:
 
 
 app.command("compare")(inside_cli.run_compare)
+app.command("changes")(inside_cli.run_changes)
 app.command("select")(inside_cli.run_select)

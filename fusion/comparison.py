@@ -1,5 +1,6 @@
 """Two encoders on the same images: how alike each block of the one is to each block of the other."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -96,6 +97,20 @@ def before_after(model: Any, images: Any, *, measure: str = "cka", batch: int = 
         place = str(next(tuned.parameters()).device)
         both = compare(given, tuned, images, measure=measure, batch=batch, device=place)
         found.append(replace(both, second=f"{both.second}, fine-tuned"))
+    return found
+
+
+def changes(model: Any, images: Any, *, measure: str = "cka", batch: int = 64) -> list[Comparison]:
+    """`before_after`, then how alike every two encoders of the model are, before it and after.
+
+    Arguments as in `before_after`.
+    """
+    found = before_after(model, images, measure=measure, batch=batch)
+    before, after = origins(model), model.encoders_
+    for i, j in itertools.combinations(range(len(after)), 2):
+        found.append(compare(before[i], before[j], images, measure=measure, batch=batch))
+        both = compare(after[i], after[j], images, measure=measure, batch=batch)
+        found.append(replace(both, first=f"{both.first}, fine-tuned", second=f"{both.second}, fine-tuned"))
     return found
 
 

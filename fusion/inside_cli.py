@@ -1,4 +1,4 @@
-"""The commands `fusion compare` and `fusion select`."""
+"""The commands `fusion compare`, `fusion changes` and `fusion select`."""
 
 import csv
 import dataclasses
@@ -17,6 +17,7 @@ from rich.table import Table
 import zoo
 from fusion import comparison, data, figures, inside, inside_page, pictures
 from fusion.batch_sizes import BatchSizes, over_batch_sizes
+from fusion.classifier import FusionClassifier
 from fusion.comparison import Comparison
 from fusion.console import clear_errors, console, record
 from fusion.samples import brain_regions
@@ -64,6 +65,34 @@ def run_compare(
         _list(output / "values.csv", _VALUES, _values(found))
         record(json_path, _compared(found, sizes))
     _show(inside.matches_table(found))
+    console.print(f"{task} Report: {output / 'report.html'}", soft_wrap=True, markup=False, highlight=False)
+
+
+def run_changes(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a saved model.")],
+    source: Source = BRAIN_REGIONS,
+    measure: Annotated[str, typer.Option(help=f"{', '.join(comparison.MEASURES)}.")] = "cka",
+    output: Annotated[Path, typer.Option(help="Folder for report.html, the pictures and values.csv.")] = Path(
+        "sslzoo-changes"
+    ),
+    split: Split = None,
+    limit: Annotated[int | None, typer.Option(help="Draw this many images.")] = None,
+) -> None:
+    """What fine-tuning changed in a saved model's encoders, and in how alike they are to one another."""
+    with clear_errors():
+        _check_folder(output)
+        part, said = _opened(source, split or "validation", split)
+        part = _shuffled(part, limit)
+        with console.status(f"{model} on {len(part)} images"):
+            found = comparison.changes(FusionClassifier.load(model), part.images, measure=measure)
+        task = f"{len(part)} images, {'drawn from' if limit else 'all of'} {said}."
+        command = _command("changes", [str(model)], data=source, measure=measure, split=split, limit=limit)
+        shown = {f"{measure}-{place}": pictures.heat_map(each) for place, each in enumerate(found, 1)}
+        _write(output, inside.comparison_page(found, task=task, command=command), shown)
+        _list(output / "values.csv", _VALUES, (row for each in found for row in _values(each)))
+    for each in found:
+        if each.depths[0] == each.depths[1]:
+            _show(inside.matches_table(each))
     console.print(f"{task} Report: {output / 'report.html'}", soft_wrap=True, markup=False, highlight=False)
 
 

@@ -347,3 +347,28 @@ def test_an_output_that_is_a_file_is_refused_before_the_work(tmp_path, monkeypat
 def test_an_error_with_brackets_is_printed_whole(tmp_path):
     said = call(fusion.cli.app, "compare", "[mae]", "mae-mini", "--output", tmp_path / "out", code=1)
     assert "(got '[mae]')" in said
+
+
+def test_changes_of_a_saved_model(tmp_path):
+    train = fusion.brain_regions("train", labels=24)
+    settings = fusion.Training(epochs=1, patience=None, learning_rate=0.01)
+    pair = ["mocov2-mini@0.25", "mae-mini@0.25"]
+    fusion.FusionClassifier(pair, strategy="full", training=settings, folds=2).fit(train.images, train.labels).save(
+        tmp_path / "model"
+    )
+    call(fusion.cli.app, "changes", tmp_path / "model", "--limit", 64, "--output", tmp_path / "out")
+    with (tmp_path / "out" / "values.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    titles = list(dict.fromkeys((row["first"], row["second"]) for row in rows))
+    assert titles == [
+        *((name, f"{name}, fine-tuned") for name in pair),
+        tuple(pair),
+        tuple(f"{name}, fine-tuned" for name in pair),
+    ]
+    assert len(rows) == 4 * 2 * 2
+    own = [float(r["value"]) for r in rows if r["second"].startswith("mae") and r["first"].startswith("mae")]
+    assert 0 < min(own) < max(own) < 1
+    assert len(list((tmp_path / "out").glob("cka-*.png"))) == 4
+    assert "fusion changes" in (tmp_path / "out" / "report.html").read_text()
+    call(fusion.cli.app, "changes", tmp_path / "none", "--output", tmp_path / "never", code=1)
+    assert not (tmp_path / "never").exists()
