@@ -20,6 +20,7 @@ from fusion.series import Member
 from fusion.verdict import Judged
 
 _SEEDS = 100  # of the two draws of random weights: not those of any cell
+_STILL = 1e-6  # what did not move is alike but for rounding: no correlation is defined
 _FEWEST = 4  # points, or targets, for a correlation with an interval
 
 
@@ -183,5 +184,5 @@ def _trends(encoder: str, strategy: str, points: Sequence[tuple[str, list[float]
     targets = [target for target, _, _ in points]
     groups = targets if len(set(targets)) >= _FEWEST else None
     for quarter, values in enumerate(zip(*(quarters for _, quarters, _ in points), strict=True), 1):
-        if len(points) >= _FEWEST:
+        if len(points) >= _FEWEST and max(values) - min(values) > _STILL:
             yield Trend(encoder, strategy, quarter, correlation(values, [rise for *_, rise in points], groups))

@@ -7,12 +7,12 @@ pip install --no-deps --target FOLDER seaborn pandas h5py lightning tensorly pat
 PYTHONPATH=FOLDER OMP_NUM_THREADS=1 python -m pytest tests/benchmarks/test_similarity.py -m benchmark -s
 
 What is not installed is skipped. An hour on two cores; 50,000 images need 6 GB of disc in the temporary folder.
-As a script, one comparison in a process of its own: python -m tests.benchmarks.test_similarity PACKAGE LAYERS FOLDER
+Ratios are of processor seconds, which other work on the machine hardly changes.
 """
 
 import importlib
 import json
-import resource
+import re
 import signal
 import subprocess
 import sys
@@ -413,8 +413,9 @@ class Stopped(Exception):  # noqa: N818 - it is what happened
 
 
 def peak():
-    """MiB at most in memory, since the process began."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """MiB at most in memory since the process began; getrusage's would begin with what its parent held."""
+    told = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s*(\d+) kB", told)[1]) / 1024
 
 
 def limited(*_):
@@ -462,7 +463,7 @@ def exact(folder):
 def test_seconds_and_memory_of_resnet50(tmp_path):
     cards(tmp_path, SIZE)
     print(f"\n{IMAGES} images of {SIZE} x {SIZE}, batches of {BATCH}, two ResNet-50; ratios to {POOLED}")
-    print(f"{'':>22} {'layers':>8} {'seconds':>8} {'ratio':>6} {'CPU s':>7} {'MiB':>6} {'ratio':>6}")
+    print(f"{'':>22} {'layers':>8} {'seconds':>8} {'CPU s':>7} {'ratio':>6} {'MiB':>6} {'ratio':>6}")
     took, truth = {}, exact(tmp_path)
     for name, (module, _) in RUNS.items():
         for layers in ["blocks"] if module == "fusion" else ["blocks", "default"]:
@@ -470,20 +471,21 @@ def test_seconds_and_memory_of_resnet50(tmp_path):
                 continue
             one = took[name, layers] = apart("run", name, layers, tmp_path)
             base = took[POOLED, "blocks"]
-            time_ = f"{one['seconds']:8.1f} {one['seconds'] / base['seconds']:6.1f} {one['processor']:7.1f}"
-            memory = f"{one['memory']:6.0f} {one['memory'] / base['memory']:6.1f}"
-            print(f"{name:>22} {layers:>8} {time_} {memory} {one['said'][:60]}", flush=True)
+            row = f"{name:>22} {layers:>8} {one['seconds']:8.1f}"
+            for key, width in (("processor", 7), ("memory", 6)):
+                row += f" {one[key]:{width}.{width - 6}f} {one[key] / base[key]:6.1f}"
+            print(row, one["said"][:60], flush=True)
     for name, layers in took:
         if layers == "blocks" and name != POOLED and not took[name, layers]["said"]:
             error = np.abs(np.load(tmp_path / f"{name}-blocks.npy") - truth).max()
             print(f"{name:>22}: values of the 16 blocks to {error:.1e}")
             assert error < (1e-5 if name == MAPS else 1e-3), name
+    base = took[POOLED, "blocks"]
     for (name, layers), one in took.items():
-        if layers == "default":
-            assert one["memory"] > took[POOLED, "blocks"]["memory"] or "3D" in one["said"], name
-    for name in ("torch_cka",):
-        if (name, "default") in took:
-            assert took[name, "default"]["seconds"] > 5 * took[POOLED, "blocks"]["seconds"]
+        if layers == "default" and "3D" not in one["said"]:
+            assert one["memory"] > base["memory"], name
+            if name != "pytorch-cka":  # takes the Gram matrices of all layers in one product
+                assert one["processor"] > 5 * base["processor"], name
 
 
 # --- Many images ---
