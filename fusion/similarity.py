@@ -15,7 +15,7 @@ corrected; the biased `cka`, `procrustes` and the canonical ones are not.
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,8 @@ from scipy.stats import spearmanr
 Floats = npt.NDArray[np.float64]
 Array = npt.ArrayLike
 Ids = tuple[Sequence[Any], Sequence[Any]]
+
+T = TypeVar("T", float, Floats)
 
 LEAST = 4  # rows: the unbiased estimator divides by N - 3
 
@@ -98,14 +100,14 @@ def hsic(first: Floats, second: Floats, *, debiased: bool = True) -> float:
     return float(inner / (n * (n - 3)))
 
 
-def hsic_of_sums(n: int, cross: float, lengths: tuple[float, float, float], *, debiased: bool = True) -> float:
+def hsic_of_sums(n: int, cross: T, lengths: tuple[T, T, T], *, debiased: bool = True) -> T:
     """The same from sums over N rows of centred columns, without any N x N matrix.
 
     A row of the hollow Gram matrix then sums to minus the squared length of the feature's row.
 
     Args:
         n: Rows.
-        cross: Sum of the squared entries of x^T y.
+        cross: Sum of the squared entries of x^T y; or of several pairs, as arrays of any one shape.
         lengths: Sums over rows of |x|^2, of |y|^2 and of their product.
         debiased: As in `hsic`.
     """

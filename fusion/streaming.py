@@ -8,7 +8,7 @@ import numpy.typing as npt
 from scipy.linalg import svdvals
 
 from fusion.canonical import NOISE, check_rows
-from fusion.similarity import LEAST, aligned, gram, hsic, hsic_of_sums
+from fusion.similarity import LEAST, gram, hsic, hsic_of_sums
 from fusion.spool import Spool
 
 Floats = npt.NDArray[np.float64]
@@ -65,19 +65,18 @@ def _spooled(batches: Iterable[Batch], stack: ExitStack) -> tuple[Spool, Spool]:
 
 
 def _cka(first: Spool, second: Spool, *, debiased: bool) -> Floats:
-    n = first.rows
-    both = [_lengths(*pair) for pair in ((first, second), (first, first), (second, second))]
-    totals = _totals(first), _totals(second)
-    cross = np.array([_squares(first, i, second) for i in range(len(first.widths))])
-    own = [np.array([_own_square(spool, i) for i in range(len(spool.widths))]) for spool in (first, second)]
+    a, b = _totals(first), _totals(second)
+    cross = np.array([_squares(first, layer, second) for layer in range(len(first.widths))])
+    return _ratios(
+        hsic_of_sums(first.rows, cross, (a[:, None], b[None, :], _lengths(first, second)), debiased=debiased),
+        *(_own(spool, total, debiased) for spool, total in ((first, a), (second, b))),
+    )
 
-    def criterion(square: float, a: float, b: float, product: float) -> float:
-        return hsic_of_sums(n, square, (a, b, product), debiased=debiased)
 
-    of = np.vectorize(criterion, otypes=[float])
-    a, b = totals
-    left, right = of(own[0], a, a, both[1].diagonal()), of(own[1], b, b, both[2].diagonal())
-    return _ratios(of(cross, a[:, None], b[None, :], both[0]), left, right)
+def _own(spool: Spool, total: Floats, debiased: bool) -> Floats:
+    """HSIC of each layer with itself."""
+    squares = np.array([(_covariance(spool, layer) ** 2).sum() for layer in range(len(spool.widths))])
+    return hsic_of_sums(spool.rows, squares, (total, total, np.diagonal(_lengths(spool, spool))), debiased=debiased)
 
 
 def _ratios(cross: Floats, left: Floats, right: Floats) -> Floats:
@@ -87,9 +86,7 @@ def _ratios(cross: Floats, left: Floats, right: Floats) -> Floats:
             raise ValueError(
                 f"images must differ in every block (all alike in block {place} of the {side}). Check them."
             )
-    return np.array(
-        [[aligned(c, a, b) for c, b in zip(row, right, strict=True)] for row, a in zip(cross, left, strict=True)]
-    )
+    return cross / np.sqrt(left[:, None] * right)
 
 
 def _lengths(first: Spool, second: Spool) -> Floats:
@@ -122,10 +119,6 @@ def _covariance(spool: Spool, layer: int) -> Floats:
     for x in spool.chunks(layer, _ROWS):
         total += x.T @ x
     return total
-
-
-def _own_square(spool: Spool, layer: int) -> float:
-    return float((_covariance(spool, layer) ** 2).sum())
 
 
 def _cca(first: Spool, second: Spool) -> Floats:
