@@ -414,7 +414,7 @@ RUNS = {
 
 
 # At their default layers, at least how many times the seconds and the memory of ours. pytorch-cka is as fast: it takes
-# all pairs in one product. cka-pytorch needs less memory, keeping Gram matrices only, and goes ten times over the images.
+# all pairs in one product. cka-pytorch needs less memory: it keeps Gram matrices only, and sees all images ten times.
 CLAIMS = [("torch_cka", 5, 1), ("cka-pytorch", 5, 0), ("pytorch-cka", 0, 1)]
 
 
