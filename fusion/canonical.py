@@ -8,7 +8,7 @@ from typing import cast
 import numpy as np
 from scipy.linalg import svdvals
 
-from fusion.similarity import Array, Floats, Ids, pair
+from fusion.similarity import Array, Floats, Ids, TooFewImages, pair
 
 # Features are float32: a direction smaller than this share of the largest one is rounding error.
 NOISE = 1e-6
@@ -76,7 +76,9 @@ def correlations(left: Floats, right: Floats) -> Floats:
 def check_rows(rows: int, first: int, second: int) -> None:
     """Refuse fewer rows than the two ranks together."""
     if rows < first + second + 1:
-        raise ValueError(
+        least = first + second + 1
+        raise TooFewImages(
             f"N must be above the ranks of x and y together, {first} and {second} (got {rows}): some correlations are "
-            f"1 otherwise. Pass at least {first + second + 1} images, or use cka or svcca(kept=...)."
+            f"1 otherwise. Pass at least {least} images, or use cka or svcca(kept=...).",
+            least,
         )

@@ -75,7 +75,7 @@ def compare(
     depths = pair[0].depths, pair[1].depths
     if measure == "minibatch-cka":
         both = [features.batches(encoder, images, encoder.maps, batch=batch) for encoder in pair]
-        values = streaming.minibatch(zip(*both, strict=True))
+        values = streaming.minibatch(*both)
         measure = f"minibatch-cka, batch {batch}"
     else:
         both = [features.batches(encoder, images, encoder.at_depths, batch=batch) for encoder in pair]
@@ -103,11 +103,13 @@ def before_after(model: Any, images: Any, *, measure: str = "cka", batch: int = 
 def changes(model: Any, images: Any, *, measure: str = "cka", batch: int = 64) -> list[Comparison]:
     """`before_after`, then how alike every two encoders of the model are, before it and after.
 
-    Arguments as in `before_after`.
+    Two that see images of different sizes are left out. Arguments as in `before_after`.
     """
     found = before_after(model, images, measure=measure, batch=batch)
     before, after = origins(model), model.encoders_
     for i, j in itertools.combinations(range(len(after)), 2):
+        if _size(after[i]) != _size(after[j]):
+            continue
         found.append(compare(before[i], before[j], images, measure=measure, batch=batch))
         both = compare(after[i], after[j], images, measure=measure, batch=batch)
         found.append(replace(both, first=f"{both.first}, fine-tuned", second=f"{both.second}, fine-tuned"))
@@ -116,8 +118,9 @@ def changes(model: Any, images: Any, *, measure: str = "cka", batch: int = 64) -
 
 def origins(model: Any) -> list[zoo.Encoder]:
     """The encoders of a fitted model as they were before the fit."""
-    given = [encoder for encoder in model.encoders if isinstance(encoder, zoo.Encoder)]
-    return given or [zoo.load(entry["name"]) for entry in model.origins_]
+    given = [] if isinstance(model.encoders, str) else model.encoders
+    objects = {encoder.name: encoder for encoder in given if isinstance(encoder, zoo.Encoder)}
+    return [objects.get(entry["name"]) or zoo.load(entry["name"]) for entry in model.origins_]
 
 
 def pairwise(encoders: Sequence[str | zoo.Encoder], images: Any, *, batch: int = 64, device: str = "auto") -> Floats:
@@ -129,7 +132,10 @@ def pairwise(encoders: Sequence[str | zoo.Encoder], images: Any, *, batch: int =
         batch: As in `compare`.
         device: As in `compare`.
     """
-    found = [features.extract(encoder, images, batch=batch) for encoder in features.loaded(encoders, device)]
+    known = features.loaded(encoders, device)
+    for pair in itertools.combinations(known, 2):
+        _check_sizes(*pair)
+    found = [features.extract(encoder, images, batch=batch) for encoder in known]
     return np.array([[cka(x, y) for y in found] for x in found])
 
 
@@ -143,9 +149,16 @@ def _check(pair: tuple[zoo.Encoder, zoo.Encoder], images: Any, measure: str, bat
         raise ValueError(f"measure must be one of {', '.join(MEASURES)} (got {measure!r}). Try measure='cka'.")
     if len(images) < LEAST or batch < LEAST:
         raise ValueError(f"images and batch must be at least {LEAST} (got {len(images)} and {batch}). Add images.")
-    sizes = [encoder.card.input.size for encoder in pair]
-    if sizes[0] != sizes[1]:
+    _check_sizes(*pair)
+
+
+def _check_sizes(first: zoo.Encoder, second: zoo.Encoder) -> None:
+    if _size(first) != _size(second):
         raise ValueError(
-            f"encoders must see images of one size (got {pair[0].name} at {sizes[0]} and {pair[1].name} at "
-            f"{sizes[1]}): else resolution is compared too. Give one a card with the other's input.size."
+            f"encoders must see images of one size (got {first.name} at {_size(first)} and {second.name} at "
+            f"{_size(second)}): else resolution is compared too. Give one a card with the other's input.size."
         )
+
+
+def _size(encoder: zoo.Encoder) -> int:
+    return encoder.card.input.size

@@ -63,16 +63,19 @@ def batches(
     encoder: zoo.Encoder, images: Any, compute: Callable[[Tensor], list[Tensor]], *, batch: int = BATCH
 ) -> Iterator[list[Floats]]:
     """What `compute` gives for each batch of preprocessed images, in `eval()` mode and without gradients."""
-    device = next(encoder.parameters()).device
     was_training = encoder.training
     encoder.eval()
     try:
         for start in range(0, len(images), batch):
-            with torch.inference_mode():
-                found = compute(encoder.preprocess(images[start : start + batch]).to(device))
-            yield [value.cpu().numpy() for value in found]
+            yield _batch(encoder, images[start : start + batch], compute)
     finally:
         encoder.train(was_training)
+
+
+@torch.inference_mode()
+def _batch(encoder: zoo.Encoder, images: Any, compute: Callable[[Tensor], list[Tensor]]) -> list[Floats]:
+    x = encoder.preprocess(images).to(next(encoder.parameters()).device)
+    return [value.cpu().numpy() for value in compute(x)]
 
 
 def _run(encoder: zoo.Encoder, images: Any, batch: int, compute: Callable[[Tensor], list[Tensor]]) -> list[Floats]:

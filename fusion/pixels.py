@@ -9,6 +9,7 @@ import numpy.typing as npt
 import zoo
 from fusion import features
 from fusion.canonical import cca
+from fusion.similarity import TooFewImages
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -32,14 +33,15 @@ def pixel_cca(
         repeats: Of the draw, with seeds 0, 1, ...
 
     Raises:
-        ValueError: The maps of the two differ, or there are too few pixels for that many channels.
+        ValueError: The maps of the two differ, there are too few pixels for that many channels, or a number is below 1.
 
     Source: Juodelyte et al. arXiv:2302.08272, and the code with it.
     """
     if not same_maps(first, second):
         raise ValueError(
-            f"encoders must have the same maps, to share channels (got {first.channels} and {second.channels}). "
-            "Pass two of one architecture and depth, or use fusion.compare."
+            f"encoders must have the same maps, to share channels (got {first.channels} and {second.channels}, of "
+            f"images of {first.card.input.size} and {second.card.input.size}). Pass two of one architecture, depth and "
+            "input size, or use fusion.compare."
         )
     drawn = (sample(e, images, points=points, channels=channels, repeats=repeats) for e in (first, second))
     return cca_of(*drawn)
@@ -47,7 +49,8 @@ def pixel_cca(
 
 def same_maps(first: zoo.Encoder, second: zoo.Encoder) -> bool:
     """Whether the maps of the two can be compared channel by channel."""
-    return (first.channels, first.strides) == (second.channels, second.strides)
+    sizes = (encoder.card.input.size for encoder in (first, second))
+    return (first.channels, first.strides) == (second.channels, second.strides) and len(set(sizes)) == 1
 
 
 def sample(
@@ -57,6 +60,11 @@ def sample(
 
     Arguments as in `pixel_cca`.
     """
+    if not len(images) or min(points, channels, repeats) < 1:
+        raise ValueError(
+            f"images, points, channels and repeats must be at least 1 (got {len(images)}, {points}, {channels} and "
+            f"{repeats}). Leave the last three out."
+        )
     sides = [max(1, round(encoder.card.input.size / stride)) for stride in encoder.strides]
     counts = [min(len(images), max(1, round(points / side**2))) for side in sides]
     draws = [_draw(seed, len(images), encoder.channels, channels) for seed in range(repeats)]
@@ -78,8 +86,18 @@ def sample(
 
 def cca_of(first: list[Sample], second: list[Sample]) -> list[float]:
     """Mean CCA per quarter, over repeats, of two samples of the same images."""
-    found = [[cca(x, y) for x, y in zip(a, b, strict=True)] for a, b in zip(first, second, strict=True)]
+    found = [[_cca(x, y) for x, y in zip(a, b, strict=True)] for a, b in zip(first, second, strict=True)]
     return cast(list[float], np.mean(found, axis=0).tolist())
+
+
+def _cca(x: Floats, y: Floats) -> float:
+    try:
+        return cca(x, y)
+    except TooFewImages as error:
+        raise ValueError(
+            f"points must give {error.least} pixels or more at each quarter, for that many channels (got {len(x)}). "
+            "Pass more images or points, or fewer channels."
+        ) from None
 
 
 def _draw(seed: int, images: int, widths: Sequence[int], channels: int) -> tuple[Ints, list[Ints]]:

@@ -32,6 +32,14 @@ T = TypeVar("T", float, Floats)
 LEAST = 4  # rows: the unbiased estimator divides by N - 3
 
 
+class TooFewImages(ValueError):  # noqa: N818 - named for what is wrong
+    """There are fewer images than the `least` that a measure needs."""
+
+    def __init__(self, text: str, least: int) -> None:
+        super().__init__(text)
+        self.least = least
+
+
 def cka(x: Array, y: Array, *, debiased: bool = True, ids: Ids | None = None) -> float:
     """Linear centred kernel alignment.
 
@@ -135,7 +143,7 @@ def rsa(x: Array, y: Array, *, ids: Ids | None = None) -> float:
     Source: Kriegeskorte et al. 2008 (Frontiers in Systems Neuroscience 2:4).
     """
     a, b = pair(x, y, ids)
-    return float(spearmanr(pdist(a), pdist(b)).statistic)
+    return float(spearmanr(_distances(a), _distances(b)).statistic)
 
 
 def knn_overlap(x: Array, y: Array, *, neighbours: int = 10, ids: Ids | None = None) -> float:
@@ -147,9 +155,10 @@ def knn_overlap(x: Array, y: Array, *, neighbours: int = 10, ids: Ids | None = N
     """
     a, b = pair(x, y, ids)
     if not 0 < neighbours < len(a) - 1:
-        raise ValueError(
+        raise TooFewImages(
             f"neighbours must be from 1 to N - 2, {len(a) - 2} (got {neighbours!r}). "
-            f"Lower it, or pass at least {neighbours + 2} images."
+            f"Lower it, or pass at least {neighbours + 2} images.",
+            max(neighbours + 2, LEAST),
         )
     both = [_nearest(values, neighbours) for values in (a, b)]
     return float((both[0] & both[1]).sum() / (neighbours * len(a)))
@@ -211,7 +220,7 @@ def gram(values: npt.NDArray[Any]) -> Floats:
 def _checked(name: str, values: Array) -> Floats:
     found = np.asarray(values, np.float64)
     if found.ndim != 2 or len(found) < LEAST:
-        raise ValueError(f"{name} must be (N, D) with N >= {LEAST} (got {found.shape}). Pass more images.")
+        raise TooFewImages(f"{name} must be (N, D) with N >= {LEAST} (got {found.shape}). Pass more images.", LEAST)
     if not np.isfinite(found).all():
         rows = np.flatnonzero(~np.isfinite(found).all(1))[:5].tolist()
         raise ValueError(f"{name} must be finite (got NaN or infinity in rows {rows}). Leave those images out.")
@@ -233,8 +242,16 @@ def _centred(matrix: Floats) -> Floats:
     return cast(Floats, matrix - rows - rows[:, None] + rows.mean())
 
 
+def _distances(values: Floats) -> Floats:
+    """Between all images; where they are all equal, there is nothing to be alike in."""
+    found = pdist(values)
+    if np.ptp(found) <= 1e-12 * found.max():
+        raise ValueError("distances between images must differ (got one and the same). Pass more images, or others.")
+    return cast(Floats, found)
+
+
 def _gaussian(values: Floats, bandwidth: float) -> Floats:
-    distances = pdist(values)
+    distances = _distances(values)
     width = bandwidth * (np.median(distances) or distances.mean())
     return cast(Floats, np.exp(-(squareform(distances / width) ** 2) / 2))
 

@@ -1,7 +1,9 @@
 """Similarity of all pairs of layers from one pass: batches of two lists of arrays in, a matrix (L, L') out."""
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -9,13 +11,17 @@ from scipy.linalg import svdvals
 
 from fusion.canonical import NOISE, check_rows
 from fusion.similarity import LEAST, gram, hsic, hsic_of_sums
-from fusion.spool import Spool
+from fusion.spool import Spool, check_finite
 
 Floats = npt.NDArray[np.float64]
 Levels = list[npt.NDArray[np.float32]]
 Batch = tuple[Levels, Levels]
+# Of all layers of both sides, M = L + L': the squared entries of x^T y (M, M), and over rows |x|^2 (M,) and |x|^2 |y|^2
+# (M, M), each summed up.
+Sums = tuple[Floats, Floats, Floats]
 
 _ROWS = 1024  # at a time: few enough to hold every layer of two ResNet-50 in float64
+_TILE = 256  # the same for a part of their Gram matrices
 
 
 def pooled(batches: Iterable[Batch], measure: str) -> Floats:
@@ -35,23 +41,22 @@ def pooled(batches: Iterable[Batch], measure: str) -> Floats:
         return _cka(first, second, debiased=measure == "cka")
 
 
-def minibatch(batches: Iterable[Batch]) -> Floats:
+def minibatch(first: Iterable[Levels], second: Iterable[Levels]) -> Floats:
     """Minibatch CKA of any features (n, ...), flattened: equal to `fusion.minibatch_cka` of the same batches in order.
 
     Args:
-        batches: As in `pooled`; a batch of fewer than 4 is left out.
+        first: For each batch the layers of the one; a batch of fewer than 4 is left out.
+        second: Of the other, of the same images.
+
+    Raises:
+        ValueError: Features are not finite, no batch holds 4 images, or a layer is the same for all images of each.
 
     Source: Nguyen et al. arXiv:2010.15327, equations 2 and 3.
     """
-    sums, count = None, 0
-    for first, second in batches:
-        if len(first[0]) >= LEAST:
-            terms = _terms([_gram(level) for level in first], [_gram(level) for level in second])
-            sums = terms if sums is None else [a + b for a, b in zip(sums, terms, strict=True)]
-            count += 1
-    if sums is None:
+    terms = [_terms(a, b) for a, b in zip(_grams(first), _grams(second), strict=True) if len(a[0]) >= LEAST]
+    if not terms:
         raise ValueError(f"a batch must hold at least {LEAST} images (got none that does). Pass more.")
-    cross, left, right = (term / count for term in sums)
+    cross, left, right = (np.mean(term, axis=0) for term in zip(*terms, strict=True))
     return _ratios(cross, left, right)
 
 
@@ -65,18 +70,45 @@ def _spooled(batches: Iterable[Batch], stack: ExitStack) -> tuple[Spool, Spool]:
 
 
 def _cka(first: Spool, second: Spool, *, debiased: bool) -> Floats:
-    a, b = _totals(first), _totals(second)
-    cross = np.array([_squares(first, layer, second) for layer in range(len(first.widths))])
-    return _ratios(
-        hsic_of_sums(first.rows, cross, (a[:, None], b[None, :], _lengths(first, second)), debiased=debiased),
-        *(_own(spool, total, debiased) for spool, total in ((first, a), (second, b))),
-    )
+    few = first.rows < min(sum(first.widths), sum(second.widths))
+    squares, lengths, products = (_sums_of_grams if few else _sums_of_columns)(first, second)
+    terms = hsic_of_sums(first.rows, squares, (lengths[:, None], lengths, products), debiased=debiased)
+    split, own = len(first.widths), terms.diagonal()
+    return _ratios(terms[:split, split:], own[:split], own[split:])
 
 
-def _own(spool: Spool, total: Floats, debiased: bool) -> Floats:
-    """HSIC of each layer with itself."""
-    squares = np.array([(_covariance(spool, layer) ** 2).sum() for layer in range(len(spool.widths))])
-    return hsic_of_sums(spool.rows, squares, (total, total, np.diagonal(_lengths(spool, spool))), debiased=debiased)
+def _sums_of_grams(first: Spool, second: Spool) -> Sums:
+    """The squares are the inner products of Gram matrices, of tiles at a time: sooner where images are few."""
+    takes = _takes(first, second)
+    squares, lengths, products = np.zeros((len(takes),) * 2), np.zeros(len(takes)), np.zeros((len(takes),) * 2)
+    for top, left in itertools.combinations_with_replacement(range(0, first.rows, _TILE), 2):
+        height, width = (min(_TILE, first.rows - start) for start in (top, left))
+        tiles = np.empty((len(takes), height, width))
+        for take, tile in zip(takes, tiles, strict=True):
+            np.matmul(take(top, _TILE), take(left, _TILE).T, out=tile)
+        flat = tiles.reshape(len(takes), -1)
+        squares += (1 if top == left else 2) * (flat @ flat.T)  # Gram matrices are symmetric
+        if top == left:
+            own = tiles.diagonal(axis1=1, axis2=2)
+            lengths += own.sum(1)
+            products += own @ own.T
+    return squares, lengths, products
+
+
+def _sums_of_columns(first: Spool, second: Spool) -> Sums:
+    """The squares of two layers of one side are not needed: NaN."""
+    takes = _takes(first, second)
+    squares, lengths, products = np.full((len(takes),) * 2, np.nan), np.zeros(len(takes)), np.zeros((len(takes),) * 2)
+    np.fill_diagonal(squares, [(_covariance(*place) ** 2).sum() for place in _places(first, second)])
+    starts = np.cumsum([0, *second.widths[:-1]])
+    for layer in range(len(first.widths)):
+        cross = _cross(first, layer, second)
+        squares[layer, len(first.widths) :] = np.add.reduceat((cross**2).sum(0), starts)
+    for start in range(0, first.rows, _ROWS):
+        own = np.array([(take(start, _ROWS) ** 2).sum(1) for take in takes])
+        lengths += own.sum(1)
+        products += own @ own.T
+    return squares, lengths, products
 
 
 def _ratios(cross: Floats, left: Floats, right: Floats) -> Floats:
@@ -89,16 +121,13 @@ def _ratios(cross: Floats, left: Floats, right: Floats) -> Floats:
     return cross / np.sqrt(left[:, None] * right)
 
 
-def _lengths(first: Spool, second: Spool) -> Floats:
-    """Sums over rows of |x|^2 |y|^2, (L, L')."""
-    total = np.zeros((len(first.widths), len(second.widths)))
-    for xs, ys in zip(first.rows_of_all(_ROWS), second.rows_of_all(_ROWS), strict=True):
-        total += np.array([(x**2).sum(1) for x in xs]) @ np.array([(y**2).sum(1) for y in ys]).T
-    return total
+def _places(first: Spool, second: Spool) -> list[tuple[Spool, int]]:
+    return [(spool, layer) for spool in (first, second) for layer in range(len(spool.widths))]
 
 
-def _totals(spool: Spool) -> Floats:
-    return sum(np.array([(x**2).sum() for x in xs]) for xs in spool.rows_of_all(_ROWS))  # type: ignore[return-value]
+def _takes(first: Spool, second: Spool) -> list[Callable[[int, int], Floats]]:
+    """For each layer of both, what takes rows of it."""
+    return [partial(spool.take, layer) for spool, layer in _places(first, second)]
 
 
 def _cross(first: Spool, layer: int, second: Spool) -> Floats:
@@ -107,11 +136,6 @@ def _cross(first: Spool, layer: int, second: Spool) -> Floats:
     for x, ys in zip(first.chunks(layer, _ROWS), second.rows_of_all(_ROWS), strict=True):
         total += x.T @ np.hstack(ys)
     return total
-
-
-def _squares(first: Spool, layer: int, second: Spool) -> Floats:
-    starts = np.cumsum([0, *second.widths[:-1]])
-    return np.add.reduceat((_cross(first, layer, second) ** 2).sum(0), starts)
 
 
 def _covariance(spool: Spool, layer: int) -> Floats:
@@ -141,11 +165,18 @@ def _whitening(spool: Spool, layer: int) -> Floats:
     return np.asarray(directions[:, kept] / np.sqrt(sizes[kept]))
 
 
-def _gram(level: npt.NDArray[np.float32]) -> Floats:
-    return gram(level.reshape(len(level), -1)).astype(np.float64)
+def _grams(batches: Iterable[Levels]) -> Iterator[list[Floats]]:
+    rows = 0
+    for levels in batches:
+        check_finite(levels, rows)
+        rows += len(levels[0])
+        found = [gram(level.reshape(len(level), -1)).astype(np.float64) for level in levels]
+        del levels  # else these maps are held while those of the other side are made
+        yield found
 
 
-def _terms(first: list[Floats], second: list[Floats]) -> list[Floats]:
-    """The three HSIC of one batch: of all pairs (L, L'), of the one's layers (L,), of the other's (L',)."""
+def _terms(first: list[Floats], second: list[Floats]) -> tuple[Floats, Floats, Floats]:
+    """HSIC of one batch: of all pairs (L, L'), and of each with itself, (L,) and (L',)."""
     cross = np.array([[hsic(k, m) for m in second] for k in first])
-    return [cross, *(np.array([hsic(k, k) for k in side]) for side in (first, second))]
+    left, right = (np.array([hsic(k, k) for k in side]) for side in (first, second))
+    return cross, left, right

@@ -2,6 +2,7 @@
 
 import copy
 from contextlib import ExitStack
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -50,6 +51,16 @@ def test_streamed_is_in_memory_for_any_batch_size(measure, alone, size):
     found = streaming.pooled(zip(cut(first, size), cut(second, size), strict=True), measure)
     expected = [[alone(x, y) for y in second] for x in first]
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("debiased", [True, False])
+@pytest.mark.parametrize("rows", [40, 256, 700])
+def test_fewer_images_than_columns_give_the_same(rows, debiased):
+    """By Gram matrices, in one tile or several."""
+    first, second = noisy(0, rows, (300, 5, 500)), noisy(1, rows, (64, 800))
+    found = streaming.pooled(zip(cut(first, 64), cut(second, 64), strict=True), "cka" if debiased else "biased-cka")
+    expected = [[similarity.cka(x, y, debiased=debiased) for y in second] for x in first]
+    np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
 def test_minibatch_cka_of_maps_is_its_definition(pair):
@@ -117,6 +128,26 @@ def test_origins_of_names_are_loaded_anew():
     assert found.name == "mocov2-mini@0.25"
 
 
+def test_origins_of_names_beside_objects(tmp_path):
+    encoder = own(tmp_path, depth=0.25)
+    images = fusion.brain_regions("train", labels=12)
+    model = fusion.FusionClassifier([encoder, "mocov2-mini@0.25"], folds=2).fit(images.images, images.labels)
+    first, second = comparison.origins(model)
+    assert first is encoder
+    assert second.name == "mocov2-mini@0.25"
+    assert [found.values.diagonal().min() > 1 - 1e-9 for found in before_after(model, images.images)] == [True, True]
+
+
+def test_changes_leaves_out_two_of_different_sizes(pair):
+    other = zoo.untrained("mae-mini", 0.25, size=64)
+    sizes = fusion.FusionClassifier([pair[0], other], folds=2).fit(IMAGES, LABELS)
+    assert [(found.first, found.second) for found in comparison.changes(sizes, MANY)] == [
+        (encoder.name, f"{encoder.name}, fine-tuned") for encoder in (pair[0], other)
+    ]
+    alike = fusion.FusionClassifier(list(pair), folds=2).fit(IMAGES, LABELS)
+    assert len(comparison.changes(alike, MANY)) == 4
+
+
 def test_pairwise_is_cka_of_the_outputs(pair):
     found = pairwise(pair, MANY)
     np.testing.assert_allclose(found.diagonal(), 1, atol=1e-9)
@@ -174,10 +205,29 @@ def test_bad_input(pair, tmp_path):
     larger.card = larger.card.model_copy(update={"input": larger.card.input.model_copy(update={"size": 64})})
     with pytest.raises(ValueError, match=r"see images of one size .*left@1 at 32 and right@0.75 at 64"):
         compare(pair[0], larger, MANY)
+    with pytest.raises(ValueError, match=r"see images of one size .*left@1 at 32 and right@0.75 at 64"):
+        pairwise([pair[0], larger], MANY)
     with pytest.raises(ValueError, match="encoders must have the same maps"):
         pixel_cca(*pair, MANY)
+    with pytest.raises(ValueError, match=r"encoders must have the same maps.* of images of 32 and 64"):
+        pixel_cca(pair[1], larger, MANY)
+    with pytest.raises(ValueError, match=r"must be at least 1 \(got 0, "):
+        pixel_cca(pair[0], own_twin(pair[0]), MANY[:0])
+    with pytest.raises(ValueError, match=r"points must give \d+ pixels or more .*\(got \d+\)\. Pass more images"):
+        pixel_cca(pair[0], own_twin(pair[0]), MANY[:2])
     broken = own_twin(pair[0])
     with torch.no_grad():
         broken.trunk.layer2[0].conv1.weight.fill_(float("nan"))
-    with pytest.raises(ValueError, match=r"features must be finite .*layer 3, image 0"):
-        compare(pair[0], broken, MANY)
+    for measure in ("cka", "minibatch-cka"):
+        with pytest.raises(ValueError, match=r"features must be finite .*block 3, image 0"):
+            compare(pair[0], broken, MANY, measure=measure)
+
+
+def test_a_full_folder_is_named(monkeypatch):
+    with ExitStack() as stack:
+        spool = Spool([3], stack)
+        spool.add(noisy(0, 8, [3]))
+        with Path("/dev/full").open("wb", buffering=0) as full:
+            monkeypatch.setattr(spool, "_files", [full])
+            with pytest.raises(OSError, match=r"must fit into .*No space left.* after 8 images.*Set TMPDIR"):
+                spool.add(noisy(0, 8, [3]))

@@ -39,6 +39,7 @@ WRITES = {
     "to_csv",
     "savefig",
     "unlink",
+    "TemporaryFile",
 }
 MAY_WRITE = {
     "fusion/brain_mr.py",  # converted weights, in a temporary folder or the one asked for
@@ -49,10 +50,12 @@ MAY_WRITE = {
     "fusion/inside_cli.py",  # OUTPUT
     "fusion/landing.py",  # a study's folder
     "fusion/saving.py",  # save(path)
+    "fusion/spool.py",  # temporary files without a name
     "fusion/_samples/build.py",
     "zoo/airgap.py",  # export to the folder asked for
     "zoo/caching.py",  # removes what is asked for
     "zoo/cli.py",  # --json
+    "zoo/doctor.py",  # whether the cache can be written
     "zoo/hub.py",  # drops a damaged small file from the Hub client's cache
     "zoo/store.py",  # the cache
     "hub_upload.py",

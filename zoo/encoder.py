@@ -1,6 +1,7 @@
 """The encoder: a truncated network with its card's preprocessing, pooling and load report."""
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -97,17 +98,18 @@ class Encoder(nn.Module):
     def pyramid(self, x: Tensor) -> list[Tensor]:
         """(N, C, H, W) -> one map (N, C_i, H / s_i, W / s_i) at the end of each kept quarter, shallow to deep."""
         ends = itertools.accumulate(len(quarter) for quarter in self._blocks[:-1])
-        return [self._as_map(value) for value in self._caught(x, [self._taps[end - 1] for end in ends])]
+        inner, last = self._caught(x, [self._taps[end - 1] for end in ends], self._as_map)
+        return [*inner, self._as_map(last)]
 
     def maps(self, x: Tensor) -> list[Tensor]:
         """(N, C, H, W) -> one map (N, C_l, H_l, W_l) at the end of each kept block, as `depths` names them."""
-        return [self._as_map(value) for value in self._caught(x, self._taps)]
+        inner, last = self._caught(x, self._taps, self._as_map)
+        return [*inner, self._as_map(last)]
 
     def at_depths(self, x: Tensor) -> list[Tensor]:
         """(N, C, H, W) -> for each of `depths` the features (N, D_l) of the encoder cut there, from one pass."""
-        *inner, last = self._caught(x, self._taps)
-        pooled = [self._pool_tokens(v) if v.ndim == 3 else self._as_map(v).mean((2, 3)) for v in inner]
-        return [*pooled, self._pool(last)]
+        inner, last = self._caught(x, self._taps, self._average)
+        return [*inner, self._pool(last)]
 
     def quarters(self) -> list[dict[str, Any]]:
         """The parameters in order of depth, one group per kept quarter, as a torch optimiser takes them.
@@ -165,16 +167,19 @@ class Encoder(nn.Module):
         cls, patches = tokens[:, 0], tokens[:, self._prefix :].mean(1)  # (N, T, D) -> (N, D) each
         return {"cls": cls, "avg": patches, "cls+avg": torch.cat([cls, patches], 1)}[self.card.pool]
 
-    def _caught(self, x: Tensor, names: list[str]) -> list[Tensor]:
-        """What the modules of these names give, then what the trunk does."""
+    def _average(self, x: Tensor) -> Tensor:
+        return self._pool_tokens(x) if x.ndim == 3 else self._as_map(x).mean((2, 3))
+
+    def _caught(self, x: Tensor, names: list[str], reduce: Callable[[Tensor], Tensor]) -> tuple[list[Tensor], Tensor]:
+        """What the modules of these names give, each reduced at once: few maps are held. And what the trunk gives."""
         caught: list[Tensor] = []
-        hooks = [self._tapped(name).register_forward_hook(lambda *a: caught.append(a[2])) for name in names]
+        hooks = [self._tapped(name).register_forward_hook(lambda *a: caught.append(reduce(a[2]))) for name in names]
         try:
             last = self._features(x)
         finally:
             for hook in hooks:
                 hook.remove()
-        return [*caught, last]
+        return caught, last
 
     def _as_map(self, x: Tensor) -> Tensor:
         if x.ndim == 3:

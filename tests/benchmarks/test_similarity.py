@@ -1,4 +1,4 @@
-r"""Similarity beside other packages: the same values, what they get wrong, seconds and memory.
+r"""Similarity beside other packages: the same values, and what they get wrong.
 
 pip install --no-deps --target FOLDER torch_cka==0.21 ckatorch==1.0.3 pytorch-cka==1.1.3 cka-pytorch==1.1.3 \
     simtorch==0.2.1 repsim==0.1.5 cca-zoo==4.0.1 statsmodels==0.15.0 rsatoolbox==0.3.2 similarity-repository==0.0.1
@@ -6,18 +6,11 @@ pip install --no-deps --target FOLDER seaborn pandas h5py lightning tensorly pat
     narwhals networkx python-dateutil six tqdm
 PYTHONPATH=FOLDER OMP_NUM_THREADS=1 python -m pytest tests/benchmarks/test_similarity.py -m benchmark -s
 
-What is not installed is skipped. An hour on two cores; 50,000 images need 6 GB of disc in the temporary folder.
-Ratios are of processor seconds, which other work on the machine hardly changes. Images of 224 x 224 would take 12 times
-as long and as much memory for maps.
+What is not installed is skipped. Minutes on one core.
 """
 
 import importlib
-import json
-import re
-import signal
-import subprocess
 import sys
-import time
 import types
 from functools import partial
 from importlib.metadata import version
@@ -26,29 +19,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import timm
 import torch
-from matplotlib.figure import Figure
-from safetensors.torch import load_file
 from scipy.spatial.distance import pdist
 from sklearn.decomposition import PCA
-from sklearn.preprocessing import normalize
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-import zoo
-from fusion import brain_regions, features, streaming
 from fusion.canonical import cca, pwcca, svcca
 from fusion.similarity import cka, minibatch_cka, procrustes, rbf_cka, rsa
-from tests.conftest import ROOT
-from tests.small_fits import own
-from tests.test_similarity_agreement import centred, draw, off_diagonal
+from tests.test_similarity_agreement import centred, draw
 
 pytestmark = pytest.mark.benchmark
-
-IMAGES, SIZE, BATCH, LIMIT = 512, 64, 64, 600
-WIDTHS = [256] * 3 + [512] * 4 + [1024] * 6 + [2048] * 3
-BLOCKS = [f"layer{stage}.{block}" for stage, count in enumerate((3, 4, 6, 3), 1) for block in range(count)]
 
 
 class Columns(nn.Module):
@@ -338,238 +319,3 @@ def test_google_pwcca_leaves_the_whitening_out_of_the_directions():
     assert abs(slipped - pwcca(x, y)) > 0.005
     with pytest.raises(IndexError):
         module.compute_pwcca(y.T, x.T)  # reads the wider one by the numbers of the narrower one
-
-
-# --- Seconds and memory, in processes of their own ---
-
-
-def cards(folder, size):
-    """Two ResNet-50 with random weights for images of `size`, by their cards."""
-    for seed, name in enumerate(("left", "right")):
-        own(folder, name, architecture="resnet50", kwargs="in_chans: 1", seed=seed)
-        card = Path(folder) / f"{name}.md"
-        card.write_text(card.read_text().replace("size: 32", f"size: {size}"))
-
-
-def encoders(folder):
-    return [zoo.load(name, 1.0, card=Path(folder) / f"{name}.md") for name in ("left", "right")]
-
-
-def networks(folder):
-    """The same for who hooks."""
-    for name in ("left", "right"):
-        made = timm.create_model("resnet50", pretrained=False, num_classes=0, in_chans=1)
-        made.load_state_dict(load_file(Path(folder) / f"{name}.safetensors"))
-        yield made.eval()
-
-
-def prepared(folder):
-    images = encoders(folder)[0].preprocess(brain_regions("train").images[:IMAGES])
-    np.save(Path(folder) / "images.npy", images.numpy())
-
-
-def batches(folder, *more):
-    images = torch.from_numpy(np.load(Path(folder) / "images.npy"))
-    return loader(images, BATCH, *(value.expand(IMAGES) for value in more))
-
-
-def by_fusion(measure, package, folder, layers):
-    images = brain_regions("train").images[:IMAGES]
-    return package.compare(*encoders(folder), images, measure=measure, batch=BATCH).values
-
-
-def by_torch_cka(package, folder, layers):
-    found = package.CKA(*networks(folder), "left", "right", layers, layers)
-    data = batches(folder)
-    found.compare(data, data)
-    return found.hsic_matrix
-
-
-def by_pytorch_cka(package, folder, layers):
-    return package.compute_cka(*networks(folder), batches(folder), layers=layers)[0]
-
-
-def by_cka_pytorch(package, folder, layers):
-    """By default ten times over the images."""
-    found = package.CKACalculator(*networks(folder), layers)
-    return found.calculate_cka_matrix(batches(folder, torch.zeros(1)), **({"num_epochs": 1} if layers else {}))
-
-
-def by_ckatorch(package, folder, layers):
-    """Likewise; without default layers."""
-    left, right = networks(folder)
-    found = package.CKA(left, right, layers or [name for name, _ in left.named_modules()])
-    return found(batches(folder), **({"epochs": 1} if layers else {}))
-
-
-POOLED, MAPS = "fusion, cka", "fusion, minibatch-cka"
-RUNS = {
-    POOLED: ("fusion", partial(by_fusion, "cka")),
-    MAPS: ("fusion", partial(by_fusion, "minibatch-cka")),
-    "torch_cka": ("torch_cka", by_torch_cka),
-    "pytorch-cka": ("cka", by_pytorch_cka),
-    "cka-pytorch": ("cka_pytorch", by_cka_pytorch),
-    "ckatorch": ("ckatorch", by_ckatorch),
-}
-
-
-# At their default layers, at least how many times the seconds and the memory of ours. pytorch-cka is as fast: it takes
-# all pairs in one product. cka-pytorch needs less memory: it keeps Gram matrices only, and sees all images ten times.
-CLAIMS = [("torch_cka", 5, 1), ("cka-pytorch", 5, 0), ("pytorch-cka", 0, 1)]
-
-
-class Stopped(Exception):  # noqa: N818 - it is what happened
-    pass
-
-
-def peak():
-    """MiB at most in memory since the process began; getrusage's would begin with what its parent held."""
-    told = Path("/proc/self/status").read_text()
-    return int(re.search(r"VmHWM:\s*(\d+) kB", told)[1]) / 1024
-
-
-def limited(*_):
-    raise Stopped(f"after {LIMIT} s")
-
-
-def run(name, layers, folder):
-    """Compare, and say what it took beyond the imports; both networks included, and in ours the preprocessing."""
-    module, compute = RUNS[name]
-    package, said = importlib.import_module(module), ""
-    signal.signal(signal.SIGALRM, limited)
-    signal.alarm(LIMIT)
-    rest, wall, busy = peak(), time.monotonic(), time.process_time()
-    try:
-        found = np.asarray(compute(package, folder, BLOCKS if layers == "blocks" else None))
-        np.save(Path(folder) / f"{name}-{layers}.npy", found)
-    except (Stopped, RuntimeError) as error:
-        said = f"{type(error).__name__}: {error}"
-    return {
-        "seconds": time.monotonic() - wall,
-        "processor": time.process_time() - busy,
-        "memory": peak() - rest,
-        "said": said,
-    }
-
-
-def apart(*arguments):
-    """What the last line of a process of its own says."""
-    command = [sys.executable, "-m", "tests.benchmarks.test_similarity", *map(str, arguments)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def exact(folder):
-    """Minibatch CKA of the maps of all blocks in float64."""
-    sides = []
-    for encoder in encoders(folder):
-        found = features.batches(encoder, brain_regions("train").images[:IMAGES], encoder.maps, batch=BATCH)
-        parts = [[off_diagonal(level.reshape(len(level), -1).astype("f8")) for level in batch] for batch in found]
-        sides.append(normalize([np.concatenate(layer) for layer in zip(*parts, strict=True)]))
-    return sides[0] @ sides[1].T
-
-
-def test_seconds_and_memory_of_resnet50(tmp_path):
-    cards(tmp_path, SIZE)
-    prepared(tmp_path)
-    print(f"\n{IMAGES} images of {SIZE} x {SIZE}, batches of {BATCH}, two ResNet-50; ratios to {POOLED}")
-    print(f"{'':>22} {'layers':>8} {'seconds':>8} {'CPU s':>7} {'ratio':>6} {'MiB':>6} {'ratio':>6}")
-    took, truth = {}, exact(tmp_path)
-    for name, (module, _) in RUNS.items():
-        for layers in ["blocks"] if module == "fusion" else ["blocks", "default"]:
-            if find_spec(module) is None:
-                continue
-            one = took[name, layers] = apart("run", name, layers, tmp_path)
-            base = took[POOLED, "blocks"]
-            row = f"{name:>22} {layers:>8} {one['seconds']:8.1f}"
-            for key, width in (("processor", 7), ("memory", 6)):
-                row += f" {one[key]:{width}.{width - 6}f} {one[key] / base[key]:6.1f}"
-            print(row, one["said"][:60], flush=True)
-    for name, layers in took:
-        if layers == "blocks" and name != POOLED and not took[name, layers]["said"]:
-            error = np.abs(np.load(tmp_path / f"{name}-blocks.npy") - truth).max()
-            print(f"{name:>22}: values of the 16 blocks to {error:.1e}")
-            assert error < (1e-5 if name == MAPS else 1e-3), name
-    base = took[POOLED, "blocks"]
-    for name, more_time, more_memory in CLAIMS:
-        if one := took.get((name, "default")):
-            assert one["processor"] > more_time * base["processor"], name
-            assert one["memory"] > more_memory * base["memory"], name
-
-
-# --- Many images ---
-
-
-def level(side, layer, start, count):
-    """Features behind a ReLU (N, D), the same whenever they are asked for."""
-    shared = np.random.default_rng(start).standard_normal((count, 8), "f4")
-    mix = np.random.default_rng([side, layer]).standard_normal((8, WIDTHS[layer]), "f4")
-    noise = np.random.default_rng([side, layer, start]).standard_normal((count, WIDTHS[layer]), "f4")
-    return np.maximum(shared @ mix + 2 * noise, 0)
-
-
-def parts(count):
-    return ((start, min(BATCH, count - start)) for start in range(0, count, BATCH))
-
-
-def stream(folder, count):
-    """All of `compare` but the forward passes of all images; those of a few, by two networks that stay loaded."""
-    rest, started = peak(), time.monotonic()
-    pair = encoders(folder)
-    few = np.random.default_rng(0).integers(0, 256, (3 * BATCH, 32, 32), dtype=np.uint8)
-    for encoder in pair:
-        assert [found.shape[1] for found in features.levels(encoder, few, batch=BATCH)] == WIDTHS
-    both = (
-        tuple([level(side, layer, *part) for layer in range(16)] for side in range(2)) for part in parts(int(count))
-    )
-    found = streaming.pooled(both, "cka")
-    np.save(Path(folder) / "streamed.npy", found)
-    return {"seconds": time.monotonic() - started, "memory": peak() - rest, "networks": len(pair)}
-
-
-@pytest.mark.parametrize("count", [2_000, 50_000])
-def test_memory_of_many_images(count, tmp_path):
-    cards(tmp_path, 32)
-    took = apart("stream", tmp_path, count)
-    print(f"\n{count} images, two ResNet-50: {took['seconds']:.0f} s, {took['memory']:.0f} MiB")
-    found = np.load(tmp_path / "streamed.npy")
-    for i, j in ((0, 0), (0, 3), (6, 2)):
-        x, y = (np.concatenate([level(*place, *part) for part in parts(count)]) for place in ((0, i), (1, j)))
-        assert found[i, j] == pytest.approx(cka(x, y), abs=1e-6)
-    assert took["memory"] <= 2048
-
-
-# --- What the size of a batch does ---
-
-
-def test_values_by_batch_size(tmp_path):
-    images = brain_regions("validation").images
-    both = [features.extract(zoo.load(name, 1.0), images) for name in ("mocov2-mini", "mae-mini")]
-    mixed = np.random.default_rng(0).permutation(len(images))
-    sizes, columns = [4, 8, 16, 32, 64, 128, 256], ["debiased", "biased", "debiased, mixed", "biased, mixed"]
-    found = np.zeros((len(sizes), len(columns)))
-    for row, size in enumerate(sizes):
-        for column, name in enumerate(columns):
-            x, y = (values[mixed] for values in both) if "mixed" in name else both
-            found[row, column] = minibatch_cka(x, y, batch=size, debiased="debiased" in name)
-    whole = [cka(*both, debiased=debiased) for debiased in (True, False)] * 2
-    print(f"\nlast blocks of mocov2-mini and mae-mini, {len(images)} images as they come and mixed")
-    print(" batch" + "".join(f"{name:>17}" for name in columns))
-    for size, row in zip([*sizes, "all"], [*found, whole], strict=True):
-        print(f"{size:>6}" + "".join(f"{value:17.4f}" for value in row))
-    figure = Figure()
-    axes = figure.subplots()
-    for column, name in enumerate(columns):
-        axes.semilogx(sizes, found[:, column], "o-", base=2, label=name, color=f"C{column}")
-    axes.axhline(whole[0], ls=":", color="C0", label="cka of all")
-    axes.set(xlabel="batch", ylabel="minibatch CKA")
-    axes.legend()
-    figure.savefig(tmp_path / "batch.png")
-    print(tmp_path / "batch.png")
-    assert (np.diff(found[:, 3]) < 0).all()  # biased: the smaller the batch, the more alike
-    assert np.abs(found[2:, 2] - whole[0]).max() < 0.03  # debiased and mixed: hardly
-
-
-if __name__ == "__main__":
-    print(json.dumps({"run": run, "stream": stream}[sys.argv[1]](*sys.argv[2:])))
