@@ -97,6 +97,14 @@ def read(source: str | Path, *, split: str | None = None) -> Dataset:
     return _opened(data)
 
 
+def names_splits(source: str | Path) -> bool:
+    """Whether a CSV names the split of any image; a MedMNIST `.npz` always does."""
+    source = Path(source)
+    if source.suffix.lower() == ".npz":
+        return True
+    return not source.is_dir() and any(row.get("split") for row in _rows(source))
+
+
 def parts(source: str | Path, seed: int = 0) -> dict[str, Dataset]:
     """Training, validation and test data; every part holds every class, and no patient is in two.
 

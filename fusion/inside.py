@@ -69,7 +69,8 @@ def selection_page(scan: Scan, *, task: str, unit: str = "groups", command: str 
 def use(scan: Scan, unit: str = "groups") -> str:
     """The line of Python that fuses what is recommended."""
     given = "images, labels, groups" if unit == "groups" else "images, labels"
-    return f"model = FusionClassifier({json.dumps(scan.recommended)}).fit({given})"
+    mean = ', head="mean"' if len(scan.recommended) > 1 else ""
+    return f"model = FusionClassifier({json.dumps(scan.recommended)}{mean}, folds={scan.folds}).fit({given})"
 
 
 def verdict(scan: Scan, unit: str = "groups") -> list[str]:

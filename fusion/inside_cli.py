@@ -34,6 +34,9 @@ _LEVELS = (*(field.name for field in dataclasses.fields(Level)), "recommended")
 
 Source = Annotated[str, typer.Option("--data", help="Folder per class, CSV path,label[,patient][,split], .npz.")]
 Split = Annotated[str | None, typer.Option(help="Only this split of a CSV, an .npz or brain-regions.")]
+Learned = Annotated[
+    str | None, typer.Option(help="The split of a CSV, an .npz or brain-regions, train unless said otherwise.")
+]
 Json = Annotated[Path | None, typer.Option("--json", help="Write what was found to this file.")]
 
 
@@ -105,7 +108,7 @@ def run_select(
     output: Annotated[Path, typer.Option(help="Folder for report.html, pictures and levels.csv.")] = Path(
         "sslzoo-select"
     ),
-    split: Split = None,
+    split: Learned = None,
     labels: Annotated[int | None, typer.Option(help="Draw this many images, as many of each class.")] = None,
     folds: Annotated[int, typer.Option(help="Of the cross-validation.")] = 5,
     json_path: Json = None,
@@ -114,7 +117,7 @@ def run_select(
     names = list(encoders or EMBEDDED)
     with clear_errors():
         _check_folder(output)
-        part, said = _opened(source, split or "train", split)
+        part, said = _opened(source, split or "train", split or _training(source))
         part = draw(part, labels, 0)
         unit = "images" if part.groups is None else "groups"
         with console.status(f"{', '.join(names)} on {len(part)} images"):
@@ -153,6 +156,11 @@ def _opened(source: str, slabs: str, split: str | None) -> tuple[Part, str]:
         )
     samples = brain_regions(_SLABS[slabs])
     return Part(samples.images, samples.labels, samples.groups), f"the {_SLABS[slabs]} part of {BRAIN_REGIONS}"
+
+
+def _training(source: str) -> str | None:
+    """What is chosen on the part to be judged on is flattered there: of a source with splits, `train` is taken."""
+    return "train" if source != BRAIN_REGIONS and data.names_splits(source) else None
 
 
 def _shuffled(part: Part, limit: int | None) -> Part:

@@ -1,5 +1,6 @@
 """From what probes say of images that they have not seen to depths and a set of encoders, and how sure that is."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ import numpy.typing as npt
 
 from fusion import evaluation
 from fusion.evaluation import Figure
-from fusion.heads import GRID, Block, Floats, Folds, Ints, auc_of, count, fit_probe
+from fusion.heads import GRID, Block, Floats, Folds, Ints, auc_of, count, fit_probe, normalised
 
 Key = tuple[str, float]  # encoder, depth
 Opinions = dict[str, dict[float, Floats]]  # by encoder and depth (N, K) log-probabilities
@@ -40,11 +41,11 @@ class Bench:
         self._figures: dict[frozenset[Key], Figure] = {}
 
     def auc(self, keys: Sequence[Key], weights: Floats) -> float:
-        """Of the mean of several opinions."""
+        """Of the mean of several opinions, as `head="mean"` gives it."""
         known = frozenset(keys)
         if known not in self._figures:
             mean = np.mean([self.opinions[name][depth] for name, depth in keys], axis=0)
-            self._figures[known] = evaluation.auc(self.y, np.exp(mean))
+            self._figures[known] = evaluation.auc(self.y, np.exp(normalised(mean, multilabel=False)))
         return self._figures[known](weights)
 
     def recommend(self, weights: Floats) -> Recommendation:
@@ -68,10 +69,8 @@ class Bench:
 def nested(x: Block, y: Ints, folds: Folds) -> Floats:
     """Opinions (N, K) as of `out_of_fold`, the penalty of each fold chosen on the other folds alone.
 
-    The inner folds are the other outer ones, so that one fit without two folds serves both of them.
-
-    Raises:
-        ValueError: Without two folds there is one class only, or nothing.
+    The inner folds are the other outer ones, so that one fit without two folds serves both of them; `check` says
+    whether that can be.
     """
     held = [test for _, test in folds]
     without = {
@@ -90,13 +89,22 @@ def nested(x: Block, y: Ints, folds: Folds) -> Floats:
     return result
 
 
+def check(y: Ints, folds: Folds) -> None:
+    """Refuse folds on which `nested` cannot fit.
+
+    Raises:
+        ValueError: Without two of them there is one class only.
+    """
+    for (_, first), (_, second) in itertools.combinations(folds, 2):
+        if len(np.unique(np.delete(y, np.concatenate([first, second])))) < 2:
+            raise ValueError(
+                "folds must leave two classes when two of them are held out (got one class). "
+                "Pass images of more patients, of three at least for each class."
+            )
+
+
 def _left(x: Block, y: Ints, *held: Ints) -> tuple[Block, Ints]:
     rows = np.setdiff1d(np.arange(len(y)), np.concatenate(held))
-    if len(np.unique(y[rows])) < 2:
-        raise ValueError(
-            f"folds must leave two classes to fit on with two of them left out (got {len(rows)} images without). "
-            "Pass folds=3 or more, or images of more patients."
-        )
     return x[rows], y[rows]
 
 

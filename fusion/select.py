@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 import zoo
-from fusion import features, targets
+from fusion import features, recommendation, targets
 from fusion.evaluation import Interval
 from fusion.heads import Floats, Folds, Ints, auc_of
 from fusion.jackknife import interval
@@ -23,6 +23,7 @@ from fusion.transferability import h_score, knn, logme
 
 EMBEDDED = ("mocov2-mini", "mae-mini")
 SHORT = 3  # depths of an encoder that are probed
+LEAST = 3  # folds, and images of a class
 NEIGHBOURS = 10  # or as many as a small fold has
 
 
@@ -31,7 +32,7 @@ class Level:
     """One encoder cut at one depth.
 
     Attributes:
-        encoder: Its name without depth.
+        encoder: Its name without depth; `, fine-tuned` behind it where it is not what that name loads.
         depth: In (0, 1].
         logme: See `fusion.transferability.logme`: compares depths and encoders on the same labels.
         h_score: Likewise; it grows with the width.
@@ -57,6 +58,8 @@ class Pair:
         gain: What that is above the better one alone.
         cka: Debiased, between their features.
         kappa: How much more often than by chance they are right and wrong together, 1 being always.
+
+    Intervals are of patients, NaN at both ends where these are fewer than 4 or half of them have too few images.
     """
 
     names: tuple[str, str]
@@ -73,10 +76,11 @@ class Scan:
     Attributes:
         levels: Every encoder at every depth.
         recommended: `encoder@depth` to fuse, best first; one where no partner helps.
-        auc: Of these together, on images that their probes have not seen.
+        auc: Of the mean of their probes' log-probabilities, on images that these have not seen: `head="mean"`.
         depths: The recommended depth of each encoder.
         concat: AUC of one probe on the features of all encoders at their full depth, the baseline.
-        pairs: Best first.
+        pairs: By the AUC of both together, best first: it is measured, not foretold from likeness, which stands beside.
+        folds: Of the cross-validation.
         stability: In what share of draws of groups the same depth of each encoder, and the same set ("set"), was
             recommended; the short list stays as it is.
     """
@@ -87,6 +91,7 @@ class Scan:
     depths: dict[str, float]
     concat: float
     pairs: list[Pair]
+    folds: int
     stability: dict[str, float]
 
 
@@ -102,16 +107,18 @@ def scan(
     """Judge every depth of every encoder, and which to fuse, on labelled images, without training an encoder.
 
     Args:
-        encoders: Names, or encoders; a name with `@depth` is scanned up to there, one without as a whole.
+        encoders: Names, or encoders; a name with `@depth` is scanned up to there, one without as a whole. Each sees
+            images in its own size, as it would in a fusion.
         images: As `FusionClassifier.fit` takes them.
-        labels: (N,) labels, two of each class at least.
+        labels: (N,) labels, three of each class at least.
         groups: (N,) patients; no fold holds a part of one, and draws are of whole ones.
-        folds: Of the cross-validation.
+        folds: Of the cross-validation, 3 at least: one judges, and others choose the penalties.
         device: `auto` takes the GPU where there is one.
 
     Raises:
-        ValueError: Two encoders have one name, labels are several per image, a class has fewer images or the images
-            fewer groups than there are folds, there are fewer than three of these, or lengths differ.
+        ValueError: There is no encoder or two have one name, labels are several per image, a class has fewer images or
+            the images fewer groups than there are folds, there are fewer than three of these or one class without two
+            of them, or lengths differ.
 
     Example:
         >>> import fusion
@@ -124,14 +131,40 @@ def scan(
     if known.multilabel:
         raise ValueError("labels must be one per image to select (got several). Scan for each label by itself.")
     members = targets.members(groups, len(images))
-    split = targets.folds(known.numbers, members, folds, 0)
-    whole = [encoder if isinstance(encoder, zoo.Encoder) or "@" in encoder else f"{encoder}@1" for encoder in encoders]
-    loaded = features.loaded(whole, device)
-    blocks = {encoder.card.name: features.levels(encoder, images) for encoder in loaded}
-    if len(blocks) < len(loaded):
+    split = _split(known, members, folds)
+    loaded = features.loaded(_whole(encoders), device)
+    names = [_name(encoder) for encoder in loaded]
+    if len(set(names)) < len(names):
         raise ValueError(f"encoders must be given once each (got {[e.name for e in loaded]}). Leave depths out.")
-    depths = {encoder.card.name: encoder.depths for encoder in loaded}
+    blocks = {name: features.levels(encoder, images) for name, encoder in zip(names, loaded, strict=True)}
+    depths = {name: encoder.depths for name, encoder in zip(names, loaded, strict=True)}
     return _judged(blocks, depths, known.numbers, members, split)
+
+
+def _whole(encoders: Sequence[str | zoo.Encoder]) -> list[str | zoo.Encoder]:
+    if isinstance(encoders, str) or not len(encoders):
+        raise ValueError(f"encoders must be a list of names or encoders (got {encoders!r}). Try ['mae-mini'].")
+    return [encoder if isinstance(encoder, zoo.Encoder) or "@" in encoder else f"{encoder}@1" for encoder in encoders]
+
+
+def _split(known: targets.Targets, members: npt.NDArray[Any] | None, folds: int) -> Folds:
+    names, counts = known.classes.tolist(), np.bincount(known.numbers)
+    if counts.min() < LEAST:
+        rare = names[int(counts.argmin())]
+        raise ValueError(f"labels must hold {LEAST} images of each class (got {counts.min()} of {rare!r}). Add some.")
+    if folds < LEAST:
+        raise ValueError(
+            f"folds must be at least {LEAST} (got {folds!r}): one judges, others choose. Pass folds={LEAST}."
+        )
+    split = targets.folds(known.numbers, members, folds, 0)
+    recommendation.check(known.numbers, split)
+    return split
+
+
+def _name(encoder: zoo.Encoder) -> str:
+    """Its own, not its card's: what no name loads must not be recommended by one that loads something else."""
+    tuned = encoder.report is not None and encoder.report.verified == "fine-tuned"
+    return encoder.name.replace(f"@{encoder.depth:g}", "") + (", fine-tuned" if tuned else "")
 
 
 def _judged(
@@ -161,6 +194,7 @@ def _judged(
         depths=best.depths,
         concat=auc_of(y, nested(np.concatenate([found[-1] for found in blocks.values()], axis=1), y, split)),
         pairs=_pairs(chosen, best, bench, groups),
+        folds=len(split),
         stability=stability(bench, best, groups),
     )
 
@@ -175,22 +209,37 @@ def _pairs(
             keys = [(name, best.depths[name]) for name in (first, second)]
             alone = [bench.auc([key], even) for key in keys]
             together = bench.auc(keys, even)
-            one, other = (bench.opinions[name][depth].argmax(1) for name, depth in keys)
             found.append(
                 Pair(
                     names=(_named(*keys[0]), _named(*keys[1])),
                     auc=together,
                     gain=together - max(alone),
-                    cka=interval(cka, chosen[first], chosen[second], _enough(groups)),
-                    kappa=agreement(bench.y, one, other, _enough(groups)).kappa,
+                    cka=_likeness(chosen[first], chosen[second], groups),
+                    kappa=_kappa(bench, keys, groups),
                 )
             )
     return sorted(found, key=lambda pair: -pair.auc)
 
 
-def _enough(groups: npt.NDArray[Any] | None) -> npt.NDArray[Any] | None:
-    """Groups where they are enough for a jackknife; else images stand for themselves."""
-    return groups if groups is not None and len(np.unique(groups)) >= 4 else None
+def _likeness(x: features.Floats, y: features.Floats, groups: npt.NDArray[Any] | None) -> Interval:
+    if _enough(groups):
+        try:
+            return interval(cka, x, y, groups)
+        except ValueError:  # patients with few images: half of them need not have four
+            pass
+    return Interval(cka(x, y), np.nan, np.nan)
+
+
+def _kappa(bench: Bench, keys: list[tuple[str, float]], groups: npt.NDArray[Any] | None) -> Interval:
+    first, second = (bench.opinions[name][depth].argmax(1) for name, depth in keys)
+    if _enough(groups):
+        return agreement(bench.y, first, second, groups).kappa
+    return Interval(agreement(bench.y, first, second).kappa.value, np.nan, np.nan)
+
+
+def _enough(groups: npt.NDArray[Any] | None) -> bool:
+    """Whether there are patients for an interval, or images stand for themselves."""
+    return groups is None or len(np.unique(groups)) >= 4
 
 
 def _named(encoder: str, depth: float) -> str:

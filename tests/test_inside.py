@@ -118,7 +118,7 @@ def test_the_page_of_a_scan():
     assert pairs[1:] == [shown]
     (alike,) = read.under("How alike they are")
     assert alike[1] == ["left@0.75", "1.000", "0.400"]
-    assert 'model = FusionClassifier(["left@0.75"]).fit(images, labels, groups)' in read.text
+    assert 'model = FusionClassifier(["left@0.75"], folds=5).fit(images, labels, groups)' in read.text
 
 
 def test_only_the_recommended_rows_stand_out():
@@ -141,7 +141,8 @@ def test_the_verdict_in_words():
     assert "judge the fusion on other images" in fused[3]
     steady = dataclasses.replace(SCAN, stability=SCAN.stability | {"set": 0.9})
     assert inside.verdict(steady)[2].endswith("The choice is steady.")
-    assert inside.use(both, "images") == 'model = FusionClassifier(["left@0.75", "right@1"]).fit(images, labels)'
+    said = 'model = FusionClassifier(["left@0.75", "right@1"], head="mean", folds=5).fit(images, labels)'
+    assert inside.use(both, "images") == said
 
 
 def test_one_encoder_has_no_pairs_and_three_have_a_matrix():
@@ -297,9 +298,19 @@ def test_a_csv_with_patients_and_splits(table, tmp_path):
     page = words((out / "report.html").read_text())
     assert f"18 images of 2 classes in 18 groups, all of {table}, split train." in page
     assert "--split train --folds 3" in page
+
     assert not (out / "map.png").exists()
     call(fusion.cli.app, "compare", "mae-mini@0.125", *given)
     assert "18 images, all of" in words((out / "report.html").read_text())
+
+
+def test_select_leaves_the_test_part_of_a_csv_alone(table, tmp_path):
+    call(fusion.cli.app, "select", "mae-mini@0.125", "--data", table, "--folds", 3, "--output", tmp_path / "out")
+    page = words((tmp_path / "out" / "report.html").read_text())
+    assert f"18 images of 2 classes in 18 groups, all of {table}, split train." in page
+    table.write_text(re.sub(",[^,]*$", "", table.read_text(), flags=re.MULTILINE))  # without splits: all
+    call(fusion.cli.app, "select", "mae-mini@0.125", "--data", table, "--folds", 3, "--output", tmp_path / "out")
+    assert "20 images of 2 classes" in words((tmp_path / "out" / "report.html").read_text())
 
 
 def test_images_are_in_a_drawn_order(table):

@@ -37,6 +37,7 @@ SCAN = Scan(
     depths={"left": 0.75, "right": 1.0},
     concat=0.65,
     pairs=[Pair(("left@0.75", "right@1"), 0.88, -0.02, interval(0.4), interval(0.6))],
+    folds=5,
     stability={"left": 0.95, "right": 0.7, "set": 0.65},
 )
 

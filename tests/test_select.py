@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import fusion
-from fusion import evaluation, features, heads, recommendation, select, targets
+import zoo
+from fusion import evaluation, features, heads, recommendation, saving, select, targets
 from fusion.recommendation import Bench, Recommendation, stability
 from fusion.select import scan
 from tests.small_fits import own
@@ -133,27 +134,59 @@ def test_an_encoder_object_is_scanned_as_it_is(tmp_path):
     assert found.recommended[0].startswith("tiny@")
 
 
+def test_what_no_name_loads_is_not_recommended_by_one_that_does():
+    control = zoo.untrained("mae-mini", 0.25)
+    found = scan([control, "mae-mini@0.25"], TRAIN.images, TRAIN.labels, folds=3)
+    assert set(found.depths) == {"untrained-mae-mini#0", "mae-mini"}
+    tuned = zoo.load("mae-mini", 0.25)
+    saving.disown(tuned)
+    assert set(scan([tuned], TRAIN.images, TRAIN.labels, folds=3).depths) == {"mae-mini, fine-tuned"}
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
         ({"encoders": ["mae-mini", "mae-mini@0.5"]}, "encoders must be given once each"),
         ({"labels": TRAIN.labels[:-1]}, "one label per image"),
-        ({"labels": np.r_[["rare"], TRAIN.labels[1:]]}, "folds must be from 2"),
+        ({"labels": np.r_[["rare"] * 4, TRAIN.labels[4:]]}, "folds must be from 2"),
         ({"labels": np.eye(2, dtype=int)[np.arange(180) % 2]}, "one per image to select"),
         ({"groups": TRAIN.groups[:-1]}, "groups must be one per image"),
         ({"groups": np.arange(180) % 3}, "folds must not exceed the groups"),
+        ({"folds": 2}, r"folds must be at least 3 \(got 2\)"),
+        ({"encoders": "mae-mini"}, "must be a list of names or encoders .*'mae-mini'"),
+        ({"encoders": []}, "must be a list of names or encoders"),
+        ({"labels": np.r_[["rare"] * 2, TRAIN.labels[2:]]}, r"3 images of each class \(got 2 of 'rare'\)"),
+        ({"labels": np.arange(180) % 12 < 2, "groups": np.arange(180) % 12}, "of three at least for each class"),
     ],
 )
 def test_bad_input(change, said):
-    given = {"encoders": ["mae-mini"], "labels": TRAIN.labels, "groups": TRAIN.groups, **change}
+    given = {"encoders": ["mae-mini"], "labels": TRAIN.labels, "groups": TRAIN.groups, "folds": 5, **change}
     with pytest.raises(ValueError, match=said):
-        scan(given["encoders"], TRAIN.images, given["labels"], given["groups"])
+        scan(given.pop("encoders"), TRAIN.images, **given)
 
 
-def test_few_groups_give_no_interval_but_of_images():
-    assert select._enough(np.arange(6) % 3) is None
-    assert select._enough(TRAIN.groups) is not None
-    assert recommendation._DRAWS >= 100
+@pytest.mark.parametrize("groups", [np.arange(180) % 3, np.r_[np.arange(3), 3 + np.arange(177) % 3]])
+def test_few_patients_or_few_images_of_some_give_no_interval(groups, monkeypatch):
+    """Never one of images that are taken for independent."""
+    monkeypatch.setattr(select, "logme", lambda x, y: x.shape[1])  # any three depths
+    found = scan(["mocov2-mini@0.5", "mae-mini@0.5"], TRAIN.images, TRAIN.labels, groups, folds=3)
+    (pair,) = found.pairs
+    assert 0 < pair.cka.value < 1
+    assert np.isnan([pair.cka.low, pair.cka.high]).all()
+    assert -1 <= pair.kappa.value <= 1
+    assert np.isnan(pair.kappa.low) == (len(np.unique(groups)) < 4)
+    assert found.folds == 3
+
+
+def test_the_pair_is_judged_as_the_head_mean_judges():
+    """By a fold of its own, with the penalty that the head chooses."""
+    y = np.tile(np.arange(3), 20)
+    logs = [np.log(np.random.default_rng(seed).dirichlet([1, 1, 1], 60)) for seed in (0, 1)]
+    bench = Bench({"a": {1.0: logs[0]}, "b": {1.0: logs[1]}}, y)
+    both = np.exp(logs[0] / 2 + logs[1] / 2)
+    expected = heads.auc_of(y, np.log(both / both.sum(1, keepdims=True)))
+    assert bench.auc([("a", 1.0), ("b", 1.0)], np.ones(60)) == pytest.approx(expected)
+    assert abs(heads.auc_of(y, np.log(both)) - expected) > 1e-4
 
 
 def test_few_images_whose_folds_lack_a_class_are_judged():
@@ -164,5 +197,3 @@ def test_few_images_whose_folds_lack_a_class_are_judged():
     x = np.random.default_rng(0).normal(size=(16, 3)) + 3 * np.eye(4)[y][:, :3]
     by_class = [(np.setdiff1d(np.arange(16), held), held) for held in np.arange(16).reshape(4, 4)]
     assert np.isfinite(recommendation.nested(x, y, by_class)).all()
-    with pytest.raises(ValueError, match=r"two classes to fit on .*folds=3 or more"):
-        scan(["mae-mini@0.125"], few.images, few.labels, folds=2)
