@@ -33,7 +33,8 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Args:
         encoders: Names of `zoo.names()`, with `@depth` where another depth than the card's is wanted, or loaded
-            `zoo.Encoder` objects; these are not changed. `auto`: those that `fusion.scan` recommends.
+            `zoo.Encoder` objects; these are not changed. `auto`: those that `fusion.scan` recommends, which judges
+            by the head `mean`.
         head: `concat`, `convex`, `gated`, `attention`, `stack` or `mean`, see `fusion.heads` and `fusion.modules`.
         strategy: How the encoders' weights move: a name of `fusion.strategies()`, a list of phases, or one of either
             per encoder, as a list or by name. `probe`: they do not.

@@ -58,7 +58,8 @@ def compare(
         batch: Images at a time.
         device: `auto` takes the GPU where there is one.
 
-    Memory does not grow with the number of images; pooled features lie on disc meanwhile, 4 bytes for each number.
+    Memory does not grow with the number of images; pooled features lie in the temporary folder (`TMPDIR`)
+    meanwhile, 4 bytes for each number.
 
     Raises:
         ValueError: The encoders' inputs differ in size, there are too few images for the measure, features are not

@@ -1,9 +1,8 @@
 """Similarity of all pairs of layers from one pass: batches of two lists of arrays in, a matrix (L, L') out."""
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -79,14 +78,14 @@ def _cka(first: Spool, second: Spool, *, debiased: bool) -> Floats:
 
 def _sums_of_grams(first: Spool, second: Spool) -> Sums:
     """The squares are the inner products of Gram matrices, of tiles at a time: sooner where images are few."""
-    takes = _takes(first, second)
-    squares, lengths, products = np.zeros((len(takes),) * 2), np.zeros(len(takes)), np.zeros((len(takes),) * 2)
+    layers = _layers(first, second)
+    squares, lengths, products = _empty(len(layers))
     for top, left in itertools.combinations_with_replacement(range(0, first.rows, _TILE), 2):
         height, width = (min(_TILE, first.rows - start) for start in (top, left))
-        tiles = np.empty((len(takes), height, width))
-        for take, tile in zip(takes, tiles, strict=True):
-            np.matmul(take(top, _TILE), take(left, _TILE).T, out=tile)
-        flat = tiles.reshape(len(takes), -1)
+        tiles = np.empty((len(layers), height, width))
+        for (spool, layer), tile in zip(layers, tiles, strict=True):
+            np.matmul(spool.take(layer, top, _TILE), spool.take(layer, left, _TILE).T, out=tile)
+        flat = tiles.reshape(len(layers), -1)
         squares += (1 if top == left else 2) * (flat @ flat.T)  # Gram matrices are symmetric
         if top == left:
             own = tiles.diagonal(axis1=1, axis2=2)
@@ -97,15 +96,16 @@ def _sums_of_grams(first: Spool, second: Spool) -> Sums:
 
 def _sums_of_columns(first: Spool, second: Spool) -> Sums:
     """The squares of two layers of one side are not needed: NaN."""
-    takes = _takes(first, second)
-    squares, lengths, products = np.full((len(takes),) * 2, np.nan), np.zeros(len(takes)), np.zeros((len(takes),) * 2)
-    np.fill_diagonal(squares, [(_covariance(*place) ** 2).sum() for place in _places(first, second)])
+    layers = _layers(first, second)
+    squares, lengths, products = _empty(len(layers))
+    squares[:] = np.nan
+    np.fill_diagonal(squares, [(_covariance(spool, layer) ** 2).sum() for spool, layer in layers])
     starts = np.cumsum([0, *second.widths[:-1]])
     for layer in range(len(first.widths)):
         cross = _cross(first, layer, second)
-        squares[layer, len(first.widths) :] = np.add.reduceat((cross**2).sum(0), starts)
+        squares[layer, len(first.widths) :] = np.add.reduceat(np.einsum("ij,ij->j", cross, cross), starts)
     for start in range(0, first.rows, _ROWS):
-        own = np.array([(take(start, _ROWS) ** 2).sum(1) for take in takes])
+        own = np.array([(spool.take(layer, start, _ROWS) ** 2).sum(1) for spool, layer in layers])
         lengths += own.sum(1)
         products += own @ own.T
     return squares, lengths, products
@@ -121,13 +121,12 @@ def _ratios(cross: Floats, left: Floats, right: Floats) -> Floats:
     return cross / np.sqrt(left[:, None] * right)
 
 
-def _places(first: Spool, second: Spool) -> list[tuple[Spool, int]]:
+def _empty(count: int) -> Sums:
+    return np.zeros((count, count)), np.zeros(count), np.zeros((count, count))
+
+
+def _layers(first: Spool, second: Spool) -> list[tuple[Spool, int]]:
     return [(spool, layer) for spool in (first, second) for layer in range(len(spool.widths))]
-
-
-def _takes(first: Spool, second: Spool) -> list[Callable[[int, int], Floats]]:
-    """For each layer of both, what takes rows of it."""
-    return [partial(spool.take, layer) for spool, layer in _places(first, second)]
 
 
 def _cross(first: Spool, layer: int, second: Spool) -> Floats:
