@@ -14,7 +14,7 @@ from rich.table import Table
 
 from fusion import data, demo, evaluation, inside_cli, report, study_cli
 from fusion.classifier import FusionClassifier
-from fusion.console import clear_errors, console, record, write
+from fusion.console import busy, clear_errors, console, record, say, write
 from fusion.settings import Training
 
 app = typer.Typer(help="From encoders and images to an answer with an error bar.", no_args_is_help=True)
@@ -54,9 +54,9 @@ def run_demo(
     write(output / "results.json", results)
     for budget in demo.BUDGETS:
         console.print(_table(budget, rows))
-    console.print("One brain against one brain: trained on Colin27, tested on MNI152; 95 % intervals over its slabs.")
-    console.print("Random init is the mean of five seeds; depths and C were chosen on the validation slabs.")
-    console.print(f"{seconds:.0f} s. Report: {output / 'report.html'}   Model: {output / 'model'}", soft_wrap=True)
+    say("One brain against one brain: trained on Colin27, tested on MNI152; 95 % intervals over its slabs.")
+    say("Random init is the mean of five seeds; depths and C were chosen on the validation slabs.")
+    say(f"{seconds:.0f} s. Report: {output / 'report.html'}   Model: {output / 'model'}")
     record(json_path, results)
 
 
@@ -80,12 +80,12 @@ def fit(
     with clear_errors():
         images = data.read(source, split=split)
         model = FusionClassifier(encoder, head=head, strategy=strategy, folds=folds, training=_settings(training))
-        with console.status(f"{strategy} on {len(images.labels)} images"):
+        with busy(f"{strategy} on {len(images.labels)} images"):
             model.fit(images.images, images.named(), images.patients)
         model.save(output)
     names = [e.name for e in model.encoders_]
-    console.print(f"Fitted {head} on {len(images.labels)} images, {len(model.classes_)} classes: {', '.join(names)}.")
-    console.print(f"Model: {output}", soft_wrap=True)
+    say(f"Fitted {head} on {len(images.labels)} images, {len(model.classes_)} classes: {', '.join(names)}.")
+    say(f"Model: {output}")
     record(json_path, {"model": str(output), "encoders": names, "head": head, "classes": model.classes_.tolist()})
 
 
@@ -127,9 +127,9 @@ def predict(
         for path, p in zip(good, proba, strict=True)
     ]
     for answer in answers:
-        console.print(f"{answer['path']}\t{answer['label']}\t{answer['probability']}", soft_wrap=True)
+        say(f"{answer['path']}\t{answer['label']}\t{answer['probability']}")
     for path, why in broken.items():
-        console.print(f"[red]{path}\tnot read: {why}[/red]", soft_wrap=True)
+        say(f"{path}\tnot read: {why}", style="red")
     record(json_path, {"predictions": answers, "unreadable": {str(path): why for path, why in broken.items()}})
     if broken:
         raise typer.Exit(1)

@@ -1,13 +1,17 @@
-"""What the commands share: the console, errors in one sentence, and `--json`."""
+"""What the commands share: the console, text as it is, errors in one sentence, `--json`, and CSV."""
 
+import csv
+import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
+from rich.status import Status
 
 console = Console()
 
@@ -18,8 +22,18 @@ def clear_errors() -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError, OSError) as error:
-        console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+        say(str(error), style="red")
         raise typer.Exit(1) from None
+
+
+def say(text: str, style: str | None = None) -> None:
+    """Print the text as it is: what stands in brackets, such as `['mae']`, is no markup."""
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def busy(text: str) -> Status:
+    """A spinner with the text as it is, in a `with` around long work."""
+    return console.status(escape(text))
 
 
 def record(path: Path | None, values: Any) -> None:
@@ -31,3 +45,10 @@ def record(path: Path | None, values: Any) -> None:
 def write(path: Path, values: Any) -> None:
     """Write the values as JSON."""
     path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
+def csv_text(columns: Sequence[str], records: Iterable[list[str]]) -> str:
+    """The records under the names of their columns, as CSV."""
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerows([columns, *records])
+    return stream.getvalue()

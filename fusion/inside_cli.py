@@ -19,7 +19,7 @@ from fusion import comparison, data, figures, inside, inside_page, pictures
 from fusion.batch_sizes import BatchSizes, over_batch_sizes
 from fusion.classifier import FusionClassifier
 from fusion.comparison import Comparison
-from fusion.console import clear_errors, console, record
+from fusion.console import busy, clear_errors, console, record, say
 from fusion.samples import brain_regions
 from fusion.select import EMBEDDED, Level, Scan, scan
 from fusion.study_data import Part, draw
@@ -58,7 +58,7 @@ def run_compare(
         part, said = _opened(source, split or "validation", split)
         part = _shuffled(part, limit)
         pair = zoo.load(first), zoo.load(second)
-        with console.status(f"{first} and {second} on {len(part)} images"):
+        with busy(f"{first} and {second} on {len(part)} images"):
             found = comparison.compare(*pair, part.images, measure=measure)
             sizes = over_batch_sizes(*pair, part.images)
         task = f"{len(part)} images, {'drawn from' if limit else 'all of'} {said}."
@@ -68,7 +68,7 @@ def run_compare(
         _list(output / "values.csv", _VALUES, _values(found))
         record(json_path, _compared(found, sizes))
     _show(inside.matches_table(found))
-    console.print(f"{task} Report: {output / 'report.html'}", soft_wrap=True, markup=False, highlight=False)
+    say(f"{task} Report: {output / 'report.html'}")
 
 
 def run_changes(
@@ -86,7 +86,7 @@ def run_changes(
         _check_folder(output)
         part, said = _opened(source, split or "validation", split)
         part = _shuffled(part, limit)
-        with console.status(f"{model} on {len(part)} images"):
+        with busy(f"{model} on {len(part)} images"):
             found = comparison.changes(FusionClassifier.load(model), part.images, measure=measure)
         task = f"{len(part)} images, {'drawn from' if limit else 'all of'} {said}."
         command = _command("changes", [str(model)], data=source, measure=measure, split=split, limit=limit)
@@ -96,7 +96,7 @@ def run_changes(
     for each in found:
         if each.depths[0] == each.depths[1]:
             _show(inside.matches_table(each))
-    console.print(f"{task} Report: {output / 'report.html'}", soft_wrap=True, markup=False, highlight=False)
+    say(f"{task} Report: {output / 'report.html'}")
 
 
 def run_select(
@@ -120,7 +120,7 @@ def run_select(
         part, said = _opened(source, split or "train", split or _training(source))
         part = draw(part, labels, 0)
         unit = "images" if part.groups is None else "groups"
-        with console.status(f"{', '.join(names)} on {len(part)} images"):
+        with busy(f"{', '.join(names)} on {len(part)} images"):
             found = scan(names, part.images, part.labels, part.groups, folds=folds)
         task = f"{_counted(part)}, {'drawn from' if labels else 'all of'} {said}."
         command = _command("select", names, data=source, split=split, labels=labels, folds=folds)
@@ -133,7 +133,7 @@ def run_select(
         record(json_path, {**_plain(dataclasses.asdict(found)), "python": inside.use(found, unit)})
     _show(inside.levels_table(found))
     for line in (*inside.verdict(found, unit), f"{task} Report: {output / 'report.html'}", inside.use(found, unit)):
-        console.print(line, soft_wrap=True, markup=False, highlight=False)
+        say(line)
 
 
 def _check_folder(output: Path) -> None:

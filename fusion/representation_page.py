@@ -1,42 +1,49 @@
 """What `fusion.representations` measured, as a page and tables in the folder of the series."""
 
-import csv
-import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fusion import landing, pictures
+from fusion import landing, pictures, tables
+from fusion.console import csv_text
 from fusion.evaluation import Interval
 from fusion.inside_page import Page, Section, Table, number, render
+from fusion.tables import Labels
 
 if TYPE_CHECKING:  # a page is made of what was measured; it measures nothing
-    from fusion.representations import Representations, Together, Trend
+    from fusion.representations import Representations, Run, Together, Trend
+    from fusion.series import Member
 
-_LIKENESS = ("target", "fold", "first", "second", "quarter", "cca")
-_TOGETHER = ("target", "fold", "strategy", "first", "second", "same", "errors", "expected", "kappa")
-_ENDS = ("", "_low", "_high")
-_TRENDS = ("encoder", "strategy", "quarter", "points", *(f"{r}{end}" for r in ("pearson", "spearman") for end in _ENDS))
+_RUN = ("target", "fold", "labels", "seed")
+_LIKENESS = (*_RUN, "first", "second", "quarter", "cca")
+_FIGURES = ("same", "errors", "expected", "kappa")
+_TOGETHER = (*_RUN, "strategy", "first", "second", *_FIGURES)
+_ENDS = tuple(f"{measure}{end}" for measure in ("pearson", "spearman") for end in ("", "_low", "_high"))
+_TRENDS = ("encoder", "strategy", "labels", "quarter", "points", *_ENDS)
 _QUARTERS = ("quarter 1", "quarter 2", "quarter 3", "quarter 4")
 
 _CCA = (
     "Mean canonical correlation at the end of each quarter, pixels of maps as samples, the same 64 channels of both; "
-    "means over folds, on the images of the fold that no model was trained on."
+    "means over seeds and folds, on the images of the fold that no model was trained on."
 )
 _RANDOM = "Two draws of random weights are the yardstick: what is no more alike than these has nothing in common."
 _ERRORS = "Errors: both right or both wrong. Expected: were mistakes independent. Kappa: what lies between, 1 at most."
 _TREND = "A point per fold. With a single target the folds share their training images: read intervals as too narrow."
+_GAIN = (
+    "Gain: of the test AUC, mean over seeds, over that of random weights of the same architecture and depth with as "
+    "many labels; of several strategies for these, the one with the highest AUC on the validation part."
+)
 
 
 def write(output: Path, found: "Representations") -> list[Path]:
     """Write `inside.html`, `representations.csv`, `predictions.csv` and `correlations.csv` into the folder."""
     texts = {
         "inside.html": render(page(found)),
-        "representations.csv": _csv(_LIKENESS, _likeness(found)),
-        "predictions.csv": _csv(_TOGETHER, map(_errors, found.together)),
-        "correlations.csv": _csv(_TRENDS, map(_correlation, found.trends)),
+        "representations.csv": csv_text(_LIKENESS, _likeness(found)),
+        "predictions.csv": csv_text(_TOGETHER, map(_errors, found.together)),
+        "correlations.csv": csv_text(_TRENDS, map(_correlation, found.trends)),
     }
     for name, text in texts.items():
         landing.replace(output / name, text.encode())
@@ -45,18 +52,21 @@ def write(output: Path, found: "Representations") -> list[Path]:
 
 def page(found: "Representations") -> Page:
     """The page: likeness by quarter, mistakes in common, and likeness against gain."""
-    members = list(dict.fromkeys(str(entry.member) for entry in found.likeness))
-    sections = [*_alike(found), _mistakes(found)]
-    if found.trends:
-        sections.append(_against_gain(found))
-    return Page("What fine-tuning changed inside", f"{len(members)} folds: {'; '.join(members)}.", sections)
+    runs = list(dict.fromkeys(entry.run for entry in found.likeness))
+    members = dict.fromkeys(str(run.member) for run in runs)
+    seeds = ", ".join(map(str, dict.fromkeys(run.seed for run in runs)))
+    budgets = ", ".join(map(tables.labels_name, _budgets(found)))
+    task = f"Folds: {'; '.join(members)}. Label budget: {budgets}. Seeds: {seeds}."
+    sections = [*_alike(found), _mistakes(found), *_against_gain(found)]
+    return Page("What fine-tuning changed inside", task, sections)
 
 
 def means(found: "Representations") -> dict[str, list[float]]:
-    """Mean CCA per quarter of each pair of encoders, over folds and targets."""
+    """Mean CCA per quarter of each pair of encoders, over seeds, folds and targets."""
     rows: dict[str, list[list[float]]] = {}
+    budgets = _budgets(found)
     for entry in found.likeness:
-        rows.setdefault(f"{entry.first} | {entry.second}", []).append(entry.quarters)
+        rows.setdefault(f"{entry.first} | {entry.second}{budgets[entry.run.labels]}", []).append(entry.quarters)
     return {pair: np.mean(values, axis=0).tolist() for pair, values in rows.items()}
 
 
@@ -76,23 +86,43 @@ def _alike(found: "Representations") -> Iterator[Section]:
 
 
 def _mistakes(found: "Representations") -> Section:
+    """Means over the seeds of a fold, then mean and deviation over folds."""
+    folds: dict[str, dict[Member, list[list[float]]]] = {}
+    budgets = _budgets(found)
+    for entry in found.together:
+        pair = f"{entry.first} | {entry.second}, {entry.strategy}{budgets[entry.run.labels]}"
+        values = [getattr(entry.found, name).value for name in _FIGURES]
+        folds.setdefault(pair, {}).setdefault(entry.run.member, []).append(values)
     rows = []
-    for key in dict.fromkeys((entry.strategy, entry.first, entry.second) for entry in found.together):
-        own = [e.found for e in found.together if (e.strategy, e.first, e.second) == key]
-        columns = [[getattr(a, name).value for a in own] for name in ("same", "errors", "expected", "kappa")]
-        rows.append([f"{key[1]} | {key[2]}, {key[0]}", *(_spread(values) for values in columns)])
+    for pair, own in folds.items():
+        columns = np.array([np.mean(values, axis=0) for values in own.values()]).T  # (4, F)
+        rows.append([pair, *map(_spread, columns)])
     head = ("pair", "same label", "errors", "expected", "kappa")
     return Section("Mistakes in common", [_ERRORS], tables=[Table("Mean and deviation over folds.", head, rows)])
 
 
-def _against_gain(found: "Representations") -> Section:
-    rows = []
+def _against_gain(found: "Representations") -> Iterator[Section]:
+    """The correlations, and why others are not there; nothing where there is no source."""
+    rows, budgets = [], _budgets(found)
     for trend in found.trends:
+        name = f"{trend.encoder}, {trend.strategy}{budgets[trend.labels]}, quarter {trend.quarter}"
         both = number(trend.found.pearson), number(trend.found.spearman)
-        rows.append([f"{trend.encoder}, {trend.strategy}, quarter {trend.quarter}", str(trend.found.points), *both])
+        rows.append([name, str(trend.found.points), *both])
     caption = "Correlation of likeness before and after with the gain over random weights; 95 % intervals in brackets."
-    head = ("source", "points", "Pearson", "Spearman")
-    return Section("Likeness against gain", [_TREND], tables=[Table(caption, head, rows)])
+    shown = [Table(caption, ("source", "points", "Pearson", "Spearman"), rows)] if rows else []
+    if rows or found.left_out:
+        yield Section("Likeness against gain", [_TREND, _GAIN, *_left_out(found.left_out)], tables=shown)
+
+
+def _left_out(reasons: Mapping[str, str]) -> Iterator[str]:
+    for why in dict.fromkeys(reasons.values()):
+        yield f"Left out: {'; '.join(what for what, own in reasons.items() if own == why)}: {why}."
+
+
+def _budgets(found: "Representations") -> dict[Labels, str]:
+    """Of each label budget what tells its rows from those of others."""
+    budgets = dict.fromkeys(entry.run.labels for entry in found.likeness)
+    return {labels: f", {tables.labels_name(labels)}" if len(budgets) > 1 else "" for labels in budgets}
 
 
 def _spread(values: Sequence[float]) -> str:
@@ -103,26 +133,26 @@ def _spread(values: Sequence[float]) -> str:
 def _likeness(found: "Representations") -> Iterator[list[str]]:
     for entry in found.likeness:
         for quarter, value in enumerate(entry.quarters, 1):
-            target, fold = entry.member.target, str(entry.member.fold or "")
-            yield [target, fold, entry.first, entry.second, str(quarter), f"{value:.4f}"]
+            yield [*_run(entry.run), entry.first, entry.second, str(quarter), f"{value:.4f}"]
 
 
 def _errors(entry: "Together") -> list[str]:
-    figures = (entry.found.same, entry.found.errors, entry.found.expected, entry.found.kappa)
-    head = [entry.member.target, str(entry.member.fold or ""), entry.strategy, entry.first, entry.second]
-    return [*head, *(f"{figure.value:z.4f}" for figure in figures)]
+    figures = (getattr(entry.found, name).value for name in _FIGURES)
+    return [*_run(entry.run), entry.strategy, entry.first, entry.second, *(f"{value:z.4f}" for value in figures)]
 
 
 def _correlation(trend: "Trend") -> list[str]:
-    head = [trend.encoder, trend.strategy, str(trend.quarter), str(trend.found.points)]
+    head = [trend.encoder, trend.strategy, _labels(trend.labels), str(trend.quarter), str(trend.found.points)]
     return [*head, *_three(trend.found.pearson), *_three(trend.found.spearman)]
+
+
+def _run(run: "Run") -> list[str]:
+    return [run.member.target, str(run.member.fold or ""), _labels(run.labels), str(run.seed)]
+
+
+def _labels(labels: Labels) -> str:
+    return "all" if labels is None else str(labels)
 
 
 def _three(interval: Interval) -> list[str]:
     return [f"{value:z.4f}" for value in (interval.value, interval.low, interval.high)]
-
-
-def _csv(columns: Sequence[str], rows: Iterable[list[str]]) -> str:
-    stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerows([columns, *rows])
-    return stream.getvalue()

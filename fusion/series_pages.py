@@ -3,15 +3,14 @@
 Of a series `folds.csv` has a row per study and row of its table, `results.csv` their means over folds.
 """
 
-import csv
-import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from fusion import evaluation, landing, series, study_pages, tables
+from fusion.console import csv_text
 from fusion.series import Member
 from fusion.study_pages import Results, State
 from fusion.tables import Row
@@ -83,8 +82,8 @@ def write(output: Path) -> list[Path]:
     if not found:
         raise ValueError(f"{output} must hold results (got no cell that is done). Go on with: fusion study run.")
     lines = [line for member in found for line in _lines(member, study_pages.results(member.folder))]
-    landing.replace(output / "folds.csv", _csv(FOLDS, map(_record, lines)).encode())
-    landing.replace(output / "results.csv", _csv(MEANS, _means(lines)).encode())
+    landing.replace(output / "folds.csv", csv_text(FOLDS, map(_record, lines)).encode())
+    landing.replace(output / "results.csv", csv_text(MEANS, _means(lines)).encode())
     return [output / "folds.csv", output / "results.csv", *(p for m in found for p in study_pages.write(m.folder))]
 
 
@@ -127,12 +126,6 @@ def _mean(values: list[float]) -> str:
 
 def _sd(values: list[float]) -> str:
     return _figure(float(np.std(values, ddof=1)) if len(values) > 1 else None)
-
-
-def _csv(columns: Sequence[str], records: Iterable[list[str]]) -> str:
-    stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerows([columns, *records])
-    return stream.getvalue()
 
 
 def _figure(value: float | None) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.box import SIMPLE
-from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -23,10 +23,10 @@ from fusion import (
     study_config,
     study_encoders,
 )
+from fusion.console import busy, clear_errors, console, say
 from fusion.study import Plan
 
 app = typer.Typer(help="Compare encoders and strategies on a data set: run, go on, report.", no_args_is_help=True)
-console = Console()
 
 _LISTED = 2  # files after the first
 
@@ -45,13 +45,13 @@ def run(
     final: Annotated[bool, typer.Option("--final", help="Open the test part, after every choice is made.")] = False,
 ) -> None:
     """Run a study, or go on with it; every result lands at once and is never computed again."""
-    with _clear_errors():
+    with _resumable(), clear_errors():
         found = study_config.read(config)
         if small:
             found = found.in_small()
             study_check.check_offline(found)
         place = output or Path(f"study-{found.name}")
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
         with Progress(
             *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True
         ) as progress:
@@ -65,7 +65,7 @@ def run(
             def step(record: dict[str, Any]) -> None:
                 progress.update(bar, advance=1)
                 if record["status"] == "failed":
-                    progress.console.print(f"[red]failed: {record['error']}[/red]", soft_wrap=True)
+                    say(f"failed: {record['error']}", style="red")  # above the bar, which is on the same console
 
             start = study.run_series if found.several else study.run
             start(found, place, data, jobs, final=final, announce=announce, step=step)
@@ -76,48 +76,49 @@ def run(
 @app.command()
 def status(output: Folder) -> None:
     """How far a study is."""
-    with _clear_errors():
+    with clear_errors():
         _tell(output)
 
 
 @app.command()
 def report(output: Folder) -> None:
     """Write report.html and results.csv of what is there so far; of a series folds.csv, and those of its studies."""
-    with _clear_errors():
+    with clear_errors():
         _write(output)
 
 
 @app.command()
 def inside(output: Folder) -> None:
     """Of a series whose test parts are judged: what fine-tuning changed in the encoders, as in arXiv:2302.08272."""
-    with _clear_errors():
-        with console.status("images through every model, before and after"):
+    with clear_errors():
+        with busy("images through every model, before and after"):
             found = representations.measure(output)
-        console.print(f"Written: {', '.join(map(str, representation_page.write(output, found)))}", soft_wrap=True)
+        say(f"Written: {', '.join(map(str, representation_page.write(output, found)))}")
 
 
 def _announce(plan: Plan, output: Path) -> int:
     """Say what is about to happen; returns the number of cells to compute."""
     now, kept, studies = series_pages.state(output), study.kept(plan), len(series.parts(output)) or 1
     missing = len(now.missing) + len(now.failed)
-    table = Table(title=f"{plan.config.title or plan.config.name}: {missing + len(now.done)} cells", box=SIMPLE)
+    title = escape(plan.config.title or plan.config.name)
+    table = Table(title=f"{title}: {missing + len(now.done)} cells", box=SIMPLE)
     for column in ("encoder", "licence", "weights"):
         table.add_column(column)
     pretrained = [name for name in kept if not study_encoders.is_random(name)]
     for name in pretrained:
-        table.add_row(name, *_origin(name))
+        table.add_row(*map(escape, (name, *_origin(name))))
     console.print(table)
-    console.print(f"{missing} cells to compute, {len(now.done)} there already.")
+    say(f"{missing} cells to compute, {len(now.done)} there already.")
     if any(card.weights.repo for card in map(study_encoders.card, pretrained) if card):
-        console.print("Weights come from the repos that the cards name; what is cached is not fetched again.")
+        say("Weights come from the repos that the cards name; what is cached is not fetched again.")
     size = studies * sum(kept.values()) / 1e6
-    console.print(f"Disc: up to about {size:,.0f} MB for the models that are kept, in {output}.")
+    say(f"Disc: up to about {size:,.0f} MB for the models that are kept, in {output}.")
     if random := _random(plan):
-        console.print(f"With random weights, nothing fetched: {', '.join(random)}.", soft_wrap=True, highlight=False)
+        say(f"With random weights, nothing fetched: {', '.join(random)}.")
     for what, why in plan.left_out.items():
-        console.print(f"left out: {what}: {why}", soft_wrap=True, highlight=False)
+        say(f"left out: {what}: {why}")
     for why, count in Counter(plan.skipped.values()).items():
-        console.print(f"skipped, {count} cells: {why}", soft_wrap=True, highlight=False)
+        say(f"skipped, {count} cells: {why}")
     return missing
 
 
@@ -144,28 +145,22 @@ def _write(output: Path) -> None:
     first, *more = series_pages.write(output)
     listed = ", ".join(map(str, [first, *more[:_LISTED]]))
     others = f", and {len(more) - _LISTED} more in the folders of its studies" if len(more) > _LISTED else ""
-    console.print(f"Written: {listed}{others}", soft_wrap=True)
+    say(f"Written: {listed}{others}")
 
 
 def _tell(output: Path) -> None:
     now = series_pages.state(output)
     left = "" if now.seconds is None or not now.missing else f", about {now.seconds / 60:.0f} min left"
-    said = (
-        f"{len(now.done)} done, {len(now.failed)} failed, {len(now.missing)} missing, {len(now.skipped)} skipped{left}"
-    )
-    console.print(said, soft_wrap=True, highlight=False)
+    say(f"{len(now.done)} done, {len(now.failed)} failed, {len(now.missing)} missing, {len(now.skipped)} skipped{left}")
     for name, error in now.failed.items():
-        console.print(f"[red]{name}: {error}[/red]", soft_wrap=True, highlight=False)
+        say(f"{name}: {error}", style="red")
 
 
 @contextmanager
-def _clear_errors() -> Iterator[None]:
-    """A caller's mistake is one red sentence, not a traceback; Ctrl-C says how to go on."""
+def _resumable() -> Iterator[None]:
+    """Ctrl-C says how to go on."""
     try:
         yield
-    except (ValueError, TypeError, OSError) as error:
-        console.print(f"[red]{error}[/red]", soft_wrap=True, highlight=False)
-        raise typer.Exit(1) from None
     except KeyboardInterrupt:
-        console.print("Stopped. What is done is kept; the same command goes on.", soft_wrap=True)
+        say("Stopped. What is done is kept; the same command goes on.")
         raise typer.Exit(130) from None

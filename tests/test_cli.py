@@ -62,10 +62,10 @@ def test_fit_evaluate_predict(pictures):
     assert figures["images"] == 6
     assert 0 <= figures["auc"]["low"] <= figures["auc"]["value"] <= 1
     image = pictures / "data" / "parietal" / "0.png"
-    broken = pictures / "broken.png"
+    broken = pictures / "[red]broken.png"  # no markup
     broken.write_bytes(b"nothing")
     said = call(fusion.cli.app, "predict", model, broken, image, "--json", out, code=1)
-    assert "broken.png not read" in said
+    assert "[red]broken.png not read" in said
     answer = json.loads(out.read_text())
     assert [row["label"] for row in answer["predictions"]] == ["parietal"]
     assert list(answer["unreadable"]) == [str(broken)]

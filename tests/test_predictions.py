@@ -1,5 +1,6 @@
 """Whether two models make the same mistakes, and whether similarity goes with gain."""
 
+import re
 from dataclasses import fields
 
 import numpy as np
@@ -11,6 +12,7 @@ from sklearn.metrics import accuracy_score, cohen_kappa_score
 
 from fusion.evaluation import Interval
 from fusion.predictions import agreement, correlation, gain, kappa
+from tests.conftest import ROOT
 
 FIGURES = ["same", "disagreement", "errors", "expected", "kappa", "cohen"]
 SEEDS = some.integers(0, 2**31)
@@ -403,3 +405,8 @@ def test_what_gain_refuses(tuned, scratch, message):
 def test_everything_prints_as_intervals():
     assert isinstance(agreement(LABELS, LABELS, LABELS[::-1], resamples=5).errors, Interval)
     assert str(correlation(X, Y).pearson) == "0.905 [0.552, 0.983]"
+
+
+def test_the_simulations_that_are_cited_are_there():
+    (cited,) = re.findall(r"`(tests/\w+\.py)`", correlation.__doc__)
+    assert "def test_intervals_of_correlation_cover(" in (ROOT / cited).read_text()

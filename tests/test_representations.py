@@ -1,10 +1,16 @@
 """S3's tables of a series: what fine-tuning moved, mistakes in common, likeness against gain."""
 
 import csv
+import itertools
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+import zoo
 from fusion import (
     fitting,
     representation_page,
@@ -18,8 +24,10 @@ from fusion import (
 )
 from fusion.classifier import FusionClassifier
 from fusion.fitting import Task
-from fusion.pixels import pixel_cca
-from fusion.predictions import agreement, gain
+from fusion.inside_page import number
+from fusion.pixels import cca_of, pixel_cca, sample
+from fusion.predictions import agreement, correlation, gain
+from fusion.series import Member
 from tests.test_study import call, data  # noqa: F401 - `data` is a fixture
 from tests.test_study_report import Reader
 
@@ -53,7 +61,7 @@ def found(folder):
 
 
 def of(found, member, first, second):
-    (entry,) = (e for e in found.likeness if (e.member, e.first, e.second) == (member, first, second))
+    (entry,) = (e for e in found.likeness if (e.run.member, e.first, e.second) == (member, first, second))
     return entry.quarters
 
 
@@ -81,7 +89,7 @@ def test_a_probe_moves_nothing_and_full_does(found):
             assert entry.quarters == pytest.approx([1, 1], abs=1e-6)
         if entry.second == f"{entry.first}, full":
             assert max(entry.quarters) < 1 - 1e-4
-    assert of(found, found.likeness[0].member, SOURCES[2], f"{SOURCES[2]}, another draw")[1] < 0.9
+    assert of(found, found.likeness[0].run.member, SOURCES[2], f"{SOURCES[2]}, another draw")[1] < 0.9
 
 
 def test_one_value_by_hand(found, folder):
@@ -99,7 +107,7 @@ def test_one_value_by_hand(found, folder):
 def test_mistakes_are_those_of_the_kept_answers(found, folder):
     assert len(found.together) == 4 * 3  # of three fully tuned models; the probe stands alone
     entry = next(e for e in found.together if (e.first, e.second) == SOURCES[:2])
-    results = study_pages.results(entry.member.folder)
+    results = study_pages.results(entry.run.member.folder)
     rows, truth = results.test
     said = {row.encoders[0]: truth.classes[row.probabilities[0].argmax(1)] for row in rows if row.strategy == "full"}
     expected = agreement(truth.labels, said[SOURCES[0]], said[SOURCES[1]], resamples=1)
@@ -118,6 +126,8 @@ def test_trends_are_against_the_gain_over_random_weights(found, folder):
     assert trend.found.points == 4
     assert not [t for t in found.trends if t.strategy == "probe"]  # nothing moved: no correlation is defined
     assert not [t for t in found.trends if t.encoder == SOURCES[2]]
+    still = {f"{SOURCES[0]}, probe, 12 labels, quarter {q}": "likeness is the same in all folds" for q in (1, 2)}
+    assert found.left_out == still
 
 
 def test_the_page_and_the_tables(found, folder):
@@ -133,6 +143,203 @@ def test_the_page_and_the_tables(found, folder):
     (table,) = read.under("Likeness by quarter")
     assert [row[0] for row in table[1:]] == list(means)
     assert read.svgs == 1
+    assert "Label budget: 12 labels. Seeds: 0." in read.text
+    still = "; ".join(found.left_out)
+    assert f"Left out: {still}: likeness is the same in all folds." in read.text
+
+
+def test_its_tables_are_written_as_those_of_the_series_are():
+    assert representation_page.csv_text is series_pages.csv_text
+
+
+def test_draws_of_random_weights_are_settled_as_those_of_a_cell_are(found, folder):
+    member = series.parts(folder)[2]
+    row = next(c.row for c in study_pages.results(member.folder).chosen if c.row.encoders == (SOURCES[2],))
+    parts, images = study_data.open_parts(member.source), study_data.open_test(member.source).images
+    tasks = [
+        Task(replace(row, seed=seed), member.folder, "full", {}, None, *parts, None, alone=False) for seed in (100, 101)
+    ]
+    expected = cca_of(*(sample(*fitting.encoders(task), images) for task in tasks))
+    assert of(found, member, SOURCES[2], f"{SOURCES[2]}, another draw") == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.fixture(scope="module")
+def several(data, tmp_path_factory):  # noqa: F811
+    """Two label budgets and two seeds of each row, in one study."""
+    output = tmp_path_factory.mktemp("inside") / "several"
+    values = {
+        **CONFIG,
+        "folds": None,
+        "targets": {"tiny": str(data)},
+        "encoders": ["mocov2-mini@0.25", "untrained:mocov2-mini@0.25"],
+        "strategies": ["full"],
+        "only": {},
+        "labels": [12, 24],
+        "seeds": [0, 1],
+    }
+    study.run_series(study_config.parse(values, "test"), output, final=True)
+    return output
+
+
+@pytest.fixture(scope="module")
+def changes(several):
+    """What was measured, and the points of its trends."""
+    points = {}
+    with pytest.MonkeyPatch.context() as patch:
+        trends = representations._trends
+        patch.setattr(representations, "_trends", lambda own: (points.update(own), trends(own))[1])
+        return representations.measure(several), points
+
+
+def test_models_are_compared_with_those_of_their_budget_and_seed(several, changes):
+    found, _ = changes
+    assert len(found.likeness) == 2 * 2 * (2 + 2 + 1)  # each moved; the two before and after; two draws
+    assert len(found.together) == 2 * 2
+    (member,) = series.parts(several)
+    rows, truth = study_pages.results(member.folder).test
+    for labels, place in itertools.product((12, 24), (0, 1)):
+        said = [truth.classes[row.probabilities[place].argmax(1)] for row in rows if row.labels == labels]
+        expected = agreement(truth.labels, *said, resamples=1)
+        (entry,) = (e for e in found.together if e.run == representations.Run(member, labels, place))
+        assert (entry.found.same.value, entry.found.errors.value) == (expected.same.value, expected.errors.value)
+
+
+def test_one_value_of_another_seed_by_hand(several, changes):
+    (member,), source = series.parts(several), "untrained:mocov2-mini@0.25"
+    chosen = study_pages.results(member.folder).chosen
+    (cell,) = (c for row in chosen for c in row.cells if (c.encoders, c.labels, c.seed) == ((source,), 24, 1))
+    parts, images = study_data.open_parts(member.source), study_data.open_test(member.source).images
+    task = Task(cell, member.folder, "full", {}, None, *parts, None, alone=False)
+    tuned = FusionClassifier.load(member.folder / "models" / cell.key, encoders=fitting.fresh(task)).encoders_[0]
+    (entry,) = (
+        e
+        for e in changes[0].likeness
+        if e.run == representations.Run(member, 24, 1) and (e.first, e.second) == (source, f"{source}, full")
+    )
+    assert entry.quarters == pytest.approx(pixel_cca(fitting.encoders(task)[0], tuned, images), abs=1e-9)
+
+
+def test_gains_are_of_mean_aucs_of_a_budget(several, changes):
+    series_pages.write(several)
+    with (several / "folds.csv").open() as stream:
+        aucs = {(r["encoders"], r["labels"]): float(r["test_auc"]) for r in csv.DictReader(stream)}
+    assert {key: len(own) for key, own in changes[1].items()} == {
+        ("mocov2-mini@0.25", "full", labels): 2 for labels in (12, 24)
+    }
+    for (name, _, labels), own in changes[1].items():
+        rise = gain(aucs[name, str(labels)], aucs[f"untrained:{name}", str(labels)])
+        assert [point.gain for point in own] == pytest.approx([rise, rise], abs=5e-4)
+
+
+def test_pages_tell_budgets_apart_and_take_means_over_seeds(several, changes):
+    found, _ = changes
+    page = representation_page.page(found)
+    assert page.task.endswith("Label budget: 12 labels, 24 labels. Seeds: 0, 1.")
+    name = "mocov2-mini@0.25"
+    means = representation_page.means(found)
+    own = [e.quarters for e in found.likeness if (e.first, e.second, e.run.labels) == (name, f"{name}, full", 24)]
+    assert len(own) == 2
+    assert means[f"{name} | {name}, full, 24 labels"] == pytest.approx(np.mean(own, axis=0))
+    mistakes = next(section for section in page.sections if section.heading == "Mistakes in common")
+    assert [row[0] for row in mistakes.tables[0].rows] == [
+        f"{name} | untrained:{name}, full, {labels} labels" for labels in (12, 24)
+    ]
+    errors = [entry.found.errors.value for entry in found.together if entry.run.labels == 12]
+    assert mistakes.tables[0].rows[0][2] == number(float(np.mean(errors)))  # seeds are no folds: no deviation
+    trends = next(section for section in page.sections if section.heading == "Likeness against gain")
+    assert trends.tables == []
+    assert trends.sentences[-1].endswith("quarter 1: a correlation needs 4 folds (got 1).")
+    representation_page.write(several, found)
+    for table in ("representations.csv", "predictions.csv"):
+        with (several / table).open() as stream:
+            assert {(r["labels"], r["seed"]) for r in csv.DictReader(stream)} == set(
+                itertools.product(("12", "24"), "01")
+            )
+
+
+def stand_in(name, depth, auc, validation=0.5):
+    """A model of which only the gain is asked for."""
+    cell = SimpleNamespace(encoders=(f"{name}@{depth}",), strategy="full")
+    source = zoo.untrained(name.removeprefix("untrained:"), depth)
+    return representations._Model(SimpleNamespace(cell=cell), source, [], [], None, auc, validation)
+
+
+def test_a_gain_is_over_random_weights_of_the_same_architecture():
+    control = "untrained:mocov2-mini"
+    models = [
+        stand_in(control, 0.5, 0.9),
+        stand_in(control, 0.25, 0.5, 0.6),
+        stand_in(control, 0.25, 0.8, 0.7),  # by another strategy, which validation prefers
+        stand_in("untrained:supervised-natural-vgg19", 0.25, 0.7),
+    ]
+    assert representations._gain(stand_in("mocov2-mini", 0.25, 0.9), models) == pytest.approx(gain(0.9, 0.8))
+    assert representations._gain(stand_in("mae-mini", 0.5, 0.9), models) == 0  # the twins are of one architecture
+    assert representations._gain(stand_in("mae-mini", 0.75, 0.9), models) is None
+
+
+def test_a_source_without_random_weights_of_its_own_is_left_out_with_the_reason(folder, monkeypatch):
+    rise = representations._gain
+    monkeypatch.setattr(representations, "_gain", lambda m, own: None if m.name == SOURCES[1] else rise(m, own))
+    monkeypatch.setattr(series, "parts", lambda _, parts=series.parts: parts(folder)[:1])
+    found = representations.measure(folder)
+    assert found.left_out[SOURCES[1]] == "no random weights of its architecture and depth are in the series"
+    assert not any(SOURCES[1] in what for what in found.left_out if what != SOURCES[1])
+    assert f"Left out: {SOURCES[1]}: no random weights" in " ".join(
+        representation_page.page(found).sections[-1].sentences
+    )
+
+
+def points(targets, likeness, gains):
+    """Two folds of each target, of one quarter."""
+    members = [Member(target, fold, "", Path(target)) for target in targets for fold in (1, 2)]
+    own = [representations._Change(m, [a], b) for m, a, b in zip(members, likeness, gains, strict=True)]
+    return {("x@1", "full", 12): own}
+
+
+VARIED = np.linspace(0.3, 0.8, 8) ** 2
+
+
+@pytest.mark.parametrize(
+    ("targets", "likeness", "gains", "why"),
+    [
+        ("aabb", VARIED, np.full(8, 0.1), "gain is the same in all folds"),
+        ("abcd", VARIED, np.full(8, 0.1), "gain is the same in all folds"),
+        ("abcd", np.full(8, 1 - 1e-9), VARIED, "likeness is the same in all folds"),
+        ("abcd", [0.4, 0.5, *[1.0] * 6], VARIED, "without the target a, likeness is the same in all folds"),
+        ("abcd", VARIED, [*[0.1] * 6, 0.3, 0.2], "without the target d, gain is the same in all folds"),
+    ],
+)
+def test_a_trend_that_is_not_defined_is_left_out_with_the_reason(targets, likeness, gains, why):
+    trends, left_out = representations._trends(points(targets, likeness, gains))
+    assert (trends, left_out) == ([], {"x@1, full, 12 labels, quarter 1": why})
+
+
+def test_whole_targets_are_left_out_where_there_are_four():
+    rises = np.sin(np.arange(8))
+    for targets, groups in (("abcd", np.repeat(list("abcd"), 2)), ("abc", None)):
+        count = 2 * len(targets)
+        (trend,), left_out = representations._trends(points(targets, VARIED[:count], rises[:count]))
+        assert (trend.found, left_out) == (correlation(VARIED[:count], rises[:count], groups), {})
+
+
+def test_what_cannot_be_measured_is_refused_before_any_model_runs(folder, data, tmp_path, monkeypatch):  # noqa: F811
+    shutil.copytree(folder, tmp_path / "unjudged")
+    last = series.parts(tmp_path / "unjudged")[-1].folder
+    next(path for path in (last / "final").glob("*.npz") if path.stem != "part").unlink()
+    with np.load(data) as file:
+        numbers = {key: values for key, values in file.items() if key.endswith("labels")}
+        tables = {key: np.c_[values == 0, values == 1].astype(int) for key, values in numbers.items()}
+        np.savez(tmp_path / "labels.npz", **{**file, **tables})
+    probes = {"encoders": [SOURCES[0]], "only": {}, "strategies": ["probe"], "reference": "probe", "folds": 3}
+    given = {**CONFIG, **probes, "targets": {"plain": str(data), "several": str(tmp_path / "labels.npz")}}
+    study.run_series(study_config.parse(given, "test"), tmp_path / "study", final=True)
+    monkeypatch.setattr(representations, "_model", None)
+    with pytest.raises(ValueError, match=r"fold 4 must be judged on its test part first"):
+        representations.measure(tmp_path / "unjudged")
+    with pytest.raises(
+        ValueError, match=r"^several, fold 1 must have one label per image, .* \(got 2 labels of 0 and 1\)"
+    ):
+        representations.measure(tmp_path / "study")
 
 
 def test_what_is_no_judged_series_is_refused(folder, data, tmp_path):  # noqa: F811

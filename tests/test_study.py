@@ -310,6 +310,38 @@ def test_the_command_says_mistakes_in_one_sentence(data, tmp_path):
     assert "must be in the package (got mae-chest)" in call("run", fetched, "--small", "--output", tmp_path, code=1)
 
 
+ODD = "labels must be known (got '[mae]'). See [/x]."
+
+
+def test_what_stands_in_brackets_is_printed_as_it_is(undisturbed, data, tmp_path, monkeypatch):
+    assert "(got '[/x] [mae]')" in call("run", "[/x] [mae]", code=1)
+    output = tmp_path / "[mae]"
+    shutil.copytree(undisturbed, output)
+    place = next((output / "cells").glob("*.json"))
+    place.write_text(json.dumps({**json.loads(place.read_text()), "status": "failed", "error": ODD}))
+    assert ODD in call("status", output)
+    assert f"Written: {output}/results.csv, {output}/report.html" in call("report", output)
+    monkeypatch.setattr(study, "run", lambda *_, step, **__: step({"status": "failed", "error": ODD}))
+    assert f"failed: {ODD}" in call("run", as_file(tmp_path / "x.yaml"), "--data", data, "--output", output)
+
+
+def test_a_plan_is_told_as_it_is(data, tmp_path):
+    few = {"encoders": ["mocov2-mini@0.25"], "only": {}, "strategies": ["probe"], "labels": [24], "raw_pixels": False}
+    path, output = as_file(tmp_path / "x.yaml", **few, contests=[], title="Of [/x] and [mae]"), tmp_path / "[mae]"
+    said = call("run", path, "--data", data, "--output", output, "--jobs", 1)
+    assert "Of [/x] and [mae]: 1 cells" in said
+    assert f"kept, in {output}." in said
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(study, "run", stop)
+    said = call("run", as_file(tmp_path / "x.yaml"), "--output", tmp_path / "study", code=130)
+    assert said.endswith("Stopped. What is done is kept; the same command goes on.")
+
+
 def test_the_final_table_is_judged_after_all_choices(data, tmp_path, monkeypatch):
     output, order = tmp_path / "study", []
     open_test = study_data.open_test
