@@ -47,7 +47,7 @@ def write(path: Path, values: Any) -> None:
     path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
-def csv_text(columns: Sequence[str], records: Iterable[list[str]]) -> str:
+def csv_text(columns: Sequence[str], records: Iterable[Sequence[Any]]) -> str:
     """The records under the names of their columns, as CSV."""
     stream = io.StringIO()
     csv.writer(stream, lineterminator="\n").writerows([columns, *records])

@@ -1,6 +1,5 @@
 """The commands `fusion compare`, `fusion changes` and `fusion select`."""
 
-import csv
 import dataclasses
 import math
 import shlex
@@ -19,7 +18,7 @@ from fusion import comparison, data, figures, inside, inside_page, pictures
 from fusion.batch_sizes import BatchSizes, over_batch_sizes
 from fusion.classifier import FusionClassifier
 from fusion.comparison import Comparison
-from fusion.console import busy, clear_errors, console, record, say
+from fusion.console import busy, clear_errors, console, csv_text, record, say
 from fusion.samples import brain_regions
 from fusion.select import EMBEDDED, Level, Scan, scan
 from fusion.study_data import Part, draw
@@ -65,7 +64,7 @@ def run_compare(
         command = _command("compare", [first, second], data=source, measure=measure, split=split, limit=limit)
         page = inside.comparison_page([found], task=task, batches=[sizes], command=command)
         _write(output, page, {measure: pictures.heat_map(found)})
-        _list(output / "values.csv", _VALUES, _values(found))
+        (output / "values.csv").write_text(csv_text(_VALUES, _values(found)), encoding="utf-8")
         record(json_path, _compared(found, sizes))
     _show(inside.matches_table(found))
     say(f"{task} Report: {output / 'report.html'}")
@@ -87,12 +86,17 @@ def run_changes(
         part, said = _opened(source, split or "validation", split)
         part = _shuffled(part, limit)
         with busy(f"{model} on {len(part)} images"):
-            found = comparison.changes(FusionClassifier.load(model), part.images, measure=measure)
+            fitted = FusionClassifier.load(model)
+            found = comparison.changes(fitted, part.images, measure=measure)
         task = f"{len(part)} images, {'drawn from' if limit else 'all of'} {said}."
+        if len(found) < len(fitted.encoders_) ** 2:  # each with itself, and every two before and after
+            task += " Encoders whose images differ in size are not compared with one another."
         command = _command("changes", [str(model)], data=source, measure=measure, split=split, limit=limit)
         shown = {f"{measure}-{place}": pictures.heat_map(each) for place, each in enumerate(found, 1)}
         _write(output, inside.comparison_page(found, task=task, command=command), shown)
-        _list(output / "values.csv", _VALUES, (row for each in found for row in _values(each)))
+        (output / "values.csv").write_text(
+            csv_text(_VALUES, (row for each in found for row in _values(each))), encoding="utf-8"
+        )
     for each in found:
         if each.depths[0] == each.depths[1]:
             _show(inside.matches_table(each))
@@ -129,7 +133,7 @@ def run_select(
             likeness, cka, _ = inside.similarities(found)
             shown["map"] = pictures.zoo_map(likeness, cka)
         _write(output, inside.selection_page(found, task=task, unit=unit, command=command), shown)
-        _list(output / "levels.csv", _LEVELS, _levels(found))
+        (output / "levels.csv").write_text(csv_text(_LEVELS, _levels(found)), encoding="utf-8")
         record(json_path, {**_plain(dataclasses.asdict(found)), "python": inside.use(found, unit)})
     _show(inside.levels_table(found))
     for line in (*inside.verdict(found, unit), f"{task} Report: {output / 'report.html'}", inside.use(found, unit)):
@@ -181,11 +185,6 @@ def _write(output: Path, page: str, shown: dict[str, Figure]) -> None:
     for name, figure in shown.items():
         for suffix in ("png", "svg"):
             figures.save(figure, output / f"{name}.{suffix}")
-
-
-def _list(path: Path, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream).writerows([head, *rows])
 
 
 def _values(found: Comparison) -> Iterable[Sequence[Any]]:

@@ -12,7 +12,7 @@ from PIL import Image
 import fusion
 import fusion.cli
 import zoo
-from fusion import batch_sizes, features, figures, inside, inside_cli, pictures, samples
+from fusion import batch_sizes, comparison, features, figures, inside, inside_cli, pictures, samples
 from fusion.comparison import Comparison
 from fusion.inside_page import number
 from tests.small_fits import IMAGES, own
@@ -360,7 +360,7 @@ def test_an_error_with_brackets_is_printed_whole(tmp_path):
     assert "(got '[mae]')" in said
 
 
-def test_changes_of_a_saved_model(tmp_path):
+def test_changes_of_a_saved_model(tmp_path, monkeypatch):
     train = fusion.brain_regions("train", labels=24)
     settings = fusion.Training(epochs=1, patience=None, learning_rate=0.01)
     pair = ["mocov2-mini@0.25", "mae-mini@0.25"]
@@ -381,5 +381,9 @@ def test_changes_of_a_saved_model(tmp_path):
     assert 0 < min(own) < max(own) < 1
     assert len(list((tmp_path / "out").glob("cka-*.png"))) == 4
     assert "fusion changes" in (tmp_path / "out" / "report.html").read_text()
+    monkeypatch.setattr(comparison, "_size", lambda encoder: encoder.name)
+    said = call(fusion.cli.app, "changes", tmp_path / "model", "--limit", 64, "--output", tmp_path / "sizes")
+    assert "Encoders whose images differ in size are not compared with one another." in said
+    assert len(list((tmp_path / "sizes").glob("cka-*.png"))) == 2
     call(fusion.cli.app, "changes", tmp_path / "none", "--output", tmp_path / "never", code=1)
     assert not (tmp_path / "never").exists()
