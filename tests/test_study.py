@@ -148,7 +148,9 @@ def test_random_weights_stand_in_a_table_of_their_own(data, tmp_path):
 
 
 def started(path, output, data, jobs):
-    command = "from fusion.study_cli import app; app()"
+    # What runs in the background of a script is begun with SIGINT ignored, and so is all that it begins.
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    command = f"{heed}from fusion.study_cli import app; app()"
     arguments = ["run", str(path), "--data", str(data), "--output", str(output), "--jobs", str(jobs)]
     return subprocess.Popen(
         [sys.executable, "-c", command, *arguments],
