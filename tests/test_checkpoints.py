@@ -47,6 +47,7 @@ def launched(*arguments):
     return [(process.communicate(timeout=300)[0], process.returncode) for process in both]
 
 
+@pytest.mark.slow
 def test_a_fit_that_is_killed_twice_ends_as_if_it_had_not_been(tmp_path):
     undisturbed = resumable(tmp_path, checkpoint=False)
     assert undisturbed.history[-1]["epoch"] == 4

@@ -108,6 +108,7 @@ def test_pretrain_names_a_bad_recipe(tmp_path):
     assert "must hold exactly" in call(zoo.cli.app, "pretrain", tmp_path / "recipe.yaml", code=1)
 
 
+@pytest.mark.slow
 def test_the_commands_are_installed():
     for module in ("zoo.cli", "fusion.cli", "hub_upload"):
         code = f"import sys; from {module} import app; sys.argv = ['x', '--help']; app()"

@@ -129,6 +129,7 @@ conversion.convert_card(zoo.card("moco-test"))
 """
 
 
+@pytest.mark.slow
 def test_a_killed_conversion_leaves_nothing_and_two_at_once_agree(pickled, tmp_path):
     place = weights.converted(digests.sha256_file(tmp_path / "served.pth"), pickled)
     caches = {"HF_HUB_CACHE": constants.HF_HUB_CACHE, "HF_ASSETS_CACHE": constants.HF_ASSETS_CACHE}

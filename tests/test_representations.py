@@ -191,6 +191,7 @@ def changes(several):
         return representations.measure(several), points
 
 
+@pytest.mark.slow
 def test_models_are_compared_with_those_of_their_budget_and_seed(several, changes):
     found, _ = changes
     assert len(found.likeness) == 2 * 2 * (2 + 2 + 1)  # each moved; the two before and after; two draws
@@ -204,6 +205,7 @@ def test_models_are_compared_with_those_of_their_budget_and_seed(several, change
         assert (entry.found.same.value, entry.found.errors.value) == (expected.same.value, expected.errors.value)
 
 
+@pytest.mark.slow
 def test_one_value_of_another_seed_by_hand(several, changes):
     (member,), source = series.parts(several), "untrained:mocov2-mini@0.25"
     chosen = study_pages.results(member.folder).chosen
@@ -219,6 +221,7 @@ def test_one_value_of_another_seed_by_hand(several, changes):
     assert entry.quarters == pytest.approx(pixel_cca(fitting.encoders(task)[0], tuned, images), abs=1e-9)
 
 
+@pytest.mark.slow
 def test_gains_are_of_mean_aucs_of_a_budget(several, changes):
     series_pages.write(several)
     with (several / "folds.csv").open() as stream:
@@ -231,6 +234,7 @@ def test_gains_are_of_mean_aucs_of_a_budget(several, changes):
         assert [point.gain for point in own] == pytest.approx([rise, rise], abs=5e-4)
 
 
+@pytest.mark.slow
 def test_pages_tell_budgets_apart_and_take_means_over_seeds(several, changes):
     found, _ = changes
     page = representation_page.page(found)

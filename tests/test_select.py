@@ -80,7 +80,7 @@ def test_nested_does_not_find_what_is_not_there():
     rng = np.random.default_rng(0)
     y = np.tile(np.arange(2), 30)
     found = []
-    for _ in range(20):
+    for _ in range(10):
         x = rng.normal(size=(60, 30))
         found.append(heads.auc_of(y, recommendation.nested(x, y, targets.folds(y, None, 5, 0))))
     assert np.mean(found) == pytest.approx(0.5, abs=0.05)

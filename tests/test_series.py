@@ -148,6 +148,7 @@ def test_means_and_deviations_are_over_folds(whole):
         assert float(row["test_auc_sd"]) == pytest.approx(np.std(own, ddof=1), abs=2e-4)
 
 
+@pytest.mark.slow
 def test_an_interrupted_series_goes_on_and_ends_in_the_same_tables(whole, data, tmp_path):  # noqa: F811
     output, steps = tmp_path / "study", []
 

@@ -69,7 +69,7 @@ def counted(requests):
     ("architecture", "kwargs", "pool", "size", "layout", "prefix", "block"),
     [
         ("resnet50", "{}", "avg", 64, "moco", "module.encoder_q.", 3),
-        ("vit_small_patch16_224", "{img_size: 64}", "cls", 64, "timm", "", 8),
+        pytest.param("vit_small_patch16_224", "{img_size: 64}", "cls", 64, "timm", "", 8, marks=pytest.mark.slow),
         ("vit_tiny_patch16_224", "{img_size: 64}", "avg", 64, "timm", "", 8),
     ],
     ids=["resnet50", "vit-cls", "vit-avg"],
