@@ -1,9 +1,7 @@
-"""What the commands share: the console, text as it is, errors in one sentence, `--json`, and CSV."""
+"""What the commands share: the console, text as it is, errors in one sentence, and `--json`."""
 
-import csv
-import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -45,10 +43,3 @@ def record(path: Path | None, values: Any) -> None:
 def write(path: Path, values: Any) -> None:
     """Write the values as JSON."""
     path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-
-
-def csv_text(columns: Sequence[str], records: Iterable[Sequence[Any]]) -> str:
-    """The records under the names of their columns, as CSV."""
-    stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerows([columns, *records])
-    return stream.getvalue()

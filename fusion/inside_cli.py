@@ -18,10 +18,11 @@ from fusion import comparison, data, figures, inside, inside_page, pictures
 from fusion.batch_sizes import BatchSizes, over_batch_sizes
 from fusion.classifier import FusionClassifier
 from fusion.comparison import Comparison
-from fusion.console import busy, clear_errors, console, csv_text, record, say
+from fusion.console import busy, clear_errors, console, record, say
 from fusion.samples import brain_regions
 from fusion.select import EMBEDDED, Level, Scan, scan
 from fusion.study_data import Part, draw
+from fusion.tables import csv_text
 
 BRAIN_REGIONS = "brain-regions"
 

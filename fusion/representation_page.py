@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fusion import landing, pictures, tables
-from fusion.console import csv_text
 from fusion.evaluation import Interval
 from fusion.inside_page import Page, Section, Table, number, render
-from fusion.tables import Labels
+from fusion.tables import Labels, csv_text
 
 if TYPE_CHECKING:  # a page is made of what was measured; it measures nothing
     from fusion.representations import Representations, Run, Together, Trend

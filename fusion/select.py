@@ -222,24 +222,18 @@ def _pairs(
 
 
 def _likeness(x: features.Floats, y: features.Floats, groups: npt.NDArray[Any] | None) -> Interval:
-    if _enough(groups):
-        try:
-            return interval(cka, x, y, groups)
-        except ValueError:  # patients with few images: half of them need not have four
-            pass
-    return Interval(cka(x, y), np.nan, np.nan)
+    try:
+        return interval(cka, x, y, groups)
+    except ValueError:  # too few patients, or too few images of half of them
+        return Interval(cka(x, y), np.nan, np.nan)
 
 
 def _kappa(bench: Bench, keys: list[tuple[str, float]], groups: npt.NDArray[Any] | None) -> Interval:
     first, second = (bench.opinions[name][depth].argmax(1) for name, depth in keys)
-    if _enough(groups):
+    try:
         return agreement(bench.y, first, second, groups).kappa
-    return Interval(agreement(bench.y, first, second).kappa.value, np.nan, np.nan)
-
-
-def _enough(groups: npt.NDArray[Any] | None) -> bool:
-    """Whether there are patients for an interval, or images stand for themselves."""
-    return groups is None or len(np.unique(groups)) >= 4
+    except ValueError:  # too few patients
+        return Interval(agreement(bench.y, first, second).kappa.value, np.nan, np.nan)
 
 
 def _named(encoder: str, depth: float) -> str:

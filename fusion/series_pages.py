@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from fusion import evaluation, landing, series, study_pages, tables
-from fusion.console import csv_text
 from fusion.series import Member
 from fusion.study_pages import Results, State
-from fusion.tables import Row
+from fusion.tables import Row, csv_text
 from fusion.verdict import Judged
 
 _NAMES = ("auc", "balanced_accuracy")

@@ -200,9 +200,13 @@ def table_csv(lines: Iterable[Line], comparisons: Iterable[Comparison] = ()) -> 
             f"comparisons must be of these lines, one each (got {len(comparisons)} of {len(found)} rows for "
             f"{len(lines)} lines). Write a file per reference."
         )
+    return csv_text(COLUMNS, (_record(line, found.get((*line.row.cell, line.row.strategy))) for line in lines))
+
+
+def csv_text(columns: Sequence[str], records: Iterable[Sequence[Any]]) -> str:
+    """The records under the names of their columns, as CSV."""
     stream = io.StringIO()
-    records = (_record(line, found.get((*line.row.cell, line.row.strategy))) for line in lines)
-    csv.writer(stream, lineterminator="\n").writerows([COLUMNS, *records])
+    csv.writer(stream, lineterminator="\n").writerows([columns, *records])
     return stream.getvalue()
 
 
