@@ -25,11 +25,15 @@ from huggingface_hub.utils.sha import git_hash
 from rich.console import Console
 
 import zoo
-from zoo import architectures, cards, conversion, digests, files, golden, headers, publishing
-from zoo.cards import Card, CardError
-from zoo.digests import Digests
-from zoo.hub import WeightsError
-from zoo.weights import published
+from zoo.fetching import digests as digests_
+from zoo.fetching import header, opened
+from zoo.fetching.digests import Digests
+from zoo.fetching.hub import WeightsError
+from zoo.fetching.weights import published
+from zoo.networks import cutting
+from zoo.registry import cards
+from zoo.registry.cards import Card, CardError
+from zoo.upkeep import conversion, golden, publishing
 
 app = typer.Typer(help="Publish a checkpoint with its card on the Hugging Face Hub.", no_args_is_help=True)
 console = Console()
@@ -51,7 +55,7 @@ class Parcel:
     def pinned(self, revision: str) -> bytes:
         """The card as the repo gets it."""
         found = {"repo": self.repo, "revision": revision, "file": FILE, "size": self.digests.size}
-        listed = digests.sha256(digests.dump(self.digests))
+        listed = digests_.sha256(digests_.dump(self.digests))
         found |= {"sha256": self.digests.file, "layout": "timm", "digests": listed}
         return publishing.pin(self.text, found, ["sslzoo", self.card.family, self.card.domain]).encode()
 
@@ -143,7 +147,7 @@ def pack(path: Path, file: Path, repo: str) -> Parcel:
     own = card.weights.repo in (None, repo)
     place = card.weights.model_copy(update={"repo": None, "file": FILE, "sha256": found.file})
     credits = zoo.attribution([card.model_copy(update={"weights": place}) if own else card])
-    content = {"digests.json": digests.dump(found), "config.json": publishing.config(card)}
+    content = {"digests.json": digests_.dump(found), "config.json": publishing.config(card)}
     content["ATTRIBUTION.md"] = credits.encode()
     weights: Files = {FILE: (file, found.file)}
     parcel = Parcel(repo, card, path.read_text(encoding="utf-8"), found, weights | _small(content))
@@ -188,7 +192,7 @@ def _convert_file(
         layout=layout or stated,
         allow=record.weights.allow if record else (),
     )
-    output.with_suffix(".digests.json").write_bytes(digests.dump(found))
+    output.with_suffix(".digests.json").write_bytes(digests_.dump(found))
     return output
 
 
@@ -203,12 +207,12 @@ def _known(source: str) -> Card:
 def _check_names(card: Card, file: Path, path: Path) -> None:
     step = f"Run zoo-upload convert {file} OUTPUT --card {path}."
     try:
-        have = headers.read(file).spans.keys()
+        have = header.read(file).spans.keys()
     except FileNotFoundError:
         raise WeightsError(f"weights must be an existing file (got {str(file)!r}). Check the path.") from None
     except ValueError as error:
         raise WeightsError(f"{file} must be a whole safetensors file: {error}. {step}") from None
-    want = architectures.build(card.architecture, card.kwargs).state_dict().keys()
+    want = cutting.build(card.architecture, card.kwargs).state_dict().keys()
     if wrong := sorted(have ^ want):
         raise WeightsError(
             f"{file} must have exactly timm's names ({len(wrong)} differ: {', '.join(wrong[:5])}). {step}"
@@ -217,10 +221,10 @@ def _check_names(card: Card, file: Path, path: Path) -> None:
 
 def _digests(file: Path) -> Digests:
     """The file's digests; those that `convert` left beside it must agree, and tell its source."""
-    found, beside = files.digest(file), file.with_suffix(".digests.json")
+    found, beside = opened.digest(file), file.with_suffix(".digests.json")
     if not beside.is_file():
         return found
-    kept = digests.parse(beside.read_bytes())
+    kept = digests_.parse(beside.read_bytes())
     if kept.model_copy(update={"source": None, "golden": {}}) != found:
         raise WeightsError(f"{file} must be the file that {beside.name} lists (got another). Convert it again.")
     return kept

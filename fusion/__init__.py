@@ -4,20 +4,20 @@ from fusion import FusionClassifier
 model = FusionClassifier(["mocov2-mini", "mae-mini"]).fit(images, labels, groups=patients)
 """
 
-from fusion.canonical import cca, pwcca, svcca
-from fusion.classifier import FusionClassifier
-from fusion.comparison import Comparison, before_after, compare, pairwise
-from fusion.evaluation import Evaluation, Interval, contributions, difference, evaluate
-from fusion.features import extract
-from fusion.jackknife import interval
-from fusion.phases import Phase
-from fusion.pixels import pixel_cca
-from fusion.predictions import Agreement, Correlation, agreement, correlation
-from fusion.samples import Samples, brain_regions
-from fusion.select import Scan, scan
-from fusion.settings import Training
-from fusion.similarity import cka, knn_overlap, minibatch_cka, procrustes, rbf_cka, rsa
-from fusion.tuning import strategies
+from fusion.data.sets.brain_regions import Samples, brain_regions
+from fusion.estimators.classifier import FusionClassifier
+from fusion.evaluation.agreement import Agreement, Correlation, agreement, correlation
+from fusion.evaluation.score import Evaluation, Interval, contributions, difference, evaluate
+from fusion.features.extract import extract
+from fusion.selection.scan import Scan, scan
+from fusion.similarity.canonical import cca, pwcca, svcca
+from fusion.similarity.compare import Comparison, before_after, compare, pairwise
+from fusion.similarity.interval import interval
+from fusion.similarity.measures import cka, knn_overlap, minibatch_cka, procrustes, rbf_cka, rsa
+from fusion.similarity.pixel_cca import pixel_cca
+from fusion.tuning.phases import Phase
+from fusion.tuning.settings import Training
+from fusion.tuning.strategies import strategies
 
 __all__ = [
     "Agreement",

@@ -6,7 +6,9 @@ import torch
 from safetensors.torch import save
 
 from tests.conftest import TINY
-from zoo import architectures, cards, digests, files
+from zoo.fetching import digests, opened
+from zoo.networks import cutting
+from zoo.registry import cards
 
 KWARGS = {"in_chans": 1, "channels": [8, 8, 16, 16]}
 REVISION = "a" * 40
@@ -14,7 +16,7 @@ REVISION = "a" * 40
 
 def state(seed=0):
     torch.manual_seed(seed)
-    return architectures.build("resnet18", KWARGS, device="cpu").state_dict()
+    return cutting.build("resnet18", KWARGS, device="cpu").state_dict()
 
 
 def pickled(tensors):
@@ -38,7 +40,7 @@ def publish(hub, folder, name="small-test", *, seed=0, file="model.safetensors",
     if pinned:
         (folder / "digests").mkdir(exist_ok=True)
         (folder / "whole").write_bytes(data)
-        (folder / "digests" / f"{name}.json").write_bytes(listed := digests.dump(files.digest(folder / "whole")))
+        (folder / "digests" / f"{name}.json").write_bytes(listed := digests.dump(opened.digest(folder / "whole")))
         more = f', digests: "{digests.sha256(listed)}"'
     return write_card(folder, name, f'{{repo: lab/{name}, revision: "{REVISION}", file: {file}{more}}}')
 

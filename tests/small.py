@@ -3,7 +3,8 @@
 import numpy as np
 from safetensors.numpy import save
 
-from zoo import cards, digests, files
+from zoo.fetching import digests, opened
+from zoo.registry import cards
 
 REPO, REVISION, FILE = "lab/small", "a" * 40, "model.safetensors"
 CARD = """---
@@ -38,7 +39,7 @@ def publish(hub, folder, *, seed=0, pinned=True, beside=False, revision=REVISION
     data = save(tensors(seed, **shape), metadata={"format": "pt"})
     own = folder / "own.safetensors"
     own.write_bytes(data)
-    listed = digests.dump(files.digest(own))
+    listed = digests.dump(opened.digest(own))
     own.unlink()
     more = f', digests: "{digests.sha256(listed)}"' if pinned else ""
     served = {FILE: data} | ({"digests.json": listed} if beside else {})
@@ -53,7 +54,7 @@ def publish(hub, folder, *, seed=0, pinned=True, beside=False, revision=REVISION
 
 def whole(data):
     """Each tensor's bytes, cut from the whole file."""
-    from zoo import headers
+    from zoo.fetching import header
 
-    spans = headers.parse(data[: headers.stop(data[:8])]).spans
+    spans = header.parse(data[: header.stop(data[:8])]).spans
     return {name: data[span.start : span.stop] for name, span in spans.items()}

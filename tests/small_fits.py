@@ -17,14 +17,16 @@ import torch
 from safetensors.torch import save_file
 
 import zoo
-from fusion import Training, features, tuning
-from fusion.batches import Examples
-from fusion.heads import HEADS
-from fusion.modules import MODULES, Fused
-from fusion.targets import folds
-from fusion.trained import settle
-from fusion.training import Fit
-from zoo import architectures
+from fusion import Training
+from fusion.data.labels import folds
+from fusion.features import extract
+from fusion.heads.modules import MODULES, Fused
+from fusion.heads.optimum import settle
+from fusion.heads.solved import HEADS
+from fusion.tuning import strategies
+from fusion.tuning.batches import Examples
+from fusion.tuning.loop import Fit
+from zoo.networks import cutting
 
 COUNT, CLASSES = 24, 3
 IMAGES = np.random.default_rng(0).integers(0, 256, (COUNT, 32, 32), dtype=np.uint8)
@@ -55,7 +57,7 @@ def own(folder, name="tiny", depth=1.0, *, family="contrastive", architecture="r
     text = CARD.format(name=name, family=family, architecture=architecture, kwargs=f"{{{kwargs}}}")
     if not card.exists():
         card.write_text(text)
-        made = json.dumps(zoo.cards.read(card).kwargs)
+        made = json.dumps(zoo.registry.cards.read(card).kwargs)
         save_file(_weights(architecture, made, seed), card.with_suffix(".safetensors"))
     return zoo.load(name, depth, card=card)
 
@@ -65,7 +67,7 @@ def _weights(architecture, kwargs, seed):
     """As if it had been trained: norms that are not 0 or 1, statistics that are its own."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = architectures.build(architecture, json.loads(kwargs), device="cpu").train()
+        network = cutting.build(architecture, json.loads(kwargs), device="cpu").train()
         for name, parameter in network.named_parameters():
             if parameter.ndim == 1 and name.endswith("weight"):
                 torch.nn.init.uniform_(parameter, 0.5, 1.5)
@@ -80,13 +82,13 @@ def fused(encoders, head="concat", classes=CLASSES, multilabel=False, seed=1):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         made = MODULES[head]([encoder.num_features for encoder in encoders], classes, multilabel)
-    made.standardise([features.extract(encoder, IMAGES) for encoder in encoders])
+    made.standardise([extract.extract(encoder, IMAGES) for encoder in encoders])
     return Fused([copy.deepcopy(encoder) for encoder in encoders], made)
 
 
 def solve(network, train=TRAIN, C=0.1):
     """The head at its optimum, as the classifier does it."""
-    blocks = [features.extract(encoder, train.images) for encoder in network.encoders]
+    blocks = [extract.extract(encoder, train.images) for encoder in network.encoders]
     head = HEADS["concat"]().fit(blocks, train.targets, folds(train.targets, None, 2, 0), [C] * len(blocks))
     settle(network.head, head.arrays())
 
@@ -97,7 +99,7 @@ class Course:
     def __init__(self, network, strategy, train=TRAIN, validation=None, *, seed=0, each=None, solver=solve, **settings):
         self.network, self.steps = network, []
         self.settings = Training(**{"batch": 8, "epochs": 4, "patience": None, "weight_decay": 0.0, **settings})
-        stretches = tuning.plan(strategy, list(network.encoders), self.settings.epochs)
+        stretches = strategies.plan(strategy, list(network.encoders), self.settings.epochs)
         self.fit = Fit(network, stretches, train, validation, self.settings, seed=seed, device="cpu", watch=self._saw)
         self.each = each
         self.states = [snapshot(network)]

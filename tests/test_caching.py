@@ -8,10 +8,10 @@ import pytest
 
 import zoo
 from tests.loadable import REVISION, inside, publish, write_card
-from zoo import caching, conversion
-from zoo import hub as hubs
-from zoo.store import Store
-from zoo.weights import store_of
+from zoo.fetching import hub as hubs
+from zoo.fetching.pieces import Store
+from zoo.fetching.weights import store_of
+from zoo.upkeep import cache, conversion
 
 
 @pytest.fixture
@@ -37,15 +37,15 @@ def size(folder):
 
 
 def test_an_empty_cache_holds_nothing_and_frees_nothing(own):
-    assert caching.held() == []
-    assert caching.prune(unknown=True, quarantine=True) == 0
+    assert cache.held() == []
+    assert cache.prune(unknown=True, quarantine=True) == 0
     assert not hubs.cache().exists(), "looking creates nothing"
 
 
 def test_what_is_held(hub, own):
     card = publish(hub, own)
     zoo.load("small-test", 1.0)
-    (one,) = caching.held()
+    (one,) = cache.held()
     assert (one.repo, one.revision, one.file) == ("lab/small-test", REVISION, "model.safetensors")
     assert (one.folder, one.cards) == (store_of(card).folder, ("small-test",))
     assert (one.pieces, one.spoilt) == (len(inside(one.folder)), 0)
@@ -56,22 +56,22 @@ def test_what_is_held(hub, own):
 def test_a_file_in_a_folder_of_its_repo_keeps_its_name(hub, own):
     publish(hub, own, file="deep/model.safetensors")
     zoo.load("small-test")
-    assert [one.file for one in caching.held()] == ["deep/model.safetensors"]
+    assert [one.file for one in cache.held()] == ["deep/model.safetensors"]
 
 
 def test_a_converted_file_belongs_to_its_pickle(hub, own):
     card = publish(hub, own, file="checkpoint.pt")
     path = conversion.convert_card(card)
-    pointer, made = sorted(caching.held(), key=lambda one: one.pieces)
+    pointer, made = sorted(cache.held(), key=lambda one: one.pieces)
     assert (made.folder, made.pieces, made.size) == (path.parent, 2, size(path.parent))
     assert pointer.folder == store_of(card).folder
     assert {(one.repo, one.file, one.cards) for one in (pointer, made)} == {
         ("lab/small-test", "checkpoint.pt", ("small-test",))
     }
-    assert caching.prune(unknown=True) == 0
+    assert cache.prune(unknown=True) == 0
     assert zoo.load("small-test").report.verified == "conversion"
-    assert caching.prune(repo="lab/small-test") == pointer.size + made.size
-    assert caching.held() == []
+    assert cache.prune(repo="lab/small-test") == pointer.size + made.size
+    assert cache.held() == []
 
 
 def test_a_conversion_by_a_card_that_has_changed_is_unknown(hub, own):
@@ -81,7 +81,7 @@ def test_a_conversion_by_a_card_that_has_changed_is_unknown(hub, own):
     card.path.write_text(text.replace("{in_chans: 1, ", "{in_chans: 1, stem_width: 64, "))
     second = conversion.convert_card(zoo.card("small-test"))
     assert first != second
-    assert caching.prune(unknown=True)
+    assert cache.prune(unknown=True)
     assert (first.exists(), second.exists()) == (False, True)
 
 
@@ -90,17 +90,17 @@ def test_a_conversion_that_no_pickle_leads_to_is_nobodys(hub, own):
     path = conversion.convert_card(card)
     for left in store_of(card).folder.glob("source.*"):
         left.unlink()
-    (one,) = caching.held()
+    (one,) = cache.held()
     assert (one.folder, one.repo, one.revision, one.file, one.cards) == (path.parent, None, None, None, ())
-    assert caching.prune(unknown=True) == one.size
+    assert cache.prune(unknown=True) == one.size
 
 
 def test_a_conversion_of_two_repos_stays_while_one_is_left(hub, own):
     both = [publish(hub, own, name, file="checkpoint.pt") for name in ("one-test", "two-test")]
     assert len({conversion.convert_card(card) for card in both}) == 1
-    (made,) = (one for one in caching.held() if one.folder.parts[-3] == "converted")
+    (made,) = (one for one in cache.held() if one.folder.parts[-3] == "converted")
     assert (made.repo, set(made.cards)) == (None, {"one-test", "two-test"})
-    caching.prune(repo="lab/one-test")
+    cache.prune(repo="lab/one-test")
     assert zoo.load("two-test").report.verified == "conversion"
 
 
@@ -110,13 +110,13 @@ def test_unknown_goes_and_pinned_stays(hub, own, monkeypatch):
     for name in ("small-test", "other-test"):
         zoo.load(name)
     (own / "other-test.md").unlink()
-    known, unknown = sorted(caching.held(), key=lambda one: not one.cards)
-    assert caching.prune() == 0
-    assert caching.prune(unknown=True) == unknown.size > 0
-    assert caching.held() == [known]
+    known, unknown = sorted(cache.held(), key=lambda one: not one.cards)
+    assert cache.prune() == 0
+    assert cache.prune(unknown=True) == unknown.size > 0
+    assert cache.held() == [known]
     assert zoo.load("small-test").report.fetched == 0
     monkeypatch.delenv("ZOO_CARDS")
-    assert caching.prune(unknown=True) == known.size
+    assert cache.prune(unknown=True) == known.size
     assert inside(hubs.cache()) == {}
 
 
@@ -127,40 +127,40 @@ def test_a_card_that_leaves_the_commit_open_pins_those_it_may_mean(hub, own, pre
     publish(hub, own)
     zoo.load("small-test")
     write_card(own, "small-test", f"{{repo: lab/small-test, file: model.safetensors{prefix}}}")
-    assert (caching.prune(unknown=True) == 0) == kept
+    assert (cache.prune(unknown=True) == 0) == kept
 
 
 def test_one_repo_goes(hub, own):
     for name in ("small-test", "other-test"):
         publish(hub, own, name)
         zoo.load(name)
-    other, small = caching.held()
-    assert caching.prune(repo="lab/small-test") == small.size
-    assert caching.held() == [other]
+    other, small = cache.held()
+    assert cache.prune(repo="lab/small-test") == small.size
+    assert cache.held() == [other]
     zoo.load("small-test")
 
 
 def test_a_repo_that_is_not_held_is_refused(hub, own):
     with pytest.raises(ValueError, match=r"repo must be one that the cache holds \(got 'a/b'; held: none\)\. Run zoo"):
-        caching.prune(repo="a/b")
+        cache.prune(repo="a/b")
     publish(hub, own)
     zoo.load("small-test")
     with pytest.raises(ValueError, match=r"\(got 'lab/smal'; held: lab/small-test\)"):
-        caching.prune(repo="lab/smal")
+        cache.prune(repo="lab/smal")
     with pytest.raises(ValueError, match=r"\(got ''; held: lab/small-test\)"):
-        caching.prune(repo="")
+        cache.prune(repo="")
 
 
 def test_quarantine_goes_only_when_asked(hub, own):
     card = publish(hub, own)
     zoo.load("small-test")
-    before = caching.held()[0]
+    before = cache.held()[0]
     spoilt = spoil(card)
-    (one,) = caching.held()
+    (one,) = cache.held()
     assert (one.pieces, one.spoilt, one.size) == (before.pieces, 1, before.size + spoilt.stat().st_size)
-    assert caching.prune(unknown=True) == 0
-    assert caching.prune(quarantine=True) == spoilt.stat().st_size
-    assert [(one.pieces, one.spoilt) for one in caching.held()] == [(before.pieces, 0)]
+    assert cache.prune(unknown=True) == 0
+    assert cache.prune(quarantine=True) == spoilt.stat().st_size
+    assert [(one.pieces, one.spoilt) for one in cache.held()] == [(before.pieces, 0)]
     assert zoo.load("small-test").report.fetched == 0
 
 
@@ -172,8 +172,8 @@ def test_what_a_killed_process_left_goes_in_any_case(hub, own):
     (store_of(card).folder / "tmp2.part").write_bytes(b"123")
     (made / "scratch-1").mkdir()
     (made / "scratch-1" / "raw.safetensors").write_bytes(b"12")
-    assert {one.pieces for one in caching.held()} == {1, 2}
-    assert caching.prune() == 10
+    assert {one.pieces for one in cache.held()} == {1, 2}
+    assert cache.prune() == 10
     assert inside(hubs.cache()) == before
     assert not (made / "scratch-1").exists()
 
@@ -181,7 +181,7 @@ def test_what_a_killed_process_left_goes_in_any_case(hub, own):
 def test_links_lead_nowhere(hub, own, tmp_path):
     publish(hub, own)
     zoo.load("small-test")
-    (one,) = caching.held()
+    (one,) = cache.held()
     outside = tmp_path / "outside"
     (outside / "x" / "quarantine").mkdir(parents=True)
     for path in ("piece", "x/left.part", "x/quarantine/piece"):
@@ -193,9 +193,9 @@ def test_links_lead_nowhere(hub, own, tmp_path):
     (hubs.cache() / "lab%2Flinked").symlink_to(outside)
     (hubs.cache() / "converted").symlink_to(outside)
     before = inside(outside)
-    assert caching.held() == [one]
+    assert cache.held() == [one]
     (own / "small-test.md").unlink()
-    assert caching.prune(unknown=True, quarantine=True) == one.size
+    assert cache.prune(unknown=True, quarantine=True) == one.size
     assert inside(outside) == before
 
 
@@ -204,7 +204,7 @@ def test_pruning_waits_for_a_fetch(hub, own):
     zoo.load("small-test")
     pieces = inside(hubs.cache())
     (own / "small-test.md").unlink()
-    done = threading.Thread(target=caching.prune, kwargs={"unknown": True})
+    done = threading.Thread(target=cache.prune, kwargs={"unknown": True})
     with Store(store_of(card).folder).lock():
         done.start()
         time.sleep(0.3)
@@ -219,5 +219,5 @@ def test_an_invalid_card_stops_pruning_before_anything_goes(hub, own):
     before = inside(hubs.cache())
     (own / "small-test.md").write_text("---\nzoo: {}\n---\n")
     with pytest.raises(zoo.CardError, match=r"small-test.md must follow the card format"):
-        caching.prune(unknown=True)
+        cache.prune(unknown=True)
     assert inside(hubs.cache()) == before

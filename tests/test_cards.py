@@ -5,8 +5,9 @@ import yaml
 
 import zoo
 from tests.conftest import ROOT
-from zoo import architectures, cards
-from zoo.encoder import Encoder
+from zoo.networks import cutting
+from zoo.networks.encoder import Encoder
+from zoo.registry import cards
 
 MINI = {"mae-mini", "mocov2-mini"}
 PUBLISHED = {
@@ -54,7 +55,7 @@ def prose(card):
 
 def encoder(card, depth):
     """On the meta device: shapes and code, no numbers."""
-    return Encoder(architectures.cut(architectures.build(card.architecture, card.kwargs), depth), card, depth)
+    return Encoder(cutting.cut(cutting.build(card.architecture, card.kwargs), depth), card, depth)
 
 
 @pytest.mark.parametrize("name", zoo.names())

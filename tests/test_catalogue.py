@@ -4,7 +4,7 @@ import pytest
 
 import zoo
 from tests.conftest import TINY as BARE
-from zoo import catalogue, terms
+from zoo.registry import search, terms
 
 TINY = re.sub("terms: .*", "terms: {card: apache-2.0, upstream: null}", BARE)
 CARDS = {
@@ -27,7 +27,7 @@ def own(tmp_path, monkeypatch):
 
 
 def names(**wanted):
-    return [card.name for card in catalogue.search(**wanted)]
+    return [card.name for card in search.search(**wanted)]
 
 
 def test_without_a_wish_all_cards_sorted_by_name():
@@ -40,14 +40,14 @@ def test_fields_match_exactly_and_together():
     assert names(domain="owls", family="hybrid") == ["own-nine"]
     assert names(architecture="owlnet") == ["own-two"]
     assert names(architecture="owlnet", domain="owls") == []
-    assert {card.family for card in catalogue.search(family="contrastive")} == {"contrastive"}
+    assert {card.family for card in search.search(family="contrastive")} == {"contrastive"}
 
 
 def test_commercial_splits_the_cards_in_two():
     assert names(domain="owls", commercial=True) == ["own-one"]
     assert names(domain="owls", commercial=False) == ["own-nine"]
     assert sorted(names(commercial=True) + names(commercial=False)) == zoo.names()
-    assert all(terms.commercial(card) for card in catalogue.search(commercial=True))
+    assert all(terms.commercial(card) for card in search.search(commercial=True))
 
 
 def test_text_finds_all_words_in_name_method_and_body():

@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 
 from fusion import FusionClassifier, Training
-from fusion.batches import Examples
-from fusion.checkpoints import Checkpoints, Progress
+from fusion.tuning.batches import Examples
+from fusion.tuning.checkpoints import Checkpoints, Progress
 from tests.conftest import ROOT
 from tests.small_fits import COUNT, IMAGES, LABELS, Course, fused, own, resumable, same, snapshot
 

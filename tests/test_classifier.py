@@ -7,9 +7,11 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GroupKFold, cross_val_score
 
 import zoo
-from fusion import FusionClassifier, Phase, Training, brain_regions, classifier, contributions, features
-from fusion.evaluation import auc
-from fusion.heads import HEADS
+from fusion import FusionClassifier, Phase, Training, brain_regions, contributions
+from fusion.estimators import classifier
+from fusion.evaluation.score import auc
+from fusion.features import extract
+from fusion.heads.solved import HEADS
 
 TRAIN = brain_regions("train", labels=60)
 HELD = brain_regions("validation", labels=60)
@@ -187,14 +189,14 @@ def test_an_own_encoder_is_handed_over_on_load(tiny, tmp_path):
 
 def test_levels_equal_the_truncated_encoders():
     whole = zoo.load("mocov2-mini", 1.0)
-    levels = features.levels(whole, TRAIN.images)
+    levels = extract.levels(whole, TRAIN.images)
     assert whole.depths == tuple(k / 8 for k in range(1, 9))
     for depth, level in zip(whole.depths, levels, strict=True):
-        expected = features.extract(zoo.load("mocov2-mini", depth), TRAIN.images)
+        expected = extract.extract(zoo.load("mocov2-mini", depth), TRAIN.images)
         np.testing.assert_allclose(level, expected, atol=1e-5)
-    chunked = features.extract(whole, TRAIN.images, batch=7)
+    chunked = extract.extract(whole, TRAIN.images, batch=7)
     np.testing.assert_allclose(chunked, levels[-1], atol=1e-5)
-    ends = features.quarters(whole, TRAIN.images)
+    ends = extract.quarters(whole, TRAIN.images)
     assert all(np.array_equal(a, b) for a, b in zip(ends, levels[1::2], strict=True))
 
 
@@ -234,7 +236,7 @@ def test_tuning_lowers_the_training_loss_and_the_best_epoch_is_kept():
 
 @pytest.mark.parametrize("head", ["concat", "mean", "gated", "attention"])
 def test_answers_without_an_encoder(head, monkeypatch):
-    monkeypatch.setattr("fusion.trained._STEPS", 50)
+    monkeypatch.setattr("fusion.heads.optimum._STEPS", 50)
     model = FusionClassifier(SMALL, head, C=0.3).fit(TRAIN.images, TRAIN.labels)
     whole = model.predict_proba(HELD.images)
     alone = [model.predict_proba(HELD.images, without=[name]) for name in SMALL]

@@ -10,11 +10,13 @@ import torch
 
 import fusion
 import zoo
-from fusion import comparison, features, similarity, streaming
-from fusion.canonical import cca
-from fusion.comparison import before_after, compare, pairwise
-from fusion.pixels import pixel_cca
-from fusion.spool import Spool
+from fusion.features import extract
+from fusion.features.scratch import Spool
+from fusion.similarity import compare as compare_
+from fusion.similarity import measures, streaming
+from fusion.similarity.canonical import cca
+from fusion.similarity.compare import before_after, compare, pairwise
+from fusion.similarity.pixel_cca import pixel_cca
 from tests.small_fits import IMAGES, LABELS, own
 
 MANY = np.random.default_rng(2).integers(0, 256, (120, 32, 32), dtype=np.uint8)
@@ -40,8 +42,8 @@ def cut(levels, size):
 @pytest.mark.parametrize(
     ("measure", "alone"),
     [
-        ("cka", similarity.cka),
-        ("biased-cka", lambda x, y: similarity.cka(x, y, debiased=False)),
+        ("cka", measures.cka),
+        ("biased-cka", lambda x, y: measures.cka(x, y, debiased=False)),
         ("cca", cca),
     ],
 )
@@ -59,15 +61,15 @@ def test_fewer_images_than_columns_give_the_same(rows, debiased):
     """By Gram matrices, in one tile or several."""
     first, second = noisy(0, rows, (300, 5, 500)), noisy(1, rows, (64, 800))
     found = streaming.pooled(zip(cut(first, 64), cut(second, 64), strict=True), "cka" if debiased else "biased-cka")
-    expected = [[similarity.cka(x, y, debiased=debiased) for y in second] for x in first]
+    expected = [[measures.cka(x, y, debiased=debiased) for y in second] for x in first]
     np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
 def test_minibatch_cka_of_maps_is_its_definition(pair):
     found = compare(*pair, MANY, measure="minibatch-cka", batch=25)
-    x, y = ([np.concatenate(p) for p in zip(*features.batches(e, MANY, e.maps), strict=True)] for e in pair)
+    x, y = ([np.concatenate(p) for p in zip(*extract.batches(e, MANY, e.maps), strict=True)] for e in pair)
     flat = [[level.reshape(len(MANY), -1) for level in levels] for levels in (x, y)]
-    expected = [[similarity.minibatch_cka(a, b, batch=25) for b in flat[1]] for a in flat[0]]
+    expected = [[measures.minibatch_cka(a, b, batch=25) for b in flat[1]] for a in flat[0]]
     np.testing.assert_allclose(found.values, expected, atol=1e-5)
     assert found.measure == "minibatch-cka, batch 25"
 
@@ -78,8 +80,8 @@ def test_compare_is_the_measure_of_the_truncated_encoders(pair, measure):
     assert (found.first, found.second, found.images) == ("left@1", "right@0.75", 120)
     assert found.depths == (pair[0].depths, pair[1].depths)
     assert found.values.shape == (8, 6)
-    x, y = features.extract(zoo.load("left", 0.5, card=card(pair[0])), MANY), features.extract(pair[1], MANY)
-    expected = similarity.cka(x, y, debiased=measure == "cka")
+    x, y = extract.extract(zoo.load("left", 0.5, card=card(pair[0])), MANY), extract.extract(pair[1], MANY)
+    expected = measures.cka(x, y, debiased=measure == "cka")
     assert found.values[3, 5] == pytest.approx(expected, abs=1e-6)
 
 
@@ -123,7 +125,7 @@ def test_before_after_shows_what_moved(tmp_path):
 def test_origins_of_names_are_loaded_anew():
     images = fusion.brain_regions("train", labels=12)
     model = fusion.FusionClassifier(["mocov2-mini@0.25"], folds=2).fit(images.images, images.labels)
-    (found,) = comparison.origins(model)
+    (found,) = compare_.origins(model)
     assert found is not model.encoders_[0]
     assert found.name == "mocov2-mini@0.25"
 
@@ -132,7 +134,7 @@ def test_origins_of_names_beside_objects(tmp_path):
     encoder = own(tmp_path, depth=0.25)
     images = fusion.brain_regions("train", labels=12)
     model = fusion.FusionClassifier([encoder, "mocov2-mini@0.25"], folds=2).fit(images.images, images.labels)
-    first, second = comparison.origins(model)
+    first, second = compare_.origins(model)
     assert first is encoder
     assert second.name == "mocov2-mini@0.25"
     assert [found.values.diagonal().min() > 1 - 1e-9 for found in before_after(model, images.images)] == [True, True]
@@ -141,11 +143,11 @@ def test_origins_of_names_beside_objects(tmp_path):
 def test_changes_leaves_out_two_of_different_sizes(pair):
     other = zoo.untrained("mae-mini", 0.25, size=64)
     sizes = fusion.FusionClassifier([pair[0], other], folds=2).fit(IMAGES, LABELS)
-    assert [(found.first, found.second) for found in comparison.changes(sizes, MANY)] == [
+    assert [(found.first, found.second) for found in compare_.changes(sizes, MANY)] == [
         (encoder.name, f"{encoder.name}, fine-tuned") for encoder in (pair[0], other)
     ]
     alike = fusion.FusionClassifier(list(pair), folds=2).fit(IMAGES, LABELS)
-    assert len(comparison.changes(alike, MANY)) == 4
+    assert len(compare_.changes(alike, MANY)) == 4
 
 
 def test_pairwise_is_cka_of_the_outputs(pair):
@@ -171,7 +173,7 @@ def test_pixel_cca_by_hand(pair):
     encoder, other = pair[0], own_twin(pair[0])
     found = pixel_cca(encoder, other, MANY, points=10**6, channels=64, repeats=1)
     x, y = (
-        [np.concatenate(p) for p in zip(*features.batches(e, MANY, e.pyramid), strict=True)] for e in (encoder, other)
+        [np.concatenate(p) for p in zip(*extract.batches(e, MANY, e.pyramid), strict=True)] for e in (encoder, other)
     )
     for quarter, value in enumerate(found):
         a, b = (np.moveaxis(levels[quarter], 1, -1).reshape(-1, levels[quarter].shape[1]) for levels in (x, y))

@@ -19,8 +19,10 @@ from safetensors.torch import load_file, save, save_file
 import zoo
 from tests.conftest import ROOT, TINY
 from tests.hub.faults import Fault
-from zoo import architectures, conversion, digests, unpickling, weights
-from zoo.store import Store
+from zoo.fetching import digests, weights
+from zoo.fetching.pieces import Store
+from zoo.networks import cutting
+from zoo.upkeep import conversion, unpickling
 
 REPO, REVISION, FILE = "lab/pickled", "b" * 40, "checkpoints/weights.pth"
 ARCHITECTURE = {"architecture": "resnet18", "kwargs": {"in_chans": 1, "channels": [8, 8, 16, 16]}}
@@ -28,7 +30,7 @@ ARCHITECTURE = {"architecture": "resnet18", "kwargs": {"in_chans": 1, "channels"
 
 def network(seed=0):
     torch.manual_seed(seed)
-    return architectures.build(ARCHITECTURE["architecture"], ARCHITECTURE["kwargs"], device="cpu").eval()
+    return cutting.build(ARCHITECTURE["architecture"], ARCHITECTURE["kwargs"], device="cpu").eval()
 
 
 def saved(path, value, **options):
@@ -115,10 +117,10 @@ def test_only_a_pickle_on_the_hub_is_converted_by_name(tiny):
     with pytest.raises(
         ValueError, match=r"must name a pickled file \(got tiny-test.safetensors\)\. zoo\.load takes it"
     ):
-        conversion.convert_card(zoo.cards.read(tiny))
+        conversion.convert_card(zoo.registry.cards.read(tiny))
     tiny.write_text(tiny.read_text().replace("tiny-test.safetensors", "tiny-test.pt"))
     with pytest.raises(ValueError, match=r"must name a pickled file on the Hub \(got 'tiny-test.pt' in None"):
-        conversion.convert_card(zoo.cards.read(tiny))
+        conversion.convert_card(zoo.registry.cards.read(tiny))
 
 
 DIE = """

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 import fusion
-from fusion import data
+from fusion.data import files
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def folder(tmp_path):
 
 def test_a_folder_per_class(folder):
     (folder / "cat" / "notes.txt").write_text("not an image")
-    found = data.read(folder)
+    found = files.read(folder)
     assert found.labels == ["cat"] * 3 + ["dog"] * 3
     assert found.patients is None
     assert [path.name for path in found.paths] == ["0.png", "1.png", "2.png"] * 2
@@ -28,8 +28,8 @@ def test_a_folder_per_class(folder):
 def test_a_csv_with_patients_and_splits(folder):
     rows = ["path,label,patient,split", "cat/0.png,cat,p1,train", "dog/1.png,dog,p2,train", "dog/2.png,dog,p3,test"]
     (folder / "data.csv").write_text("\n".join(rows))
-    assert data.read(folder / "data.csv").patients == ["p1", "p2", "p3"]
-    test = data.read(folder / "data.csv", split="test")
+    assert files.read(folder / "data.csv").patients == ["p1", "p2", "p3"]
+    test = files.read(folder / "data.csv", split="test")
     assert (test.labels, test.patients, test.paths) == (["dog"], ["p3"], [folder / "dog" / "2.png"])
 
 
@@ -39,7 +39,7 @@ def test_corrupt_images_are_all_named_and_the_rest_counted(folder):
     with pytest.raises(
         ValueError, match=r"images must be readable \(2 of 6 are not: .*cat/1\.png: not a readable"
     ) as caught:
-        data.read(folder)
+        files.read(folder)
     assert "dog/2.png" in str(caught.value)
     assert "the other 4 are fine" in str(caught.value)
 
@@ -59,14 +59,14 @@ def test_corrupt_images_are_all_named_and_the_rest_counted(folder):
 def test_bad_tables(folder, text, split, message):
     (folder / "data.csv").write_text(text)
     with pytest.raises(ValueError, match=message):
-        data.read(folder / "data.csv", split=split)
+        files.read(folder / "data.csv", split=split)
 
 
 def test_no_images_and_no_source(tmp_path):
     with pytest.raises(ValueError, match="must hold one folder of images per class"):
-        data.read(tmp_path)
+        files.read(tmp_path)
     with pytest.raises(ValueError, match="data must be a folder or a CSV"):
-        data.read(tmp_path / "nowhere.csv")
+        files.read(tmp_path / "nowhere.csv")
 
 
 def test_an_empty_class_folder_is_named(folder):
@@ -74,24 +74,24 @@ def test_an_empty_class_folder_is_named(folder):
     (folder / "emu" / "notes.txt").write_text("not an image")
     (folder / ".cache").mkdir()
     with pytest.raises(ValueError, match=r"every class folder of .* must hold images \(got none in \['emu'\]\)"):
-        data.read(folder)
+        files.read(folder)
 
 
 def test_dicom_is_found_and_opened_only(folder):
     (folder / "cat" / "a.dcm").write_bytes(b"decoded by the encoder")
-    assert len(data.read(folder).paths) == 7
+    assert len(files.read(folder).paths) == 7
     (folder / "dog" / "b.DCM").write_bytes(b"")
     with pytest.raises(ValueError, match=r"1 of 8 are not: .*dog/b\.DCM: is empty"):
-        data.read(folder)
+        files.read(folder)
 
 
 def test_a_slice_of_a_volume_is_a_path(folder):
     (folder / "brain.nii.gz").write_bytes(b"decoded by the encoder")
     (folder / "data.csv").write_text("path,label\nbrain.nii.gz:42,cat\nbrain.nii.gz:7,dog\n")
-    assert [path.name for path in data.read(folder / "data.csv").paths] == ["brain.nii.gz:42", "brain.nii.gz:7"]
+    assert [path.name for path in files.read(folder / "data.csv").paths] == ["brain.nii.gz:42", "brain.nii.gz:7"]
     (folder / "data.csv").write_text("path,label\nother.nii.gz:42,cat\nbrain.nii.gz:7,dog\n")
     with pytest.raises(ValueError, match=r"1 of 2 are not: .*No such file"):
-        data.read(folder / "data.csv")
+        files.read(folder / "data.csv")
 
 
 def table(folder, rows, header="path,label,patient,split"):
@@ -103,29 +103,29 @@ def table(folder, rows, header="path,label,patient,split"):
 
 def test_several_labels(folder):
     rows = ["mass|node,p1,train", "mass,p2,val", ",p3,test", "node | mass,p4,test"]
-    found = data.read(table(folder, rows))
+    found = files.read(table(folder, rows))
     assert found.columns == found.classes == ["mass", "node"]
     assert found.labels.tolist() == [[1, 1], [1, 0], [0, 0], [1, 1]]
     assert found.named() == [["mass", "node"], ["mass"], [], ["mass", "node"]]
-    validation = data.read(table(folder, rows), split="validation")
+    validation = files.read(table(folder, rows), split="validation")
     assert (validation.labels.tolist(), validation.columns) == ([[1, 0]], ["mass", "node"])
-    assert data.read(table(folder, rows), split="val").labels.tolist() == [[1, 0]]
+    assert files.read(table(folder, rows), split="val").labels.tolist() == [[1, 0]]
 
 
 def test_an_empty_label_is_none_of_them_only_where_there_are_bars(folder):
     with pytest.raises(ValueError, match="must have a filled column 'label'"):
-        data.read(table(folder, ["mass,p1,train", ",p2,train"]))
+        files.read(table(folder, ["mass,p1,train", ",p2,train"]))
     with pytest.raises(ValueError, match="must be names between bars"):
-        data.read(table(folder, ["mass||node,p1,train", ",p2,train"]))
+        files.read(table(folder, ["mass||node,p1,train", ",p2,train"]))
 
 
 def test_a_spreadsheet_may_begin_with_its_mark(folder):
     (folder / "data.csv").write_text("\ufeffpath,label\ncat/0.png,cat\n", encoding="utf-8")
-    assert data.read(folder / "data.csv").labels == ["cat"]
+    assert files.read(folder / "data.csv").labels == ["cat"]
 
 
 def test_labels_by_name_of_one_label_each(folder):
-    found = data.read(folder)
+    found = files.read(folder)
     assert found.named() == found.labels
     assert found.classes == ["cat", "dog"]
     assert found.columns is None
@@ -145,32 +145,32 @@ def archive(folder, *, labels=None, parts=("train", "val", "test"), form=(8, 8),
 @pytest.mark.parametrize("form", [(8, 8), (8, 8, 3)])
 def test_an_archive_and_its_parts(folder, form):
     source = archive(folder, form=form)
-    found = data.parts(source)
+    found = files.parts(source)
     assert list(found) == ["train", "validation", "test"]
     assert found["validation"].images.shape == (12, *form)
     assert [part.images.reshape(12, -1)[0, 0] for part in found.values()] == [0, 50, 100]
     assert found["test"].labels == ["0", "1", "2"] * 4
     assert found["test"].patients is None
-    whole = data.read(source)
+    whole = files.read(source)
     assert whole.images.shape == (36, *form)
     assert (len(whole.labels), whole.images.reshape(36, -1)[12, 0]) == (36, 50)
     for name in ("val", "validation"):
-        assert np.array_equal(data.read(source, split=name).images, found["validation"].images)
+        assert np.array_equal(files.read(source, split=name).images, found["validation"].images)
     with pytest.raises(TypeError, match="images must be files to have paths"):
         _ = whole.paths
 
 
 def test_an_archive_of_several_labels(folder):
     labels = np.array([[1, 0] * 6, [0, 1] * 6, [0] * 12, [1] * 12], np.uint8)
-    found = data.parts(archive(folder, labels=labels, count=4))
+    found = files.parts(archive(folder, labels=labels, count=4))
     assert found["train"].labels.tolist() == labels.tolist()
     assert found["train"].columns == [f"{k:02}" for k in range(12)] == sorted(found["train"].columns)
     assert found["train"].named()[1] == ["01", "03", "05", "07", "09", "11"]
-    assert data.read(folder / "some.npz").labels.shape == (12, 12)
+    assert files.read(folder / "some.npz").labels.shape == (12, 12)
 
 
 def test_an_archive_without_validation_takes_it_from_training(folder):
-    found = data.parts(archive(folder, parts=("train", "test"), count=24))
+    found = files.parts(archive(folder, parts=("train", "test"), count=24))
     assert [len(part.labels) for part in found.values()] == [18, 6, 24]
     values = [set(part.images[:, 0, 0].tolist()) for part in found.values()]
     assert values[0] | values[1] == set(range(24))
@@ -186,7 +186,7 @@ def test_an_archive_goes_through_the_classifier(folder):
         f"{part}_{what}": v for part in ("train", "val", "test") for what, v in (("images", images), ("labels", labels))
     }
     np.savez(folder / "some.npz", **held)
-    found = data.parts(folder / "some.npz")
+    found = files.parts(folder / "some.npz")
     model = fusion.FusionClassifier(["mocov2-mini@0.25"], folds=2).fit(found["train"].images, found["train"].labels)
     test = found["test"]
     assert fusion.evaluate(model, test.images, test.labels, test.patients, resamples=20).images == 20
@@ -215,24 +215,24 @@ def test_bad_archives(folder, change, message):
         held = {**stored, **change}
     np.savez(folder / "bad.npz", **{name: values for name, values in held.items() if values is not None})
     with pytest.raises(ValueError, match=message):
-        data.parts(folder / "bad.npz")
+        files.parts(folder / "bad.npz")
 
 
 def test_archives_that_are_none(folder):
     for content in (b"", b"nothing", archive(folder).read_bytes()[:-60]):
         (folder / "bad.npz").write_bytes(content)
         with pytest.raises(ValueError, match=r"bad\.npz must be a MedMNIST \.npz"):
-            data.read(folder / "bad.npz")
+            files.read(folder / "bad.npz")
     with pytest.raises(ValueError, match=r"must be a MedMNIST \.npz .*No such file"):
-        data.read(folder / "nowhere.npz")
+        files.read(folder / "nowhere.npz")
     np.save(folder / "one.npy", np.zeros(3))
     (folder / "one.npy").rename(folder / "one.npz")
     with pytest.raises(ValueError, match=r"must be a MedMNIST \.npz"):
-        data.read(folder / "one.npz")
+        files.read(folder / "one.npz")
     with pytest.raises(ValueError, match=r"must hold val_images \(got \['train_images"):
-        data.read(archive(folder, parts=("train",)), split="val")
+        files.read(archive(folder, parts=("train",)), split="val")
     with pytest.raises(ValueError, match="must hold somewhere"):
-        data.read(folder / "some.npz", split="somewhere")
+        files.read(folder / "some.npz", split="somewhere")
 
 
 def people(count, each=3, classes=("cat", "dog")):
@@ -241,7 +241,7 @@ def people(count, each=3, classes=("cat", "dog")):
 
 
 def drawn(folder, rows, seed=0, header="path,label,patient"):
-    return data.parts(table(folder, rows, header), seed)
+    return files.parts(table(folder, rows, header), seed)
 
 
 def test_parts_are_drawn_by_patient(folder):
@@ -264,7 +264,7 @@ def test_parts_of_a_folder_are_stratified(folder):
     for label, count in (("cat", 27), ("dog", 7)):
         for i in range(3, 3 + count):
             Image.new("L", (8, 8)).save(folder / label / f"{i}.png")
-    found = data.parts(folder)
+    found = files.parts(folder)
     assert [len(part.labels) for part in found.values()] == [24, 8, 8]
     assert [part.labels.count("dog") for part in found.values()] == [6, 2, 2]
     assert len({path for part in found.values() for path in part.paths}) == 40
@@ -282,7 +282,7 @@ def test_few_patients_of_one_class_each_still_make_parts(folder, count, seed):
 
 
 def test_three_images_of_a_class_come_one_into_each_part(folder):
-    found = data.parts(folder)
+    found = files.parts(folder)
     assert [(part.labels.count("cat"), part.labels.count("dog")) for part in found.values()] == [(1, 1)] * 3
 
 
@@ -316,16 +316,16 @@ def splits(patients=10):
 
 def test_a_tables_own_parts(folder):
     for rows in (splits(), [row.replace("val", "validation") for row in splits()]):
-        found = data.parts(table(folder, rows))
+        found = files.parts(table(folder, rows))
         assert found["train"].patients == ["p0", "p1", "p2", "p3", "p4", "p5"]
         assert found["validation"].patients == ["p6", "p7"]
         assert found["test"].patients == ["p8", "p9"]
-    assert data.parts(table(folder, splits()), seed=5)["test"].patients == ["p8", "p9"]
+    assert files.parts(table(folder, splits()), seed=5)["test"].patients == ["p8", "p9"]
 
 
 def test_validation_is_taken_from_training_by_patient(folder):
     rows = [f"{row},{'test' if i >= 48 else 'train'}" for i, row in enumerate(people(20))]
-    found = data.parts(table(folder, rows))
+    found = files.parts(table(folder, rows))
     assert set(found["test"].patients) == {"p16", "p17", "p18", "p19"}
     assert [len(set(part.patients)) for part in found.values()] == [12, 4, 4]
     assert not set(found["train"].patients) & set(found["validation"].patients)
@@ -335,7 +335,7 @@ def test_patients_in_two_splits_are_named(folder):
     rows = [f"{'cat' if i % 2 else 'dog'},p{i % 7},{'train' if i < 7 else 'test'}" for i in range(14)]
     message = r"must be in one split \(7 are in several: got \['p0', 'p1', 'p2', 'p3', 'p4'\]\)"
     with pytest.raises(ValueError, match=message):
-        data.parts(table(folder, rows))
+        files.parts(table(folder, rows))
 
 
 def test_a_file_in_two_splits_is_named(folder):
@@ -345,7 +345,7 @@ def test_a_file_in_two_splits_is_named(folder):
     first = lines[1].split(",")[0]
     path.write_text("\n".join([*lines[:-1], ",".join([first, *lines[-1].split(",")[1:]])]) + "\n")
     with pytest.raises(ValueError, match="must be in one split"):
-        data.read(path, split="train")
+        files.read(path, split="train")
 
 
 def test_folders_of_splits_are_no_classes(tmp_path):
@@ -353,13 +353,13 @@ def test_folders_of_splits_are_no_classes(tmp_path):
         (tmp_path / split / "cat").mkdir(parents=True)
         Image.new("L", (8, 8)).save(tmp_path / split / "cat" / "0.png")
     with pytest.raises(ValueError, match="must hold folders of classes"):
-        data.read(tmp_path)
+        files.read(tmp_path)
 
 
 def test_a_table_that_is_no_csv_is_said(tmp_path):
     (tmp_path / "data.csv").write_bytes("path,label\nä.png,ja\n".encode("latin-1"))
     with pytest.raises(ValueError, match="no CSV in UTF-8"):
-        data.read(tmp_path / "data.csv")
+        files.read(tmp_path / "data.csv")
 
 
 FANO = ["abc", "ade", "afg", "bdf", "beg", "cdg", "cef"]  # no three patients' parts can each hold all seven lines
@@ -404,12 +404,12 @@ FANO = ["abc", "ade", "afg", "bdf", "beg", "cdg", "cef"]  # no three patients' p
 )
 def test_parts_that_cannot_be(folder, rows, header, message):
     with pytest.raises(ValueError, match=message):
-        data.parts(table(folder, rows, header))
+        files.parts(table(folder, rows, header))
 
 
 def test_parts_name_what_cannot_be_read(folder):
     (folder / "cat" / "1.png").write_bytes(b"nothing")
     with pytest.raises(ValueError, match="images must be readable"):
-        data.parts(folder)
+        files.parts(folder)
     with pytest.raises(ValueError, match="images must be readable"):
-        data.parts(table(folder, splits()))
+        files.parts(table(folder, splits()))

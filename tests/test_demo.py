@@ -5,8 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from fusion import FusionClassifier, brain_regions, demo, report, samples
-from fusion.cli import _row
+from fusion import FusionClassifier, brain_regions
+from fusion.commands.models import _row
+from fusion.data.sets import brain_regions as brain_regions_
+from fusion.demo import page as page_
+from fusion.demo import protocol
 
 
 def thinned(part, labels=None):
@@ -16,28 +19,28 @@ def thinned(part, labels=None):
         return whole
     drawn = {image.tobytes() for n in (60, 300) for image in brain_regions("train", labels=n).images}
     kept = [i for i, image in enumerate(whole.images) if i % 6 == 0 or image.tobytes() in drawn]
-    return samples.Samples(whole.images[kept], whole.labels[kept], whole.groups[kept])
+    return brain_regions_.Samples(whole.images[kept], whole.labels[kept], whole.groups[kept])
 
 
 @pytest.fixture(scope="module")
 def small():
     """The demo with few resamples and two controls, and a record of which files were opened when."""
     patch = pytest.MonkeyPatch()
-    patch.setattr(demo, "SEEDS", range(2))
-    patch.setattr(demo, "GRID", (0.1,))
+    patch.setattr(protocol, "SEEDS", range(2))
+    patch.setattr(protocol, "GRID", (0.1,))
     opened, load = [], np.load
 
     def spy(path, *args, **kwargs):
         opened.append(path.name)
         return load(path, *args, **kwargs)
 
-    patch.setattr(samples.np, "load", spy)
-    patch.setattr(demo, "brain_regions", thinned)
-    encoders = demo.sources()
-    choices = demo.choose(encoders, lambda _: None)
+    patch.setattr(brain_regions_.np, "load", spy)
+    patch.setattr(protocol, "brain_regions", thinned)
+    encoders = protocol.sources()
+    choices = protocol.choose(encoders, lambda _: None)
     before = list(opened)
-    rows, test = demo.judge(choices, encoders, lambda _: None)
-    model = demo.fitted(choices)
+    rows, test = protocol.judge(choices, encoders, lambda _: None)
+    model = protocol.fitted(choices)
     patch.undo()
     return choices, before, opened, rows, test, model
 
@@ -50,7 +53,7 @@ def test_the_test_brain_is_not_opened_before_every_choice_is_made(small):
 
 def test_the_table_holds_every_row_at_every_budget_with_intervals(small):
     rows = small[3]
-    singles = [f"{name} @ {depth:g}" for name in demo.ENCODERS for depth in demo.DEPTHS]
+    singles = [f"{name} @ {depth:g}" for name in protocol.ENCODERS for depth in protocol.DEPTHS]
     names = ["raw pixels", "random init", *singles, "all-concat @ 1", "fusion"]
     for budget in (60, 300, None):
         assert [row.choice.row for row in rows if row.choice.budget == budget] == names
@@ -68,7 +71,7 @@ def test_the_fusion_takes_the_depths_that_won_on_the_validation_slabs(small):
     for budget in (60, 300, None):
         own = [c for c in choices if c.budget == budget]
         fused = next(c for c in own if c.row == "fusion")
-        for name, depth in zip(demo.ENCODERS, fused.depths, strict=True):
+        for name, depth in zip(protocol.ENCODERS, fused.depths, strict=True):
             best = max((c for c in own if c.row.startswith(f"{name} @")), key=lambda c: c.validation.auc.value)
             assert best.depths == [depth]
 
@@ -84,7 +87,7 @@ def test_the_saved_model_answers_as_the_table_says(small, tmp_path):
 
 def test_the_report_stands_alone(small):
     rows, test = small[3:5]
-    page = report.render(rows, test, 12.3)
+    page = page_.render(rows, test, 12.3)
     assert "one brain against one brain" in page
     assert page.count("<svg") == 2
     assert page.count("<tr") == 3 * 13
@@ -103,6 +106,6 @@ def test_results_are_plain_json(small):
 
 def test_raw_pixels_are_sixteen_by_sixteen_means():
     images = brain_regions("validation").images[:2]
-    found = demo._raw(images)
+    found = protocol._raw(images)
     assert found.shape == (2, 256)
     assert found[1, 17] == pytest.approx(images[1, 4:8, 4:8].mean() / 255)

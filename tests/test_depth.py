@@ -4,7 +4,7 @@ from math import ceil
 import numpy as np
 import pytest
 
-from zoo.depth import blocks_kept, check
+from zoo.networks.depth import blocks_kept, check
 
 
 def exact(depth: Fraction, quarters: tuple[int, ...]) -> int:

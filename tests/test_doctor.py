@@ -11,10 +11,12 @@ import pytest
 import zoo
 from tests.conftest import ROOT
 from tests.loadable import publish, write_card
-from zoo import account, cards, doctor
-from zoo import hub as hubs
-from zoo.doctor import Check
-from zoo.weights import store_of
+from zoo.fetching import account
+from zoo.fetching import hub as hubs
+from zoo.fetching.weights import store_of
+from zoo.registry import cards
+from zoo.upkeep import doctor
+from zoo.upkeep.doctor import Check
 
 TOKEN = "hf_never_shown"
 
@@ -354,6 +356,6 @@ def test_a_gated_repo_that_is_gone(quiet):
 
 
 def test_the_packages_own_cards_are_sound(monkeypatch):
-    code = "from zoo import doctor; print(*[c.state for c in doctor.checks(1) if c.subject.startswith('card')])"
+    code = "from zoo.upkeep import doctor; print(*[c.state for c in doctor.checks(1) if c.subject.startswith('card')])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.split() == ["ok"]

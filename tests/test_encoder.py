@@ -41,9 +41,11 @@ def test_quarters_hold_every_parameter_once_in_order_of_depth(encoder):
     ],
 )
 def test_stem_goes_with_the_first_quarter_and_downsampling_with_the_next(tiny, architecture, first, last):
-    pixels = zoo.cards.Input(channels=3, size=224, mean=[0.0] * 3, std=[1.0] * 3)
-    card = zoo.cards.read(tiny).model_copy(update={"architecture": architecture, "kwargs": {}, "input": pixels})
-    cut = zoo.architectures.cut(zoo.architectures.build(architecture, {}), 1.0)
+    pixels = zoo.registry.cards.Input(channels=3, size=224, mean=[0.0] * 3, std=[1.0] * 3)
+    card = zoo.registry.cards.read(tiny).model_copy(
+        update={"architecture": architecture, "kwargs": {}, "input": pixels}
+    )
+    cut = zoo.networks.cutting.cut(zoo.networks.cutting.build(architecture, {}), 1.0)
     encoder = zoo.Encoder(cut, card, 1.0)
     names = {id(p): name.removeprefix("trunk.") for name, p in encoder.named_parameters()}
     groups = [[names[id(p)] for p in group["params"]] for group in encoder.quarters()]
@@ -79,10 +81,10 @@ def test_wrong_input_is_refused(encoder, shape):
 
 @pytest.mark.parametrize("pool", ["cls", "cls+avg"])
 def test_token_pools(tiny, pool):
-    pixels = zoo.cards.Input(channels=3, size=224, mean=[0.0] * 3, std=[1.0] * 3)
+    pixels = zoo.registry.cards.Input(channels=3, size=224, mean=[0.0] * 3, std=[1.0] * 3)
     changes = {"architecture": "vit_tiny_patch16_224", "kwargs": {}, "input": pixels, "pool": pool}
-    cut = zoo.architectures.cut(zoo.architectures.build("vit_tiny_patch16_224", {}, device="cpu"), 0.5)
-    encoder = zoo.Encoder(cut, zoo.cards.read(tiny).model_copy(update=changes), 0.5).eval()
+    cut = zoo.networks.cutting.cut(zoo.networks.cutting.build("vit_tiny_patch16_224", {}, device="cpu"), 0.5)
+    encoder = zoo.Encoder(cut, zoo.registry.cards.read(tiny).model_copy(update=changes), 0.5).eval()
     x = torch.randn(2, 3, 224, 224)
     tokens = encoder.trunk.forward_features(x)
     expected = {"cls": tokens[:, 0], "cls+avg": torch.cat([tokens[:, 0], tokens[:, 1:].mean(1)], 1)}[pool]

@@ -3,7 +3,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 import fusion
-from fusion import evaluation
+from fusion.evaluation import score
 
 
 @pytest.fixture
@@ -23,44 +23,44 @@ def test_figures_equal_scikit_learns_with_weights(judged):
     y = np.searchsorted(CLASSES, labels)
     weights = np.random.default_rng(1).integers(1, 4, 300).astype(float)
     areas = [roc_auc_score(y == k, proba[:, k], sample_weight=weights) for k in range(3)]
-    assert evaluation.auc(y, proba)(weights) == pytest.approx(np.mean(areas), abs=1e-12)
+    assert score.auc(y, proba)(weights) == pytest.approx(np.mean(areas), abs=1e-12)
     expected = balanced_accuracy_score(y, proba.argmax(1), sample_weight=weights)
-    assert evaluation.balanced_accuracy(y, proba)(weights) == pytest.approx(expected, abs=1e-12)
+    assert score.balanced_accuracy(y, proba)(weights) == pytest.approx(expected, abs=1e-12)
 
 
 def test_two_classes_have_the_usual_auc():
     y, p = np.array([0, 0, 1, 1, 1]), np.array([0.1, 0.4, 0.35, 0.8, 0.4])
-    assert evaluation.auc(y, np.stack([1 - p, p], 1))(np.ones(5)) == pytest.approx(roc_auc_score(y, p))
+    assert score.auc(y, np.stack([1 - p, p], 1))(np.ones(5)) == pytest.approx(roc_auc_score(y, p))
 
 
 def test_calibration_error_by_hand():
     proba = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.2, 0.8]])
     y = np.array([0, 1, 0, 1])
     # bins: 0.9 twice (accuracy 0.5), 0.6 once (1), 0.8 once (1)
-    assert evaluation.calibration_error(y, proba)(np.ones(4)) == pytest.approx((2 * 0.4 + 0.4 + 0.2) / 4)
+    assert score.calibration_error(y, proba)(np.ones(4)) == pytest.approx((2 * 0.4 + 0.4 + 0.2) / 4)
 
 
 def test_whole_groups_are_drawn(judged):
     labels, _, groups = judged
     y = np.searchsorted(CLASSES, labels)
-    for weights in evaluation.draws(y, groups, 3, 50, 0):
+    for weights in score.draws(y, groups, 3, 50, 0):
         assert all(len(set(weights[groups == g])) == 1 for g in range(20))
         assert weights.reshape(20, 15)[:, 0].sum() == 20
 
 
 def test_dependent_patches_do_not_shrink_the_interval(judged):
     labels, proba, groups = judged
-    few = evaluation.score(labels, proba, CLASSES, groups).auc
+    few = score.score(labels, proba, CLASSES, groups).auc
     copied = [np.repeat(part, 10, axis=0) for part in (labels, proba, groups)]
-    many = evaluation.score(*copied[:2], CLASSES, copied[2]).auc
+    many = score.score(*copied[:2], CLASSES, copied[2]).auc
     assert (many.low, many.high) == pytest.approx((few.low, few.high), abs=1e-9)
-    naive = evaluation.score(*copied[:2], CLASSES).auc
+    naive = score.score(*copied[:2], CLASSES).auc
     assert naive.high - naive.low < 0.5 * (few.high - few.low)
 
 
 def test_intervals_hold_the_value_and_the_seed_decides(judged):
     labels, proba, groups = judged
-    first, again, other = (evaluation.score(labels, proba, CLASSES, groups, seed=s) for s in (0, 0, 1))
+    first, again, other = (score.score(labels, proba, CLASSES, groups, seed=s) for s in (0, 0, 1))
     assert first == again
     assert first.auc != other.auc
     for interval in (first.auc, first.balanced_accuracy):
@@ -70,20 +70,20 @@ def test_intervals_hold_the_value_and_the_seed_decides(judged):
 def test_a_difference_is_paired(judged):
     labels, proba, groups = judged
     worse = 0.8 * proba + 0.2 * np.random.default_rng(2).dirichlet([1, 1, 1], 300)
-    a, b = (evaluation.score(labels, p, CLASSES, groups) for p in (proba, worse))
+    a, b = (score.score(labels, p, CLASSES, groups) for p in (proba, worse))
     gain = (a - b).auc
     assert gain.value == pytest.approx(a.auc.value - b.auc.value)
     assert gain.high - gain.low < 0.5 * (a.auc.high - a.auc.low)
     same = (a - a).auc
     assert (same.value, same.low, same.high) == (0, 0, 0)
     with pytest.raises(ValueError, match="evaluations must be of the same images"):
-        a - evaluation.score(labels, proba, CLASSES, groups, seed=1)
+        a - score.score(labels, proba, CLASSES, groups, seed=1)
 
 
 def test_the_mean_of_several_models(judged):
     labels, proba, groups = judged
-    both = evaluation.score(labels, [proba, proba[:, ::-1]], CLASSES, groups)
-    single = [evaluation.score(labels, p, CLASSES, groups).auc.value for p in (proba, proba[:, ::-1])]
+    both = score.score(labels, [proba, proba[:, ::-1]], CLASSES, groups)
+    single = [score.score(labels, p, CLASSES, groups).auc.value for p in (proba, proba[:, ::-1])]
     assert both.auc.value == pytest.approx(np.mean(single))
 
 
@@ -106,8 +106,8 @@ def test_evaluate_and_difference_take_models(judged):
 
 def test_classes_need_not_be_sorted(judged):
     labels, proba, groups = judged
-    turned = evaluation.score(labels, proba[:, ::-1], CLASSES[::-1], groups)
-    assert turned.auc.value == pytest.approx(evaluation.score(labels, proba, CLASSES, groups).auc.value)
+    turned = score.score(labels, proba[:, ::-1], CLASSES[::-1], groups)
+    assert turned.auc.value == pytest.approx(score.score(labels, proba, CLASSES, groups).auc.value)
 
 
 @pytest.mark.parametrize(
@@ -125,16 +125,16 @@ def test_bad_input_is_refused(judged, change, message):
     labels, proba, groups = change(*judged)
     if message:
         with pytest.raises(ValueError, match=message):
-            evaluation.score(labels, proba, CLASSES, groups)
+            score.score(labels, proba, CLASSES, groups)
     else:
-        assert evaluation.score(labels, proba, CLASSES, groups, resamples=20).groups == 2
+        assert score.score(labels, proba, CLASSES, groups, resamples=20).groups == 2
 
 
 def test_a_class_in_one_of_very_many_groups_is_not_drawn_for_ever(monkeypatch):
-    monkeypatch.setattr(evaluation, "_REDRAWS", 1)
+    monkeypatch.setattr(score, "_REDRAWS", 1)
     y = np.array(["a", "a", "a", "b"])
     with pytest.raises(ValueError, match=r"each class must be in enough groups to be drawn \(got 4 groups\)"):
-        evaluation.score(y, np.full((4, 2), 0.5), ["a", "b"])
+        score.score(y, np.full((4, 2), 0.5), ["a", "b"])
 
 
 class Named:
@@ -160,10 +160,10 @@ def test_contributions_are_the_whole_minus_the_rest_paired(judged):
     model = Fused({"z@1": proba, "a@0.5": noise, "b@1": proba})
     found = fusion.contributions(model, None, labels, groups, resamples=100, seed=2)
     assert list(found) == ["z@1", "a@0.5", "b@1"]
-    whole = evaluation.score(labels, np.mean([proba, noise, proba], 0), CLASSES, groups, resamples=100, seed=2)
+    whole = score.score(labels, np.mean([proba, noise, proba], 0), CLASSES, groups, resamples=100, seed=2)
     rest = {"z@1": (proba + noise) / 2, "a@0.5": proba, "b@1": (proba + noise) / 2}
     for name, other in rest.items():
-        assert found[name] == whole - evaluation.score(labels, other, CLASSES, groups, resamples=100, seed=2)
+        assert found[name] == whole - score.score(labels, other, CLASSES, groups, resamples=100, seed=2)
     assert found["a@0.5"].auc.value < 0 < found["z@1"].auc.low
     assert found["z@1"].auc.value == pytest.approx(found["b@1"].auc.value)
     assert (found["z@1"].images, found["z@1"].groups, found["z@1"].resamples) == (300, 20, 100)
@@ -192,9 +192,9 @@ def test_figures_of_several_labels_equal_scikit_learns_with_weights(several):
     y, proba, _ = several
     weights = np.random.default_rng(1).integers(1, 4, 240).astype(float)
     area = roc_auc_score(y, proba, average="macro", sample_weight=weights)
-    assert evaluation.auc(y, proba)(weights) == pytest.approx(area, abs=1e-12)
+    assert score.auc(y, proba)(weights) == pytest.approx(area, abs=1e-12)
     shares = [balanced_accuracy_score(y[:, k], proba[:, k] > 0.5, sample_weight=weights) for k in range(3)]
-    assert evaluation.balanced_accuracy(y, proba)(weights) == pytest.approx(np.mean(shares), abs=1e-12)
+    assert score.balanced_accuracy(y, proba)(weights) == pytest.approx(np.mean(shares), abs=1e-12)
 
 
 def test_calibration_error_of_several_labels_by_hand():
@@ -202,16 +202,16 @@ def test_calibration_error_of_several_labels_by_hand():
     proba = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.1], [0.0, 1.0]])
     # first label: 0.9 twice (half have it), 0.6 once (has it), 0 once (has not); second: 0.1 thrice (one has it), 1
     first, second = (2 * 0.4 + 0.4 + 0) / 4, (3 * abs(0.1 - 1 / 3) + 0) / 4
-    assert evaluation.calibration_error(y, proba)(np.ones(4)) == pytest.approx((first + second) / 2)
-    doubled = evaluation.calibration_error(np.repeat(y, 2, axis=0), np.repeat(proba, 2, axis=0))(np.ones(8))
+    assert score.calibration_error(y, proba)(np.ones(4)) == pytest.approx((first + second) / 2)
+    doubled = score.calibration_error(np.repeat(y, 2, axis=0), np.repeat(proba, 2, axis=0))(np.ones(8))
     assert doubled == pytest.approx((first + second) / 2)
 
 
 def test_a_single_label_is_the_binary_task(several):
     y, proba, groups = several
     p = proba[:, 0]
-    one = evaluation.score(y[:, :1], p[:, None], ["ill"], groups, resamples=50)
-    two = evaluation.score(y[:, 0], np.stack([1 - p, p], 1), [0, 1], groups, resamples=50)
+    one = score.score(y[:, :1], p[:, None], ["ill"], groups, resamples=50)
+    two = score.score(y[:, 0], np.stack([1 - p, p], 1), [0, 1], groups, resamples=50)
     assert one.auc.value == pytest.approx(two.auc.value)
     assert (one.auc.low, one.auc.high) == pytest.approx((two.auc.low, two.auc.high))
     assert one.balanced_accuracy.value == pytest.approx(two.balanced_accuracy.value)
@@ -231,7 +231,7 @@ def test_evaluate_and_difference_take_models_of_several_labels(several):
     worse = np.random.default_rng(0).random(proba.shape)
     gain = fusion.difference(Several(proba), Several(worse), None, y, groups, resamples=50).auc
     assert gain.low > 0
-    both = evaluation.score(y, [proba, worse], Several.classes_, groups, resamples=50)
+    both = score.score(y, [proba, worse], Several.classes_, groups, resamples=50)
     assert both.auc.value == pytest.approx((roc_auc_score(y, proba) + roc_auc_score(y, worse)) / 2)
 
 
@@ -239,9 +239,9 @@ def test_every_draw_holds_each_label_and_its_absence():
     y = np.zeros((30, 2), dtype=int)
     y[:10, 0] = 1
     y[3:, 1] = 1  # absent in three images only
-    draws = list(evaluation.draws(y, np.arange(30), 2, 200, 0))
+    draws = list(score.draws(y, np.arange(30), 2, 200, 0))
     assert all((weights @ y > 0).all() and (weights @ (1 - y) > 0).all() for weights in draws)
-    assert np.isfinite(evaluation.score(y, np.random.default_rng(0).random((30, 2)), ["a", "b"]).auc.low)
+    assert np.isfinite(score.score(y, np.random.default_rng(0).random((30, 2)), ["a", "b"]).auc.low)
 
 
 @pytest.mark.parametrize(
@@ -261,10 +261,10 @@ def test_every_draw_holds_each_label_and_its_absence():
 def test_bad_input_of_several_labels_is_refused(several, change, message):
     y, proba = change(*several[:2])
     with pytest.raises(ValueError, match=message):
-        evaluation.score(y, proba, CLASSES)
+        score.score(y, proba, CLASSES)
 
 
 def test_a_label_of_one_in_very_many_groups_is_not_drawn_for_ever(monkeypatch):
-    monkeypatch.setattr(evaluation, "_REDRAWS", 1)
+    monkeypatch.setattr(score, "_REDRAWS", 1)
     with pytest.raises(ValueError, match=r"each label, and its absence, must be in enough groups .*got 4 groups"):
-        evaluation.score(np.eye(4, dtype=int), np.full((4, 4), 0.5), ["a", "b", "c", "d"])
+        score.score(np.eye(4, dtype=int), np.full((4, 4), 0.5), ["a", "b", "c", "d"])

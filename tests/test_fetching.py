@@ -16,11 +16,11 @@ import pytest
 
 from tests import small
 from tests.hub.faults import Fault
-from zoo import files
-from zoo import hub as hubs
-from zoo.hub import WeightsError
-from zoo.store import CacheError
-from zoo.weights import open_weights, store_of
+from zoo.fetching import hub as hubs
+from zoo.fetching import opened
+from zoo.fetching.hub import WeightsError
+from zoo.fetching.pieces import CacheError
+from zoo.fetching.weights import open_weights, store_of
 
 FORK = multiprocessing.get_context("fork")  # a child that need not import torch anew
 SOME = ["layer1.weight", "layer2.weight", "half", "count", "none"]
@@ -66,7 +66,7 @@ def test_neighbours_come_together_and_large_stretches_in_parallel(hub, tmp_path,
     card, data = small.publish(hub, tmp_path)
     read(card)
     assert len([r for r in hub.ranges if r[1] >= 8]) == 2, "the header, then everything at once"
-    monkeypatch.setattr("zoo.files._RUN", 20_000)
+    monkeypatch.setattr("zoo.fetching.opened._RUN", 20_000)
     other, data = small.publish(hub, tmp_path, revision="b" * 40, seed=1)
     hub.forget()
     assert right(read(other), data)
@@ -74,7 +74,7 @@ def test_neighbours_come_together_and_large_stretches_in_parallel(hub, tmp_path,
 
 
 def test_stretches_are_fetched_side_by_side(hub, tmp_path, monkeypatch):
-    monkeypatch.setattr("zoo.files._RUN", 4000)
+    monkeypatch.setattr("zoo.fetching.opened._RUN", 4000)
     card, data = small.publish(hub, tmp_path, size=4000)
     file, together = open_weights(card), threading.Barrier(4)
     hub.faults = lambda asked: meet(together) if asked.on == "blob" else None
@@ -287,7 +287,7 @@ def test_another_file_than_the_pinned_one_is_a_wrong_revision(hub, tmp_path):
 
 
 def test_200_random_faults_and_none_slips_through(hub, tmp_path, monkeypatch):
-    monkeypatch.setattr("zoo.files._RUN", 1000)
+    monkeypatch.setattr("zoo.fetching.opened._RUN", 1000)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.2)
     served = 0
     for turn in range(1000):
@@ -415,12 +415,12 @@ def test_a_cache_may_be_shared_with_other_users(hub, tmp_path):
 
 
 def keys_of(data):
-    header = files.headers.parse(data[: files.headers.stop(data[:8])])
-    return [files.key(span) for span in header.spans.values()]
+    header = opened.headers.parse(data[: opened.headers.stop(data[:8])])
+    return [opened.key(span) for span in header.spans.values()]
 
 
 def test_a_kill_at_any_moment_leaves_a_cache_that_goes_on(hub, tmp_path, monkeypatch):
-    monkeypatch.setattr("zoo.files._RUN", 4000)
+    monkeypatch.setattr("zoo.fetching.opened._RUN", 4000)
     monkeypatch.setattr(hubs, "_THREADS", 2)
     draw, partly = random.Random(0), 0
     for turn in range(20):

@@ -5,7 +5,12 @@ import pytest
 from PIL import Image
 from sklearn.model_selection import StratifiedGroupKFold
 
-from fusion import brain_regions, samples, splits, study, study_config, study_data, study_pages
+from fusion import brain_regions
+from fusion.data import sources, splits
+from fusion.data.sets import brain_regions as brain_regions_
+from fusion.study import config as config_
+from fusion.study import run
+from fusion.study.results import read
 
 SLABS = ("train", "validation")
 
@@ -101,8 +106,8 @@ def test_every_image_is_tested_once_and_validated_once(table):
     tested, validated = [], []
     for fold in range(1, 5):
         source = f"{table}@{fold}/4"
-        train, validation = study_data.open_parts(source)
-        test = study_data.open_test(source)
+        train, validation = sources.open_parts(source)
+        test = sources.open_test(source)
         parts = [train, validation, test]
         assert sum(map(len, parts)) == 48 == len(set.union(*map(names, parts)))  # its own splits are put together
         assert len(set.union(*(set(part.groups) for part in parts))) == sum(len(set(part.groups)) for part in parts)
@@ -114,13 +119,13 @@ def test_every_image_is_tested_once_and_validated_once(table):
 
 
 def test_folds_of_the_brain_are_of_one_brain(monkeypatch):
-    monkeypatch.setitem(samples._FILES, "test", "absent.npz")
+    monkeypatch.setitem(brain_regions_._FILES, "test", "absent.npz")
     with pytest.raises(FileNotFoundError):
-        study_data.open_test("brain-regions")
+        sources.open_test("brain-regions")
     total = 0
     for fold in range(1, 6):
-        train, validation = study_data.open_parts(f"brain-regions@{fold}/5")
-        test = study_data.open_test(f"brain-regions@{fold}/5")
+        train, validation = sources.open_parts(f"brain-regions@{fold}/5")
+        test = sources.open_test(f"brain-regions@{fold}/5")
         groups = [set(part.groups) for part in (train, validation, test)]
         assert len(set.union(*groups)) == sum(map(len, groups)) == 12
         assert [len(set(part.labels)) for part in (train, validation, test)] == [6, 6, 6]
@@ -129,43 +134,43 @@ def test_folds_of_the_brain_are_of_one_brain(monkeypatch):
 
 
 def test_a_study_of_a_fold_judges_without_the_test_brain(tmp_path, monkeypatch):
-    monkeypatch.setitem(samples._FILES, "test", "absent.npz")
+    monkeypatch.setitem(brain_regions_._FILES, "test", "absent.npz")
     few = {"name": "x", "encoders": ["mocov2-mini@0.25"], "strategies": ["probe"], "labels": [24], "seeds": [0]}
-    config = study_config.parse({**few, "reference": "probe", "raw_pixels": False}, "test")
-    study.run(config, tmp_path, "brain-regions@5/5", final=True)
-    page = study_pages.write(tmp_path)[-1].read_text()
+    config = config_.parse({**few, "reference": "probe", "raw_pixels": False}, "test")
+    run.run(config, tmp_path, "brain-regions@5/5", final=True)
+    page = read.write(tmp_path)[-1].read_text()
     assert "Fold 5 of 5 is the test part" in page
     assert "says nothing about another brain" in page
     assert "MNI152" not in page
-    assert study_pages.results(tmp_path).study["source"] == "brain-regions@5/5"
+    assert read.results(tmp_path).study["source"] == "brain-regions@5/5"
 
 
 @pytest.mark.parametrize("fold", ["6/5", "0/5", "a/b", "1/2", "/5", "1/", "-1/5", "1.0/5"])
 def test_what_is_no_fold_is_one_sentence(fold, table):
     with pytest.raises(ValueError) as caught:
-        study_data.open_parts(f"{table}@{fold}")
+        sources.open_parts(f"{table}@{fold}")
     assert str(caught.value) == f"fold must be K/N, K from 1 to N and N from 3 (got {fold!r}). Try {table}@1/5."
 
 
 def test_a_fold_of_data_that_are_not_there(tmp_path):
     with pytest.raises(ValueError, match=r"data must be a folder or a CSV \(got .*absent\.csv'"):
-        study_data.open_parts(f"{tmp_path / 'absent.csv'}@1/5")
+        sources.open_parts(f"{tmp_path / 'absent.csv'}@1/5")
 
 
 def test_a_path_that_is_there_is_no_fold(tmp_path):
     (tmp_path / "scans@1" / "3").mkdir(parents=True)
-    assert study_data.divided(tmp_path / "scans@1" / "3") == (str(tmp_path / "scans@1" / "3"), None)
+    assert sources.divided(tmp_path / "scans@1" / "3") == (str(tmp_path / "scans@1" / "3"), None)
 
 
 def test_a_source_is_the_same_from_everywhere(table, monkeypatch):
     monkeypatch.chdir(table.parent)
     (table.parent / "link.csv").symlink_to("scans.csv")
-    assert study_data.resolved("scans.csv@02/5") == f"{table}@2/5" == study_data.resolved("link.csv@2/5")
-    assert study_data.resolved("brain-regions@2/5") == "brain-regions@2/5"
-    assert study_data.resolved("scans.csv") == str(table)
+    assert sources.resolved("scans.csv@02/5") == f"{table}@2/5" == sources.resolved("link.csv@2/5")
+    assert sources.resolved("brain-regions@2/5") == "brain-regions@2/5"
+    assert sources.resolved("scans.csv") == str(table)
 
 
 def test_folds_have_fingerprints_of_their_own(table):
-    found = [study_data.fingerprint(*study_data.open_parts(f"{table}@{fold}")) for fold in ("1/4", "2/4", "1/3", "1/4")]
+    found = [sources.fingerprint(*sources.open_parts(f"{table}@{fold}")) for fold in ("1/4", "2/4", "1/3", "1/4")]
     assert len(set(found)) == 3
     assert found[0] == found[3]

@@ -4,15 +4,16 @@ import pytest
 import yaml
 
 import zoo
-from fusion import grid, study_check, study_config, study_encoders
-from fusion.grid import Facts
+from fusion.study import check, encoders, grid
+from fusion.study import config as config_
+from fusion.study.grid import Facts
 
 FACTS = {"a": Facts(0.75, "contrastive"), "b": Facts(1.0, "restorative"), "c": Facts(1.0, "supervised")}
 LEAST = {"name": "x", "encoders": ["a"], "strategies": ["full"], "raw_pixels": False, "seeds": [0]}
 
 
 def config(**values):
-    return study_config.parse({**LEAST, **values}, "here")
+    return config_.parse({**LEAST, **values}, "here")
 
 
 def cells(**values):
@@ -178,21 +179,21 @@ def test_a_mistake_is_one_sentence(values, said):
 
 def test_files_that_are_no_configs(tmp_path):
     with pytest.raises(ValueError, match=r"\(got 's1-strategy'\)\. Nearest: s1-strategies"):
-        study_config.read("s1-strategy")
+        config_.read("s1-strategy")
     (tmp_path / "list.yaml").write_text("[1]")
     with pytest.raises(ValueError, match=r"must hold keys such as name, encoders, strategies \(got \[1\]\)"):
-        study_config.read(tmp_path / "list.yaml")
+        config_.read(tmp_path / "list.yaml")
     (tmp_path / "broken.yaml").write_text("name: [")
     with pytest.raises(ValueError, match="must be valid YAML"):
-        study_config.read(tmp_path / "broken.yaml")
+        config_.read(tmp_path / "broken.yaml")
 
 
 def test_numbers_are_numbers_in_yaml(tmp_path):
     (tmp_path / "x.yaml").write_text("name: x\nencoders: a\nstrategies: [full]\nlearning_rates: [1e-3, 3E-4]\n")
     with pytest.raises(ValueError, match="encoders"):
-        study_config.read(tmp_path / "x.yaml")  # one encoder is a list of one all the same
+        config_.read(tmp_path / "x.yaml")  # one encoder is a list of one all the same
     (tmp_path / "x.yaml").write_text("name: x\nencoders: [a]\nstrategies: [full]\nlearning_rates: [1e-3, 3E-4]\n")
-    assert study_config.read(tmp_path / "x.yaml").learning_rates == [0.001, 0.0003]
+    assert config_.read(tmp_path / "x.yaml").learning_rates == [0.001, 0.0003]
 
 
 def test_the_small_form_replaces_lists_and_merges_training():
@@ -203,32 +204,32 @@ def test_the_small_form_replaces_lists_and_merges_training():
         config(small={"sedes": [1]}).in_small()
 
 
-@pytest.mark.parametrize("name", study_config.ready_made())
+@pytest.mark.parametrize("name", config_.ready_made())
 def test_ready_made_studies_name_what_exists(name):
-    found = study_config.read(name)
+    found = config_.read(name)
     small = found.in_small()
-    study_check.check_offline(small)
+    check.check_offline(small)
     for form in (found, small):
-        study_check.check(form)
-        laid = grid.lay_out(form, study_encoders.facts, "data")
+        check.check(form)
+        laid = grid.lay_out(form, encoders.facts, "data")
         assert len(laid.cells) == len({cell.key for cell in laid.cells})
         assert yaml.safe_load(yaml.safe_dump(form.model_dump(mode="json"))) == form.model_dump(mode="json")
-        assert study_config.parse(form.model_dump(mode="json"), "dump") == form
+        assert config_.parse(form.model_dump(mode="json"), "dump") == form
     assert found.data is None
     assert {n.removeprefix("untrained:") for entry in found.encoders for n in entry} <= set(zoo.names())
 
 
 def test_the_ready_made_names():
     names = ["s0-fusion", "s0-label-fractions", "s0-quarters", "s0-truncated", "s1-strategies", "s3-representations"]
-    assert study_config.ready_made() == names
-    rows = grid.lay_out(study_config.read("s1-strategies"), study_encoders.facts, "data").cells
+    assert config_.ready_made() == names
+    rows = grid.lay_out(config_.read("s1-strategies"), encoders.facts, "data").cells
     assert len({cell.strategy for cell in rows if cell.encoders}) == 8
     assert len({cell.encoders for cell in rows if cell.encoders}) == 3
 
 
 def test_a_small_form_that_would_fetch_is_refused():
     with pytest.raises(ValueError, match=r"small form must be in the package \(got mocov2-chest\)"):
-        study_check.check_offline(config(encoders=["mocov2-chest", "mae-mini"]))
+        check.check_offline(config(encoders=["mocov2-chest", "mae-mini"]))
 
 
 @pytest.mark.parametrize(
@@ -251,4 +252,4 @@ def test_a_small_form_that_would_fetch_is_refused():
 )
 def test_names_are_checked_before_anything_runs(values, said):
     with pytest.raises(ValueError, match=said):
-        study_check.check(config(**values))
+        check.check(config(**values))

@@ -8,7 +8,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from zoo import headers
+from zoo.fetching import header as header_
 
 
 def made(entries):
@@ -34,19 +34,19 @@ def file(tmp_path):
 
 
 def test_spans_are_those_of_safetensors(file):
-    header = headers.read(file)
+    header = header_.read(file)
     assert header.size == file.stat().st_size
     with safe_open(file, framework="pt") as stored:
         assert set(header.spans) == set(stored.keys())
         for name, span in header.spans.items():
             value = stored.get_tensor(name)
             assert span.shape == tuple(value.shape)
-            assert headers.read_spans(file, [span]) == [value.flatten().view(torch.uint8).numpy().tobytes()]
+            assert header_.read_spans(file, [span]) == [value.flatten().view(torch.uint8).numpy().tobytes()]
 
 
 def test_a_file_without_tensors_is_a_file(tmp_path):
     save_file({}, tmp_path / "none.safetensors")
-    assert headers.read(tmp_path / "none.safetensors").spans == {}
+    assert header_.read(tmp_path / "none.safetensors").spans == {}
 
 
 @pytest.mark.parametrize("cut", [0, 5, 8, 40, -1])
@@ -54,20 +54,20 @@ def test_a_truncated_file(file, cut):
     data = file.read_bytes()
     file.write_bytes(data[:cut])
     with pytest.raises(ValueError, match=rf"it is truncated at {len(data[:cut])} bytes"):
-        headers.read(file)
+        header_.read(file)
 
 
 @pytest.mark.parametrize("length", [ord("<"), 256 + ord("<"), 0x4B50, 0x180])
 def test_a_length_that_looks_like_a_letter_is_a_length(length):
     text = b'{"__metadata__": {"x": "%s"}}'
     raw = made(text % (b"x" * (length - len(text) + 2)))
-    assert headers.parse(raw).size == 8 + length
+    assert header_.parse(raw).size == 8 + length
 
 
 def test_a_file_with_something_behind_its_tensors(file):
     file.write_bytes(file.read_bytes() + b"more")
     with pytest.raises(ValueError, match="it is longer than its header says"):
-        headers.read(file)
+        header_.read(file)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_file_with_something_behind_its_tensors(file):
 )
 def test_the_first_bytes_say_what_else_it_is(first, cause):
     with pytest.raises(ValueError, match=cause):
-        headers.stop(first)
+        header_.stop(first)
 
 
 HUGE = 1 << 60
@@ -117,27 +117,27 @@ HUGE = 1 << 60
 )
 def test_a_lying_header_is_refused(entries, cause):
     with pytest.raises(ValueError, match=cause):
-        headers.parse(made(entries))
+        header_.parse(made(entries))
 
 
 def test_offsets_beyond_the_file_are_refused(tmp_path):
     path = tmp_path / "x.safetensors"
     path.write_bytes(made({"a": tensor(0, 4000)}) + b"1234")
     with pytest.raises(ValueError, match="truncated"):
-        headers.read(path)
+        header_.read(path)
 
 
 def test_thousands_of_dimensions_are_refused_at_once():
     with pytest.raises(ValueError, match="impossible number"):
-        headers.parse(made({"a": tensor(0, 4, shape=[1] * 100_000)}))
+        header_.parse(made({"a": tensor(0, 4, shape=[1] * 100_000)}))
 
 
 def test_another_encoding_than_utf8_is_refused():
     text = json.dumps({"a": tensor(0, 4)}).encode("utf-16")
     with pytest.raises(ValueError, match="its header is not JSON"):
-        headers.parse(made(text))
+        header_.parse(made(text))
 
 
 def test_types_that_no_encoder_has_are_read_all_the_same():
-    spans = headers.parse(made({"a": tensor(0, 4, shape=[4], dtype="F8_E4M3"), "b": tensor(4, 8, dtype="U32")})).spans
+    spans = header_.parse(made({"a": tensor(0, 4, shape=[4], dtype="F8_E4M3"), "b": tensor(4, 8, dtype="U32")})).spans
     assert [span.dtype for span in spans.values()] == ["F8_E4M3", "U32"]

@@ -15,8 +15,10 @@ from safetensors.torch import load, save
 import zoo
 from tests.conftest import ROOT
 from tests.hub.faults import Fault
-from zoo import cards, depth, headers
-from zoo import hub as hubs
+from zoo.fetching import header as header_
+from zoo.fetching import hub as hubs
+from zoo.networks import depth as depth_
+from zoo.registry import cards
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +57,7 @@ def test_mocov2_chest_loads_from_the_loopback_hub(chest):
 
 def exact(data, sources):
     """The bytes of the header and of exactly these tensors."""
-    header = headers.parse(data[: headers.stop(data[:8])])
+    header = header_.parse(data[: header_.stop(data[:8])])
     return len(header.raw) + sum(header.spans[name].stop - header.spans[name].start for name in sources)
 
 
@@ -76,7 +78,7 @@ def test_bytes_on_the_wire(hub, tmp_path, architecture):
     hub.serve(card.weights.repo, card.weights.revision, {"model.safetensors": data})
 
     half, three = (zoo.load("wire", d, card=path) for d in (0.5, 0.75))
-    total, sources = hub.sent, zoo.architectures.cut(network, 0.75).sources
+    total, sources = hub.sent, zoo.networks.cutting.cut(network, 0.75).sources
     assert total <= 1.02 * exact(data, sources.values())
     readme = " ".join((ROOT / "README.md").read_text().split())
     assert f"{100 * exact(data, sources.values()) / len(data):.0f} % of a {WIRE[architecture]}'s" in readme
@@ -108,7 +110,7 @@ def test_a_whole_file_in_the_cache_loads_offline(chest, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     report = zoo.load("mocov2-chest").report
     assert (report.verified, report.fetched, hub.requests) == ("whole file", 0, [])
-    later = headers.read(cards.Path(path)).spans["features.denseblock4.denselayer1.conv1.weight"]
+    later = header_.read(cards.Path(path)).spans["features.denseblock4.denselayer1.conv1.weight"]
     flip(cards.Path(path), later.start)
     assert zoo.load("mocov2-chest").report.verified == "whole file", "not a byte that this depth needs"
     with pytest.raises(zoo.WeightsError, match="unset HF_HUB_OFFLINE"):
@@ -148,7 +150,7 @@ def test_faults_on_the_way_to_an_encoder(chest, kind, monkeypatch):
     encoder = zoo.load("mocov2-chest", 0.5)
     assert hub.injected
     state = network.state_dict()
-    sources = zoo.architectures.cut(timm.create_model("densenet121", num_classes=0), 0.5).sources
+    sources = zoo.networks.cutting.cut(timm.create_model("densenet121", num_classes=0), 0.5).sources
     assert all(value.equal(state[sources[key]]) for key, value in encoder.state_dict().items())
 
 
@@ -234,7 +236,8 @@ def test_a_pickled_file_is_not_even_fetched(hub):
 
 
 def test_zoo_hub_imports_no_torch():
-    code = "import sys; sys.modules['zoo'] = type(sys)('zoo'); sys.modules['zoo'].__path__ = ['zoo']; import zoo.hub; "
+    code = "import sys; sys.modules['zoo'] = type(sys)('zoo'); sys.modules['zoo'].__path__ = ['zoo']; "
+    code += "import zoo.fetching.hub; "
     done = subprocess.run([sys.executable, "-c", code + "print('torch' in sys.modules)"], cwd=ROOT, capture_output=True)
     assert done.stdout.strip() == b"False", done.stderr
 
@@ -243,7 +246,7 @@ def test_depth_one_needs_every_tensor(chest):
     hub, _, data = chest
     zoo.load("mocov2-chest", 1.0)
     assert hub.sent == len(data)
-    assert depth.blocks_kept(1.0, (1, 1, 1, 1)) == 4
+    assert depth_.blocks_kept(1.0, (1, 1, 1, 1)) == 4
 
 
 def flip(path, place=-1):

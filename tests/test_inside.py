@@ -10,11 +10,16 @@ import pytest
 from PIL import Image
 
 import fusion
-import fusion.cli
+import fusion.commands.models
 import zoo
-from fusion import batch_sizes, comparison, features, figures, inside, inside_cli, pictures, samples
-from fusion.comparison import Comparison
-from fusion.inside_page import number
+from fusion.commands import compare
+from fusion.data.sets import brain_regions
+from fusion.features import extract
+from fusion.report import charts, comparison, style
+from fusion.report.page import number
+from fusion.similarity import batch_sizes
+from fusion.similarity import compare as compare_
+from fusion.similarity.compare import Comparison
 from tests.small_fits import IMAGES, own
 from tests.test_cli import call
 from tests.test_pictures import DEPTHS, PAIR, SCAN, VALUES, interval
@@ -25,7 +30,7 @@ SIZES = batch_sizes.BatchSizes(("left@0.75", "right@1"), [4, 8], [0.51, 0.52], [
 
 
 def compared(comparisons, **more):
-    return inside.comparison_page(comparisons, task="Images <of> brains.", **more)
+    return comparison.comparison_page(comparisons, task="Images <of> brains.", **more)
 
 
 def words(text):
@@ -53,7 +58,7 @@ def test_the_page_of_a_comparison_says_everything_in_order():
 
 
 def test_nothing_is_outside_the_pages_and_names_are_text():
-    for text in (compared([PAIR, SQUARE], command="x"), inside.selection_page(SCAN, task="<i>")):
+    for text in (compared([PAIR, SQUARE], command="x"), comparison.selection_page(SCAN, task="<i>")):
         links = Reader(text).links
         assert links
         assert all(link.startswith(("#", "data:image/png;base64,")) for link in links)
@@ -91,7 +96,7 @@ def test_curves_stand_where_both_have_the_same_depths():
 def test_each_measure_is_read_in_its_own_way(measure, said):
     text = words(compared([dataclasses.replace(PAIR, measure=measure)]))
     assert said in text
-    assert sum(name in text for name in inside._READ.values()) == 1
+    assert sum(name in text for name in comparison._READ.values()) == 1
 
 
 def test_wide_tables_are_cut_so_that_they_fit_a_sheet():
@@ -103,7 +108,7 @@ def test_wide_tables_are_cut_so_that_they_fit_a_sheet():
 
 
 def test_the_page_of_a_scan():
-    read = Reader(inside.selection_page(SCAN, task="Regions.", command="fusion select"))
+    read = Reader(comparison.selection_page(SCAN, task="Regions.", command="fusion select"))
     assert read.headings == [
         "Which encoders to fuse, cut where",
         *("What to fuse", "Depth by depth", "Pairs", "How alike they are", "The command that made this page"),
@@ -122,33 +127,33 @@ def test_the_page_of_a_scan():
 
 
 def test_only_the_recommended_rows_stand_out():
-    text = inside.selection_page(SCAN, task="Regions.")
+    text = comparison.selection_page(SCAN, task="Regions.")
     rows = re.findall(r'<tr class="chosen"><th scope="row">(.*?)</th><td>(.*?)</td>', text)
     assert rows == [("left", "0.75"), ("right", "1")]
 
 
 def test_the_verdict_in_words():
-    alone = inside.verdict(SCAN)
+    alone = comparison.verdict(SCAN)
     assert alone[0].startswith("Take left@0.75 alone: AUC 0.900 of its probe")
     assert alone[0].endswith("No partner adds to it.")
     assert "has AUC 0.650" in alone[1]
     assert "in 65 % of draws; the same depth of left in 95 %, right in 70 %. Other choices are close." in alone[2]
     both = dataclasses.replace(SCAN, recommended=["left@0.75", "right@1"], stability=SCAN.stability | {"set": 0.4})
-    fused = inside.verdict(both, "images")
+    fused = comparison.verdict(both, "images")
     assert fused[0].startswith("Fuse left@0.75 + right@1: AUC 0.900 of the mean of their probes")
     assert fused[2].startswith("Had other images been drawn")
     assert fused[2].endswith("The choice is not steady: others do about as well.")
     assert "judge the fusion on other images" in fused[3]
     steady = dataclasses.replace(SCAN, stability=SCAN.stability | {"set": 0.9})
-    assert inside.verdict(steady)[2].endswith("The choice is steady.")
+    assert comparison.verdict(steady)[2].endswith("The choice is steady.")
     said = 'model = FusionClassifier(["left@0.75", "right@1"], head="mean", folds=5).fit(images, labels)'
-    assert inside.use(both, "images") == said
+    assert comparison.use(both, "images") == said
 
 
 def test_one_encoder_has_no_pairs_and_three_have_a_matrix():
     levels = [level for level in SCAN.levels if level.encoder == "left"]
     one = dataclasses.replace(SCAN, levels=levels, depths={"left": 0.75}, pairs=[], stability={"left": 1.0, "set": 1.0})
-    read = Reader(inside.selection_page(one, task="Regions."))
+    read = Reader(comparison.selection_page(one, task="Regions."))
     assert read.headings[1:] == ["What to fuse", "Depth by depth"]
     assert "No partner" not in read.text
     third = [dataclasses.replace(level, encoder="third") for level in levels]
@@ -158,10 +163,10 @@ def test_one_encoder_has_no_pairs_and_three_have_a_matrix():
     ]
     depths = {**SCAN.depths, "third": 0.75}
     three = dataclasses.replace(SCAN, levels=SCAN.levels + third, depths=depths, pairs=SCAN.pairs + more)
-    read = Reader(inside.selection_page(three, task="Regions."))
+    read = Reader(comparison.selection_page(three, task="Regions."))
     assert read.svgs == 3
     assert read.under("Pairs")[0][2][-1] == "\N{EN DASH} [\N{EN DASH}, \N{EN DASH}]"
-    names, cka, kappa = inside.similarities(three)
+    names, cka, kappa = comparison.similarities(three)
     assert names == ["left@0.75", "right@1", "third@0.75"]
     np.testing.assert_array_equal(cka, [[1, 0.4, 0.4], [0.4, 1, 0.4], [0.4, 0.4, 1]])
     np.testing.assert_array_equal(kappa[2], [np.nan, np.nan, 1])
@@ -183,7 +188,7 @@ def test_numbers_as_text():
 def test_over_batch_sizes_is_the_library_s_minibatch_cka(tmp_path):
     pair = own(tmp_path, "left", seed=2), own(tmp_path, "right", 0.75, seed=3)
     found = batch_sizes.over_batch_sizes(*pair, IMAGES)
-    x, y = (features.extract(encoder, IMAGES) for encoder in pair)
+    x, y = (extract.extract(encoder, IMAGES) for encoder in pair)
     assert found.sizes == [4, 8, 16]
     assert found.debiased == [fusion.minibatch_cka(x, y, batch=n) for n in (4, 8, 16)]
     assert found.biased == [fusion.minibatch_cka(x, y, batch=n, debiased=False) for n in (4, 8, 16)]
@@ -202,14 +207,14 @@ def opened(monkeypatch):
         names.append(path.name)
         return load(path, *args, **kwargs)
 
-    monkeypatch.setattr(samples.np, "load", spy)
+    monkeypatch.setattr(brain_regions.np, "load", spy)
     return names
 
 
 def test_compare_from_end_to_end(tmp_path, opened):
     output, out = tmp_path / "deep" / "out", tmp_path / "out.json"
     names = ("mocov2-mini@0.5", "mae-mini@0.25")
-    said = call(fusion.cli.app, "compare", *names, "--limit", 24, "--output", output, "--json", out)
+    said = call(fusion.commands.models.app, "compare", *names, "--limit", 24, "--output", output, "--json", out)
     assert opened == ["colin27.npz"]
     part = fusion.brain_regions("validation")
     drawn = part.images[np.random.default_rng(0).permutation(len(part.images))[:24]]
@@ -227,9 +232,9 @@ def test_compare_from_end_to_end(tmp_path, opened):
         *(("0.125", "0.125"), ("0.125", "0.25")),
         ("0.25", "0.125"),
     ]
-    figure = pictures.heat_map(expected)
+    figure = charts.heat_map(expected)
     for suffix in ("svg", "png"):
-        figures.save(figure, tmp_path / f"own.{suffix}")
+        style.save(figure, tmp_path / f"own.{suffix}")
     assert (output / "cka.svg").read_text() == (tmp_path / "own.svg").read_text()
     with Image.open(output / "cka.png") as image, Image.open(tmp_path / "own.png") as other:
         assert image.tobytes() == other.tobytes()
@@ -245,7 +250,7 @@ def test_compare_from_end_to_end(tmp_path, opened):
 
 def test_compare_with_the_same_blocks_prints_the_diagonal(tmp_path):
     given = ("compare", "mae-mini@0.25", "mae-mini@0.25", "--measure", "biased-cka", "--limit", 16)
-    said = call(fusion.cli.app, *given, "--output", tmp_path)
+    said = call(fusion.commands.models.app, *given, "--output", tmp_path)
     assert "depth same depth best match at value" in said
     assert "0.125 1.000 0.125 1.000" in said
     assert (tmp_path / "biased-cka.png").exists()
@@ -253,13 +258,15 @@ def test_compare_with_the_same_blocks_prints_the_diagonal(tmp_path):
 
 def test_select_from_end_to_end(tmp_path, opened):
     out, names = tmp_path / "out.json", ("mocov2-mini@0.125", "mae-mini@0.125")
-    said = call(fusion.cli.app, "select", *names, "--labels", 60, "--output", tmp_path / "out", "--json", out)
+    said = call(
+        fusion.commands.models.app, "select", *names, "--labels", 60, "--output", tmp_path / "out", "--json", out
+    )
     assert opened == ["colin27.npz"]
     train = fusion.brain_regions("train", labels=60)
     expected = fusion.scan(names, train.images, train.labels, train.groups)
     found = json.loads(out.read_text())
-    assert found.pop("python") == inside.use(expected)
-    assert found == json.loads(json.dumps(inside_cli._plain(dataclasses.asdict(expected))))
+    assert found.pop("python") == comparison.use(expected)
+    assert found == json.loads(json.dumps(compare._plain(dataclasses.asdict(expected))))
     made = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert made == ["depths.png", "depths.svg", "levels.csv", "map.png", "map.svg", "report.html"]
     with (tmp_path / "out" / "levels.csv").open() as stream:
@@ -267,14 +274,14 @@ def test_select_from_end_to_end(tmp_path, opened):
     assert [float(row["logme"]) for row in rows] == [level.logme for level in expected.levels]
     chosen = {row["encoder"]: float(row["depth"]) for row in rows if row["recommended"] == "True"}
     assert chosen == expected.depths
-    for line in (*inside.verdict(expected), inside.use(expected)):
+    for line in (*comparison.verdict(expected), comparison.use(expected)):
         assert line in said
     page = words((tmp_path / "out" / "report.html").read_text())
     assert "60 images of 6 classes in 6 groups, drawn from the train part of brain-regions." in page
 
 
 def test_what_is_not_a_number_is_null_in_json():
-    found = inside_cli._plain({"a": (float("nan"), 1.0), "b": [{"c": np.float64("nan")}], "d": None, "e": "x"})
+    found = compare._plain({"a": (float("nan"), 1.0), "b": [{"c": np.float64("nan")}], "d": None, "e": "x"})
     assert found == {"a": [None, 1.0], "b": [{"c": None}], "d": None, "e": "x"}
 
 
@@ -294,29 +301,49 @@ def table(tmp_path):
 def test_a_csv_with_patients_and_splits(table, tmp_path):
     out = tmp_path / "out"
     given = ("mae-mini@0.125", "--data", table, "--split", "train", "--output", out)
-    call(fusion.cli.app, "select", *given, "--folds", 3)
+    call(fusion.commands.models.app, "select", *given, "--folds", 3)
     page = words((out / "report.html").read_text())
     assert f"18 images of 2 classes in 18 groups, all of {table}, split train." in page
     assert "--split train --folds 3" in page
 
     assert not (out / "map.png").exists()
-    call(fusion.cli.app, "compare", "mae-mini@0.125", *given)
+    call(fusion.commands.models.app, "compare", "mae-mini@0.125", *given)
     assert "18 images, all of" in words((out / "report.html").read_text())
 
 
 def test_select_leaves_the_test_part_of_a_csv_alone(table, tmp_path):
-    call(fusion.cli.app, "select", "mae-mini@0.125", "--data", table, "--folds", 3, "--output", tmp_path / "out")
+    call(
+        fusion.commands.models.app,
+        "select",
+        "mae-mini@0.125",
+        "--data",
+        table,
+        "--folds",
+        3,
+        "--output",
+        tmp_path / "out",
+    )
     page = words((tmp_path / "out" / "report.html").read_text())
     assert f"18 images of 2 classes in 18 groups, all of {table}, split train." in page
     table.write_text(re.sub(",[^,]*$", "", table.read_text(), flags=re.MULTILINE))  # without splits: all
-    call(fusion.cli.app, "select", "mae-mini@0.125", "--data", table, "--folds", 3, "--output", tmp_path / "out")
+    call(
+        fusion.commands.models.app,
+        "select",
+        "mae-mini@0.125",
+        "--data",
+        table,
+        "--folds",
+        3,
+        "--output",
+        tmp_path / "out",
+    )
     assert "20 images of 2 classes" in words((tmp_path / "out" / "report.html").read_text())
 
 
 def test_images_are_in_a_drawn_order(table):
-    part, _ = inside_cli._opened(str(table), "validation", None)
+    part, _ = compare._opened(str(table), "validation", None)
     assert part.labels.tolist() == sorted(part.labels)
-    mixed = inside_cli._shuffled(part, None)
+    mixed = compare._shuffled(part, None)
     assert mixed.labels.tolist() != sorted(part.labels)
     assert sorted(map(str, mixed.images)) == sorted(map(str, part.images))
     assert all(label in path.name for label, path in zip(mixed.labels, mixed.images, strict=True))
@@ -339,7 +366,7 @@ def test_images_are_in_a_drawn_order(table):
     ],
 )
 def test_mistakes_are_one_sentence_and_leave_nothing(given, said, tmp_path, opened):
-    printed = call(fusion.cli.app, *given, "--output", tmp_path / "out", code=1)
+    printed = call(fusion.commands.models.app, *given, "--output", tmp_path / "out", code=1)
     assert printed.startswith(said) or said in printed
     assert "Traceback" not in printed
     assert not (tmp_path / "out").exists()
@@ -351,12 +378,14 @@ def test_an_output_that_is_a_file_is_refused_before_the_work(tmp_path, monkeypat
     place.write_text("mine")
     monkeypatch.setattr(zoo, "load", lambda *_: pytest.fail("worked before it looked"))
     for given in (("compare", "mae-mini", "mae-mini"), ("select",)):
-        assert "output must be a folder (got the file" in call(fusion.cli.app, *given, "--output", place, code=1)
+        assert "output must be a folder (got the file" in call(
+            fusion.commands.models.app, *given, "--output", place, code=1
+        )
     assert place.read_text() == "mine"
 
 
 def test_an_error_with_brackets_is_printed_whole(tmp_path):
-    said = call(fusion.cli.app, "compare", "[mae]", "mae-mini", "--output", tmp_path / "out", code=1)
+    said = call(fusion.commands.models.app, "compare", "[mae]", "mae-mini", "--output", tmp_path / "out", code=1)
     assert "(got '[mae]')" in said
 
 
@@ -367,7 +396,7 @@ def test_changes_of_a_saved_model(tmp_path, monkeypatch):
     fusion.FusionClassifier(pair, strategy="full", training=settings, folds=2).fit(train.images, train.labels).save(
         tmp_path / "model"
     )
-    call(fusion.cli.app, "changes", tmp_path / "model", "--limit", 64, "--output", tmp_path / "out")
+    call(fusion.commands.models.app, "changes", tmp_path / "model", "--limit", 64, "--output", tmp_path / "out")
     with (tmp_path / "out" / "values.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     titles = list(dict.fromkeys((row["first"], row["second"]) for row in rows))
@@ -381,9 +410,11 @@ def test_changes_of_a_saved_model(tmp_path, monkeypatch):
     assert 0 < min(own) < max(own) < 1
     assert len(list((tmp_path / "out").glob("cka-*.png"))) == 4
     assert "fusion changes" in (tmp_path / "out" / "report.html").read_text()
-    monkeypatch.setattr(comparison, "_size", lambda encoder: encoder.name)
-    said = call(fusion.cli.app, "changes", tmp_path / "model", "--limit", 64, "--output", tmp_path / "sizes")
+    monkeypatch.setattr(compare_, "_size", lambda encoder: encoder.name)
+    said = call(
+        fusion.commands.models.app, "changes", tmp_path / "model", "--limit", 64, "--output", tmp_path / "sizes"
+    )
     assert "Encoders whose images differ in size are not compared with one another." in said
     assert len(list((tmp_path / "sizes").glob("cka-*.png"))) == 2
-    call(fusion.cli.app, "changes", tmp_path / "none", "--output", tmp_path / "never", code=1)
+    call(fusion.commands.models.app, "changes", tmp_path / "none", "--output", tmp_path / "never", code=1)
     assert not (tmp_path / "never").exists()

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from tests import layout_keys
-from zoo import architectures, layouts
+from zoo.networks import cutting, layouts
 
 EVA = {"img_size": 224, "patch_size": 16, "ref_feat_shape": [14, 14]}
 FILES = {
@@ -41,7 +41,7 @@ SMALL = {"embed_dim": 32, "depth": 4, "num_heads": 2, "img_size": 56, "patch_siz
 
 
 def expected(architecture, kwargs):
-    return {k: tuple(v.shape) for k, v in architectures.build(architecture, kwargs).state_dict().items()}
+    return {k: tuple(v.shape) for k, v in cutting.build(architecture, kwargs).state_dict().items()}
 
 
 def joined(shapes):
@@ -143,7 +143,7 @@ def test_transformers_features_are_reproduced(tmp_path, layout, kind, model, cha
     transformers, config = hugging_face(kind, **changes, **(DECODER if kind == "ViTMAE" else {}))
     reference = getattr(transformers, model)(config)
     path = saved(reference, tmp_path)
-    network = read(path, layout, architectures.build("vit_base_patch16_224", SMALL | kwargs, device="cpu"))
+    network = read(path, layout, cutting.build("vit_base_patch16_224", SMALL | kwargs, device="cpu"))
     images = torch.randn(2, 3, 56, 56)
     # Rising noise keeps the patches in their order.
     order = {"noise": torch.arange(16.0).expand(2, 16)} if kind == "ViTMAE" else {}
@@ -192,7 +192,7 @@ def test_open_clip_features_are_reproduced(tmp_path, wrapper, projection):
     reference = randomised(getattr(open_clip, wrapper)(16, vision, text, init_logit_bias=-10.0))
     save_file(reference.state_dict(), tmp_path / "model.safetensors")
     sizes = {"img_size": 160, "embed_dim": 64, "depth": 6, "num_heads": 2, "mlp_ratio": 3}
-    network = architectures.build("vit_base_patch16_224", sizes, device="cpu")
+    network = cutting.build("vit_base_patch16_224", sizes, device="cpu")
     network = read(tmp_path / "model.safetensors", "open-clip", network)
     images = torch.randn(2, 3, 160, 160)
     assert_same(depths(network, images), depths(reference.visual.trunk, images))
@@ -226,7 +226,7 @@ def wrapped(**modules):
 def test_torchvision_features_are_reproduced(tmp_path, layout, name, wrap):
     query, key = (torchvision.models.get_model(name, weights=None, num_classes=16) for _ in range(2))
     save_file(randomised(wrap(query, key)).state_dict(), tmp_path / "model.safetensors")
-    network = read(tmp_path / "model.safetensors", layout, architectures.build(name, {}, device="cpu"))
+    network = read(tmp_path / "model.safetensors", layout, cutting.build(name, {}, device="cpu"))
     images = torch.randn(2, 3, 64, 64)
     setattr(query, "fc" if name == "resnet50" else "classifier", nn.Identity())
     with torch.no_grad():
@@ -250,7 +250,7 @@ FILTERED = {
 
 @pytest.mark.parametrize(("layout", "keys", "architecture", "kwargs"), FILTERED.values(), ids=FILTERED)
 def test_timms_own_filter_gives_the_same_tensors(layout, keys, architecture, kwargs):
-    network = architectures.build(architecture, kwargs | {"depth": 2}, device="cpu")
+    network = cutting.build(architecture, kwargs | {"depth": 2}, device="cpu")
     strip = "backbone." if layout == "meta-dinov3" else ""
     state = {key: torch.randn(shape) for key, shape in keys.items() if key.startswith(strip)}
     own = {new: state[old] for new, (old,) in layouts.rename(layout, state).items()}

@@ -3,10 +3,10 @@ import pytest
 import torch
 from torch import nn
 
-from fusion.heads import FLOOR, HEADS
-from fusion.modules import MODULES, Fused, settle_modes
-from fusion.targets import folds
-from fusion.trained import settle
+from fusion.data.labels import folds
+from fusion.heads.modules import MODULES, Fused, settle_modes
+from fusion.heads.optimum import settle
+from fusion.heads.solved import FLOOR, HEADS
 
 WIDTHS = [6, 9]
 

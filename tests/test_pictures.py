@@ -8,10 +8,10 @@ import pytest
 from matplotlib.colors import to_hex
 from PIL import Image
 
-from fusion import figures, pictures
-from fusion.comparison import Comparison
-from fusion.evaluation import Interval
-from fusion.select import Level, Pair, Scan
+from fusion.evaluation.score import Interval
+from fusion.report import charts, style
+from fusion.selection.scan import Level, Pair, Scan
+from fusion.similarity.compare import Comparison
 
 DEPTHS = (0.25, 0.5, 0.75, 1.0)
 VALUES = np.array([[0.99, 0.5, 0.104, -0.061], [0.8, 0.7, 0.4, -0.001], [0.3, 0.2, 0.6, 0.45]])
@@ -59,7 +59,7 @@ def contrast(first, second):
 
 
 def test_the_heat_map_writes_every_value_where_a_table_has_it():
-    panel, bar = pictures.heat_map(PAIR).axes
+    panel, bar = charts.heat_map(PAIR).axes
     written = numbers(panel)
     assert len(written) == 12
     assert written[0, 0] == "0.99"
@@ -76,20 +76,20 @@ def test_the_heat_map_writes_every_value_where_a_table_has_it():
 
 
 def test_the_heat_map_has_one_scale_from_0_to_1():
-    (mesh,) = pictures.heat_map(PAIR).axes[0].collections
+    (mesh,) = charts.heat_map(PAIR).axes[0].collections
     assert mesh.get_clim() == (0, 1)
     assert mesh.get_cmap().name == "cividis"
     shown = mesh.get_array().reshape(3, 4)
     np.testing.assert_array_equal(shown, np.clip(VALUES, 0, 1))
     above = Comparison("minibatch-cka, batch 8", "a", "b", (DEPTHS[:3], DEPTHS), np.abs(VALUES), 9)
-    panel, bar = pictures.heat_map(above).axes
+    panel, bar = charts.heat_map(above).axes
     assert bar.get_ylabel() == "minibatch CKA, batch 8"
     assert panel.collections[0].get_clim() == (0, 1)
 
 
 def test_every_number_stands_out_from_its_cell():
     found = Comparison("cka", "a", "b", ((1.0,) * 10,) * 2, np.linspace(0, 1, 100).reshape(10, 10), 9)
-    panel = pictures.heat_map(found).axes[0]
+    panel = charts.heat_map(found).axes[0]
     colours = mpl.colormaps["cividis"]
     for text, value in zip(panel.texts, found.values.ravel(), strict=True):
         assert contrast(text.get_color(), colours(value)) > 4.5
@@ -97,7 +97,7 @@ def test_every_number_stands_out_from_its_cell():
 
 def test_more_blocks_than_numbers_fit_have_fewer_ticks_and_no_numbers():
     depths = tuple(k / 58 for k in range(1, 59))
-    panel = pictures.heat_map(Comparison("cca", "a", "b", (depths, DEPTHS), np.zeros((58, 4)), 9)).axes[0]
+    panel = charts.heat_map(Comparison("cca", "a", "b", (depths, DEPTHS), np.zeros((58, 4)), 9)).axes[0]
     assert len(panel.texts) == 0
     shown = [text.get_text() for text in panel.get_yticklabels()]
     assert len(shown) == 12
@@ -106,7 +106,7 @@ def test_more_blocks_than_numbers_fit_have_fewer_ticks_and_no_numbers():
 
 
 def test_curves_over_depth():
-    figure = pictures.by_layer({"one": [0.9, 0.8, 0.2, -0.2], "other": [1, 1, 1, 1]}, DEPTHS, ylabel="mean CCA")
+    figure = charts.by_layer({"one": [0.9, 0.8, 0.2, -0.2], "other": [1, 1, 1, 1]}, DEPTHS, ylabel="mean CCA")
     (panel,) = figure.axes
     assert [list(line.get_ydata()) for line in panel.lines] == [[0.9, 0.8, 0.2, -0.2], [1, 1, 1, 1]]
     assert [line.get_label() for line in panel.lines] == ["one", "other"]
@@ -117,7 +117,7 @@ def test_curves_over_depth():
 
 
 def test_curves_over_batch_sizes_stand_at_doublings():
-    (panel,) = pictures.by_batch({"debiased": [0.5, 0.4, 0.4]}, [4, 8, 16]).axes
+    (panel,) = charts.by_batch({"debiased": [0.5, 0.4, 0.4]}, [4, 8, 16]).axes
     assert panel.get_xscale() == "log"
     assert [text.get_text() for text in panel.get_xticklabels()] == ["4", "8", "16"]
     assert panel.get_xlabel() == "images in a batch"
@@ -125,7 +125,7 @@ def test_curves_over_batch_sizes_stand_at_doublings():
 
 def test_the_agreement_matrix():
     values = np.array([[1, 0.25, np.nan], [0.25, 1, -0.3], [np.nan, -0.3, 1]])
-    panel, bar = pictures.agreement_matrix(["a", "b", "c"], values, label="kappa").axes
+    panel, bar = charts.agreement_matrix(["a", "b", "c"], values, label="kappa").axes
     written = numbers(panel)
     assert [written[0, 1], written[1, 0], written[1, 2]] == ["0.25", "0.25", "\N{MINUS SIGN}0.30"]
     assert written[0, 2] == written[2, 0] == "\N{EN DASH}"
@@ -134,7 +134,7 @@ def test_the_agreement_matrix():
 
 
 def test_the_curves_of_a_scan_and_the_rings_at_what_is_recommended():
-    figure = pictures.depth_curves(SCAN)
+    figure = charts.depth_curves(SCAN)
     left, right = figure.axes
     curves = {line.get_label(): line for line in left.lines}
     assert list(curves["left, probe"].get_xdata()) == [0.5, 0.75]
@@ -162,7 +162,7 @@ def distances(found):
 
 
 def test_the_map_keeps_angles_that_a_plane_can_hold():
-    figure = pictures.zoo_map(["a", "b", "c"], np.cos(ANGLES))
+    figure = charts.zoo_map(["a", "b", "c"], np.cos(ANGLES))
     np.testing.assert_allclose(distances(points(figure)), ANGLES, atol=1e-4)
     assert figure.axes[0].get_title() == "arccos of CKA in a plane, stress 0.000"
     assert [text.get_text() for text in figure.legends[0].texts] == ["a", "b", "c"]
@@ -170,11 +170,11 @@ def test_the_map_keeps_angles_that_a_plane_can_hold():
 
 
 def test_the_map_of_two_and_of_the_same():
-    two = points(pictures.zoo_map(["a", "b"], [[1, 0.5], [0.5, 1]]))
+    two = points(charts.zoo_map(["a", "b"], [[1, 0.5], [0.5, 1]]))
     assert distances(two)[0, 1] == pytest.approx(np.pi / 3)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        same = pictures.zoo_map(["a", "b", "c"], np.ones((3, 3)) - 1e-15)
+        same = charts.zoo_map(["a", "b", "c"], np.ones((3, 3)) - 1e-15)
     assert np.ptp(points(same), axis=0).max() == 0
     assert same.axes[0].get_xlim()[1] >= 0.4  # what is near looks near
 
@@ -182,7 +182,7 @@ def test_the_map_of_two_and_of_the_same():
 def test_the_map_states_the_stress_of_what_a_plane_cannot_hold():
     """Five encoders all at right angles, those below 0 too; Kruskal's Stress-1."""
     similarity = np.where(np.eye(5), 1, -0.2)
-    first, second = (pictures.zoo_map(list("abcde"), similarity) for _ in range(2))
+    first, second = (charts.zoo_map(list("abcde"), similarity) for _ in range(2))
     np.testing.assert_array_equal(points(first), points(second))
     wanted, found = np.pi / 2 * (1 - np.eye(5)), distances(points(first))
     stress = np.sqrt(((wanted - found) ** 2).sum() / (found**2).sum())
@@ -191,16 +191,16 @@ def test_the_map_states_the_stress_of_what_a_plane_cannot_hold():
 
 
 def everything():
-    yield pictures.heat_map(PAIR)
-    yield pictures.agreement_matrix(["a", "b"], np.eye(2))
-    yield pictures.by_layer({f"curve {n}": [n / 9] * 4 for n in range(9)}, DEPTHS)
-    yield pictures.by_batch({"a": [0.1, 0.2]}, [4, 8])
-    yield pictures.depth_curves(SCAN)
-    yield pictures.zoo_map(list("abcdefghi"), np.eye(9))
+    yield charts.heat_map(PAIR)
+    yield charts.agreement_matrix(["a", "b"], np.eye(2))
+    yield charts.by_layer({f"curve {n}": [n / 9] * 4 for n in range(9)}, DEPTHS)
+    yield charts.by_batch({"a": [0.1, 0.2]}, [4, 8])
+    yield charts.depth_curves(SCAN)
+    yield charts.zoo_map(list("abcdefghi"), np.eye(9))
 
 
 def test_no_colour_is_outside_the_palette():
-    palette = {*figures.COLOURS, "#FFFFFF"}
+    palette = {*style.COLOURS, "#FFFFFF"}
     for figure in everything():
         lines = [line for panel in figure.axes for line in panel.lines]
         used = [c for line in lines for c in (line.get_color(), line.get_markerfacecolor(), line.get_markeredgecolor())]
@@ -211,12 +211,12 @@ def test_no_colour_is_outside_the_palette():
 
 
 def test_png_and_svg_are_of_the_same_figure(tmp_path):
-    figure = pictures.heat_map(PAIR)
+    figure = charts.heat_map(PAIR)
     for name in ("a.png", "a.svg", "b.svg"):
-        figures.save(figure, tmp_path / name)
+        style.save(figure, tmp_path / name)
     text = (tmp_path / "a.svg").read_text()
     assert text == (tmp_path / "b.svg").read_text()
-    assert text[text.index("<svg") :] == figures.svg(figure)
+    assert text[text.index("<svg") :] == style.svg(figure)
     with Image.open(tmp_path / "a.png") as image:
         assert image.format == "PNG"
         size = image.size
@@ -230,17 +230,17 @@ def test_png_and_svg_are_of_the_same_figure(tmp_path):
 
 def test_bad_input(tmp_path):
     with pytest.raises(ValueError, match=r"path must end in .png or .svg \(got .*a.pdf'\). Try .*a.png"):
-        figures.save(pictures.heat_map(PAIR), tmp_path / "a.pdf")
+        style.save(charts.heat_map(PAIR), tmp_path / "a.pdf")
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(ValueError, match=r"a value at each of 4 places \(got {'a': 4, 'b': 2}\)"):
-        pictures.by_layer({"a": [1] * 4, "b": [1] * 2}, DEPTHS)
+        charts.by_layer({"a": [1] * 4, "b": [1] * 2}, DEPTHS)
     with pytest.raises(ValueError, match=r"a value at each of 2 places \(got {}\)"):
-        pictures.by_batch({}, [4, 8])
+        charts.by_batch({}, [4, 8])
     with pytest.raises(ValueError, match=r"\(E, E\) for E names, E at least 2 \(got \(1, 1\) for 1\)"):
-        pictures.zoo_map(["a"], [[1]])
+        charts.zoo_map(["a"], [[1]])
     with pytest.raises(ValueError, match=r"\(got \(2, 2\) for 3\)"):
-        pictures.agreement_matrix(["a", "b", "c"], np.eye(2))
+        charts.agreement_matrix(["a", "b", "c"], np.eye(2))
     with pytest.raises(ValueError, match="values must be symmetric"):
-        pictures.agreement_matrix(["a", "b"], [[1, 0.2], [0.3, 1]])
+        charts.agreement_matrix(["a", "b"], [[1, 0.2], [0.3, 1]])
     with pytest.raises(ValueError, match="similarity must be finite"):
-        pictures.zoo_map(["a", "b"], [[1, np.nan], [np.nan, 1]])
+        charts.zoo_map(["a", "b"], [[1, np.nan], [np.nan, 1]])

@@ -10,8 +10,8 @@ from hypothesis import strategies as some
 from scipy.stats import pearsonr, spearmanr, t
 from sklearn.metrics import accuracy_score, cohen_kappa_score
 
-from fusion.evaluation import Interval
-from fusion.predictions import agreement, correlation, gain, kappa
+from fusion.evaluation.agreement import agreement, correlation, gain, kappa
+from fusion.evaluation.score import Interval
 from tests.conftest import ROOT
 
 FIGURES = ["same", "disagreement", "errors", "expected", "kappa", "cohen"]

@@ -4,12 +4,12 @@ import torch
 from PIL import Image
 
 import zoo
-from zoo.preprocess import Preprocess
+from zoo.images.preprocess import Preprocess
 
 
 @pytest.fixture
 def record(tiny):
-    return zoo.cards.read(tiny)
+    return zoo.registry.cards.read(tiny)
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def grey(record):
 
 @pytest.fixture
 def colour(record):
-    pixels = zoo.cards.Input(channels=3, size=32, mean=[0.1, 0.2, 0.3], std=[0.5, 0.6, 0.7])
+    pixels = zoo.registry.cards.Input(channels=3, size=32, mean=[0.1, 0.2, 0.3], std=[0.5, 0.6, 0.7])
     return Preprocess(record.model_copy(update={"input": pixels}))
 
 

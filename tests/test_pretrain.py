@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 
 from fusion import brain_regions
 from tests.conftest import ROOT
-from zoo.pretrain import patches, recipe, restorative, sources
+from zoo.pretrain import patches, recipe, sources
+from zoo.pretrain.methods import restorative
 
 RECIPE = """
 name: {method}-toy
@@ -78,7 +79,7 @@ def test_the_loss_of_the_shipped_encoders_fell():
 
 def test_the_recipes_hold_no_test_brain():
     assert not [name for name in patches.READERS if "mni" in name]
-    with np.load(ROOT / "fusion/_samples/colin27.npz") as file:
+    with np.load(ROOT / "fusion/data/sets/_brain_regions/colin27.npz") as file:
         held = set(file["z"][file["plane"][file["part"] == "validation"]].tolist())
     used = {z for a, b in patches.COLIN_TRAINING for z in range(a, b)}
     assert not held & used

@@ -15,7 +15,7 @@ from pydicom.pixels import pixel_array
 from pydicom.uid import MPEG2MPML, ExplicitVRBigEndian, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 import zoo
-from zoo.reading import read
+from zoo.images.reading import read
 
 # No extra installs it: its licence is copyleft.
 NEEDS_LIBJPEG = pytest.mark.skipif(importlib.util.find_spec("libjpeg") is None, reason="needs pylibjpeg-libjpeg")

@@ -50,7 +50,7 @@ def test_the_table_of_models_is_made_from_the_cards():
         card = zoo.card(name)
         depth = f"{card.depth.optimal:g} ({card.depth.evidence})"
         facts = (card.family, card.domain, card.architecture, depth, card.terms.card or "unknown")
-        assert rest == " | ".join([*facts, zoo.terms.binding(card).kind])
+        assert rest == " | ".join([*facts, zoo.registry.terms.binding(card).kind])
 
 
 def test_the_table_of_strategies_names_them_all():

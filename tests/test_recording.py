@@ -13,9 +13,11 @@ from typer.testing import CliRunner
 import zoo
 import zoo.cli
 from tests import layout_keys, test_cards
-from zoo import architectures, cards, digests
-from zoo.recording import record
-from zoo.verification import verify
+from zoo.fetching import digests
+from zoo.networks import cutting
+from zoo.registry import cards
+from zoo.upkeep.recording import record
+from zoo.upkeep.verification import verify
 
 SHORT, HEAD = "abcdef0" + "1" * 33, "d" * 40
 
@@ -150,7 +152,7 @@ PUBLISHED = {
 
 def published(card):
     """A file with the names, shapes and format that this card's repo is said to hold."""
-    network = architectures.build(card.architecture, card.kwargs)
+    network = cutting.build(card.architecture, card.kwargs)
     own = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     state = numbers(PUBLISHED.get(card.name, own))
     if card.weights.file.endswith(".safetensors"):

@@ -11,23 +11,18 @@ import numpy as np
 import pytest
 
 import zoo
-from fusion import (
-    fitting,
-    representation_page,
-    representations,
-    series,
-    series_pages,
-    study,
-    study_config,
-    study_data,
-    study_pages,
-)
-from fusion.classifier import FusionClassifier
-from fusion.fitting import Task
-from fusion.inside_page import number
-from fusion.pixels import cca_of, pixel_cca, sample
-from fusion.predictions import agreement, correlation, gain
-from fusion.series import Member
+from fusion.data import sources
+from fusion.estimators.classifier import FusionClassifier
+from fusion.evaluation.agreement import agreement, correlation, gain
+from fusion.report.page import number
+from fusion.similarity.pixel_cca import cca_of, pixel_cca, sample
+from fusion.study import cell as cell_
+from fusion.study import config, run, series
+from fusion.study.cell import Task
+from fusion.study.results import inside, inside_page
+from fusion.study.results import read as read_
+from fusion.study.results import series as series_
+from fusion.study.series import Member
 from tests.test_study import call, data  # noqa: F401 - `data` is a fixture
 from tests.test_study_report import Reader
 
@@ -51,13 +46,13 @@ SOURCES = ("mocov2-mini@0.5", "mae-mini@0.5", "untrained:mocov2-mini@0.5")
 def folder(data, tmp_path_factory):  # noqa: F811
     """Four folds of one target, judged on their test parts."""
     output = tmp_path_factory.mktemp("inside") / "study"
-    study.run_series(study_config.parse({**CONFIG, "data": str(data)}, "test"), output, final=True)
+    run.run_series(config.parse({**CONFIG, "data": str(data)}, "test"), output, final=True)
     return output
 
 
 @pytest.fixture(scope="module")
 def found(folder):
-    return representations.measure(folder)
+    return inside.measure(folder)
 
 
 def of(found, member, first, second):
@@ -94,20 +89,20 @@ def test_a_probe_moves_nothing_and_full_does(found):
 
 def test_one_value_by_hand(found, folder):
     member = series.parts(folder)[1]
-    results = study_pages.results(member.folder)
+    results = read_.results(member.folder)
     (row,) = (c.row for c in results.chosen if c.row.encoders == (SOURCES[1],))
-    train, validation = study_data.open_parts(member.source)
+    train, validation = sources.open_parts(member.source)
     task = Task(row, member.folder, "full", {}, None, train, validation, None, alone=False)
-    images = study_data.open_test(member.source).images
-    tuned = FusionClassifier.load(member.folder / "models" / row.key, encoders=fitting.fresh(task)).encoders_[0]
-    expected = pixel_cca(fitting.encoders(task)[0], tuned, images)
+    images = sources.open_test(member.source).images
+    tuned = FusionClassifier.load(member.folder / "models" / row.key, encoders=cell_.fresh(task)).encoders_[0]
+    expected = pixel_cca(cell_.encoders(task)[0], tuned, images)
     assert of(found, member, SOURCES[1], f"{SOURCES[1]}, full") == pytest.approx(expected, abs=1e-9)
 
 
 def test_mistakes_are_those_of_the_kept_answers(found, folder):
     assert len(found.together) == 4 * 3  # of three fully tuned models; the probe stands alone
     entry = next(e for e in found.together if (e.first, e.second) == SOURCES[:2])
-    results = study_pages.results(entry.run.member.folder)
+    results = read_.results(entry.run.member.folder)
     rows, truth = results.test
     said = {row.encoders[0]: truth.classes[row.probabilities[0].argmax(1)] for row in rows if row.strategy == "full"}
     expected = agreement(truth.labels, said[SOURCES[0]], said[SOURCES[1]], resamples=1)
@@ -116,7 +111,7 @@ def test_mistakes_are_those_of_the_kept_answers(found, folder):
 
 
 def test_trends_are_against_the_gain_over_random_weights(found, folder):
-    series_pages.write(folder)
+    series_.write(folder)
     with (folder / "folds.csv").open() as stream:
         aucs = {(r["fold"], r["encoders"], r["strategy"]): float(r["test_auc"]) for r in csv.DictReader(stream)}
     (trend,) = (t for t in found.trends if (t.encoder, t.strategy, t.quarter) == (SOURCES[1], "full", 2))
@@ -139,7 +134,7 @@ def test_the_page_and_the_tables(found, folder):
     assert float(rows[0]["cca"]) == pytest.approx(found.likeness[0].quarters[0], abs=1e-4)
     read = Reader((folder / "inside.html").read_text())
     assert read.headings[1:] == ["Likeness by quarter", "Mistakes in common", "Likeness against gain"]
-    means = representation_page.means(found)
+    means = inside_page.means(found)
     (table,) = read.under("Likeness by quarter")
     assert [row[0] for row in table[1:]] == list(means)
     assert read.svgs == 1
@@ -149,17 +144,17 @@ def test_the_page_and_the_tables(found, folder):
 
 
 def test_its_tables_are_written_as_those_of_the_series_are():
-    assert representation_page.csv_text is series_pages.csv_text
+    assert inside_page.csv_text is series_.csv_text
 
 
 def test_draws_of_random_weights_are_settled_as_those_of_a_cell_are(found, folder):
     member = series.parts(folder)[2]
-    row = next(c.row for c in study_pages.results(member.folder).chosen if c.row.encoders == (SOURCES[2],))
-    parts, images = study_data.open_parts(member.source), study_data.open_test(member.source).images
+    row = next(c.row for c in read_.results(member.folder).chosen if c.row.encoders == (SOURCES[2],))
+    parts, images = sources.open_parts(member.source), sources.open_test(member.source).images
     tasks = [
         Task(replace(row, seed=seed), member.folder, "full", {}, None, *parts, None, alone=False) for seed in (100, 101)
     ]
-    expected = cca_of(*(sample(*fitting.encoders(task), images) for task in tasks))
+    expected = cca_of(*(sample(*cell_.encoders(task), images) for task in tasks))
     assert of(found, member, SOURCES[2], f"{SOURCES[2]}, another draw") == pytest.approx(expected, abs=1e-9)
 
 
@@ -177,7 +172,7 @@ def several(data, tmp_path_factory):  # noqa: F811
         "labels": [12, 24],
         "seeds": [0, 1],
     }
-    study.run_series(study_config.parse(values, "test"), output, final=True)
+    run.run_series(config.parse(values, "test"), output, final=True)
     return output
 
 
@@ -186,9 +181,9 @@ def changes(several):
     """What was measured, and the points of its trends."""
     points = {}
     with pytest.MonkeyPatch.context() as patch:
-        trends = representations._trends
-        patch.setattr(representations, "_trends", lambda own: (points.update(own), trends(own))[1])
-        return representations.measure(several), points
+        trends = inside._trends
+        patch.setattr(inside, "_trends", lambda own: (points.update(own), trends(own))[1])
+        return inside.measure(several), points
 
 
 @pytest.mark.slow
@@ -197,33 +192,33 @@ def test_models_are_compared_with_those_of_their_budget_and_seed(several, change
     assert len(found.likeness) == 2 * 2 * (2 + 2 + 1)  # each moved; the two before and after; two draws
     assert len(found.together) == 2 * 2
     (member,) = series.parts(several)
-    rows, truth = study_pages.results(member.folder).test
+    rows, truth = read_.results(member.folder).test
     for labels, place in itertools.product((12, 24), (0, 1)):
         said = [truth.classes[row.probabilities[place].argmax(1)] for row in rows if row.labels == labels]
         expected = agreement(truth.labels, *said, resamples=1)
-        (entry,) = (e for e in found.together if e.run == representations.Run(member, labels, place))
+        (entry,) = (e for e in found.together if e.run == inside.Run(member, labels, place))
         assert (entry.found.same.value, entry.found.errors.value) == (expected.same.value, expected.errors.value)
 
 
 @pytest.mark.slow
 def test_one_value_of_another_seed_by_hand(several, changes):
     (member,), source = series.parts(several), "untrained:mocov2-mini@0.25"
-    chosen = study_pages.results(member.folder).chosen
+    chosen = read_.results(member.folder).chosen
     (cell,) = (c for row in chosen for c in row.cells if (c.encoders, c.labels, c.seed) == ((source,), 24, 1))
-    parts, images = study_data.open_parts(member.source), study_data.open_test(member.source).images
+    parts, images = sources.open_parts(member.source), sources.open_test(member.source).images
     task = Task(cell, member.folder, "full", {}, None, *parts, None, alone=False)
-    tuned = FusionClassifier.load(member.folder / "models" / cell.key, encoders=fitting.fresh(task)).encoders_[0]
+    tuned = FusionClassifier.load(member.folder / "models" / cell.key, encoders=cell_.fresh(task)).encoders_[0]
     (entry,) = (
         e
         for e in changes[0].likeness
-        if e.run == representations.Run(member, 24, 1) and (e.first, e.second) == (source, f"{source}, full")
+        if e.run == inside.Run(member, 24, 1) and (e.first, e.second) == (source, f"{source}, full")
     )
-    assert entry.quarters == pytest.approx(pixel_cca(fitting.encoders(task)[0], tuned, images), abs=1e-9)
+    assert entry.quarters == pytest.approx(pixel_cca(cell_.encoders(task)[0], tuned, images), abs=1e-9)
 
 
 @pytest.mark.slow
 def test_gains_are_of_mean_aucs_of_a_budget(several, changes):
-    series_pages.write(several)
+    series_.write(several)
     with (several / "folds.csv").open() as stream:
         aucs = {(r["encoders"], r["labels"]): float(r["test_auc"]) for r in csv.DictReader(stream)}
     assert {key: len(own) for key, own in changes[1].items()} == {
@@ -237,10 +232,10 @@ def test_gains_are_of_mean_aucs_of_a_budget(several, changes):
 @pytest.mark.slow
 def test_pages_tell_budgets_apart_and_take_means_over_seeds(several, changes):
     found, _ = changes
-    page = representation_page.page(found)
+    page = inside_page.page(found)
     assert page.task.endswith("Label budget: 12 labels, 24 labels. Seeds: 0, 1.")
     name = "mocov2-mini@0.25"
-    means = representation_page.means(found)
+    means = inside_page.means(found)
     own = [e.quarters for e in found.likeness if (e.first, e.second, e.run.labels) == (name, f"{name}, full", 24)]
     assert len(own) == 2
     assert means[f"{name} | {name}, full, 24 labels"] == pytest.approx(np.mean(own, axis=0))
@@ -253,7 +248,7 @@ def test_pages_tell_budgets_apart_and_take_means_over_seeds(several, changes):
     trends = next(section for section in page.sections if section.heading == "Likeness against gain")
     assert trends.tables == []
     assert trends.sentences[-1].endswith("quarter 1: a correlation needs 4 folds (got 1).")
-    representation_page.write(several, found)
+    inside_page.write(several, found)
     for table in ("representations.csv", "predictions.csv"):
         with (several / table).open() as stream:
             assert {(r["labels"], r["seed"]) for r in csv.DictReader(stream)} == set(
@@ -265,7 +260,7 @@ def stand_in(name, depth, auc, validation=0.5):
     """A model of which only the gain is asked for."""
     cell = SimpleNamespace(encoders=(f"{name}@{depth}",), strategy="full")
     source = zoo.untrained(name.removeprefix("untrained:"), depth)
-    return representations._Model(SimpleNamespace(cell=cell), source, [], [], None, auc, validation)
+    return inside._Model(SimpleNamespace(cell=cell), source, [], [], None, auc, validation)
 
 
 def test_a_gain_is_over_random_weights_of_the_same_architecture():
@@ -276,27 +271,25 @@ def test_a_gain_is_over_random_weights_of_the_same_architecture():
         stand_in(control, 0.25, 0.8, 0.7),  # by another strategy, which validation prefers
         stand_in("untrained:supervised-natural-vgg19", 0.25, 0.7),
     ]
-    assert representations._gain(stand_in("mocov2-mini", 0.25, 0.9), models) == pytest.approx(gain(0.9, 0.8))
-    assert representations._gain(stand_in("mae-mini", 0.5, 0.9), models) == 0  # the twins are of one architecture
-    assert representations._gain(stand_in("mae-mini", 0.75, 0.9), models) is None
+    assert inside._gain(stand_in("mocov2-mini", 0.25, 0.9), models) == pytest.approx(gain(0.9, 0.8))
+    assert inside._gain(stand_in("mae-mini", 0.5, 0.9), models) == 0  # the twins are of one architecture
+    assert inside._gain(stand_in("mae-mini", 0.75, 0.9), models) is None
 
 
 def test_a_source_without_random_weights_of_its_own_is_left_out_with_the_reason(folder, monkeypatch):
-    rise = representations._gain
-    monkeypatch.setattr(representations, "_gain", lambda m, own: None if m.name == SOURCES[1] else rise(m, own))
+    rise = inside._gain
+    monkeypatch.setattr(inside, "_gain", lambda m, own: None if m.name == SOURCES[1] else rise(m, own))
     monkeypatch.setattr(series, "parts", lambda _, parts=series.parts: parts(folder)[:1])
-    found = representations.measure(folder)
+    found = inside.measure(folder)
     assert found.left_out[SOURCES[1]] == "no random weights of its architecture and depth are in the series"
     assert not any(SOURCES[1] in what for what in found.left_out if what != SOURCES[1])
-    assert f"Left out: {SOURCES[1]}: no random weights" in " ".join(
-        representation_page.page(found).sections[-1].sentences
-    )
+    assert f"Left out: {SOURCES[1]}: no random weights" in " ".join(inside_page.page(found).sections[-1].sentences)
 
 
 def points(targets, likeness, gains):
     """Two folds of each target, of one quarter."""
     members = [Member(target, fold, "", Path(target)) for target in targets for fold in (1, 2)]
-    own = [representations._Change(m, [a], b) for m, a, b in zip(members, likeness, gains, strict=True)]
+    own = [inside._Change(m, [a], b) for m, a, b in zip(members, likeness, gains, strict=True)]
     return {("x@1", "full", 12): own}
 
 
@@ -314,7 +307,7 @@ VARIED = np.linspace(0.3, 0.8, 8) ** 2
     ],
 )
 def test_a_trend_that_is_not_defined_is_left_out_with_the_reason(targets, likeness, gains, why):
-    trends, left_out = representations._trends(points(targets, likeness, gains))
+    trends, left_out = inside._trends(points(targets, likeness, gains))
     assert (trends, left_out) == ([], {"x@1, full, 12 labels, quarter 1": why})
 
 
@@ -322,7 +315,7 @@ def test_whole_targets_are_left_out_where_there_are_four():
     rises = np.sin(np.arange(8))
     for targets, groups in (("abcd", np.repeat(list("abcd"), 2)), ("abc", None)):
         count = 2 * len(targets)
-        (trend,), left_out = representations._trends(points(targets, VARIED[:count], rises[:count]))
+        (trend,), left_out = inside._trends(points(targets, VARIED[:count], rises[:count]))
         assert (trend.found, left_out) == (correlation(VARIED[:count], rises[:count], groups), {})
 
 
@@ -336,23 +329,23 @@ def test_what_cannot_be_measured_is_refused_before_any_model_runs(folder, data, 
         np.savez(tmp_path / "labels.npz", **{**file, **tables})
     probes = {"encoders": [SOURCES[0]], "only": {}, "strategies": ["probe"], "reference": "probe", "folds": 3}
     given = {**CONFIG, **probes, "targets": {"plain": str(data), "several": str(tmp_path / "labels.npz")}}
-    study.run_series(study_config.parse(given, "test"), tmp_path / "study", final=True)
-    monkeypatch.setattr(representations, "_model", None)
+    run.run_series(config.parse(given, "test"), tmp_path / "study", final=True)
+    monkeypatch.setattr(inside, "_model", None)
     with pytest.raises(ValueError, match=r"fold 4 must be judged on its test part first"):
-        representations.measure(tmp_path / "unjudged")
+        inside.measure(tmp_path / "unjudged")
     with pytest.raises(
         ValueError, match=r"^several, fold 1 must have one label per image, .* \(got 2 labels of 0 and 1\)"
     ):
-        representations.measure(tmp_path / "study")
+        inside.measure(tmp_path / "study")
 
 
 def test_what_is_no_judged_series_is_refused(folder, data, tmp_path):  # noqa: F811
     single = series.parts(folder)[0].folder
     with pytest.raises(ValueError, match=r"must hold a series \(got a single study\)"):
-        representations.measure(single)
+        inside.measure(single)
     unjudged = tmp_path / "study"
-    study.run_series(
-        study_config.parse(
+    run.run_series(
+        config.parse(
             {
                 **CONFIG,
                 "folds": 3,
@@ -367,4 +360,4 @@ def test_what_is_no_judged_series_is_refused(folder, data, tmp_path):  # noqa: F
         unjudged,
     )
     with pytest.raises(ValueError, match="must be judged on its test part first"):
-        representations.measure(unjudged)
+        inside.measure(unjudged)

@@ -6,9 +6,9 @@ import torch
 from sklearn.utils.class_weight import compute_class_weight
 
 from fusion import Phase, Training
-from fusion.modules import MODULES
-from fusion.rules import Anchor, class_weights, head_penalty, kernels, losses, relative_norms, sp_penalty
-from fusion.settings import cosine
+from fusion.heads.modules import MODULES
+from fusion.tuning.rules import Anchor, class_weights, head_penalty, kernels, losses, relative_norms, sp_penalty
+from fusion.tuning.settings import cosine
 from tests.small_fits import RESNET, VIT, own
 
 DRAW = np.random.default_rng(0)

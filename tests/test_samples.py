@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from fusion import brain_regions
-from fusion.samples import FOLDER, SIZE
+from fusion.data.sets.brain_regions import FOLDER, SIZE
 
 REGIONS = {"frontal", "temporal", "parietal", "occipital", "cerebellum", "deep"}
 

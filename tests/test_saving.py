@@ -8,8 +8,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import zoo
-from fusion import FusionClassifier, Training, brain_regions, saving
-from fusion.heads import HEADS
+from fusion import FusionClassifier, Training, brain_regions
+from fusion.estimators import saving
+from fusion.heads.solved import HEADS
 
 TRAIN = brain_regions("train", labels=36)
 OTHERS = brain_regions("validation", labels=12).images
@@ -74,7 +75,7 @@ def test_what_is_loaded_is_saved_again_the_same(tmp_path):
 
 @pytest.mark.parametrize(("head", "several"), [("gated", True), ("attention", False), ("convex", True)])
 def test_every_head_tuned_comes_back_for_classes_and_for_several_labels(head, several, tmp_path, monkeypatch):
-    monkeypatch.setattr("fusion.trained._STEPS", 20)
+    monkeypatch.setattr("fusion.heads.optimum._STEPS", 20)
     y = SEVERAL if several else TRAIN.labels
     encoders = ["mae-mini@0.25", "mae-mini@0.5"]
     model = tuned(encoders, ["lp-ft", "probe"], y, head=head)
@@ -94,7 +95,7 @@ def test_every_head_tuned_comes_back_for_classes_and_for_several_labels(head, se
     ("head", "several"), [("gated", False), ("attention", True), *((head, True) for head in HEADS)]
 )
 def test_every_head_on_frozen_features_comes_back(head, several, tmp_path, monkeypatch):
-    monkeypatch.setattr("fusion.trained._STEPS", 20)
+    monkeypatch.setattr("fusion.heads.optimum._STEPS", 20)
     y = SEVERAL if several else TRAIN.labels
     model = tuned(["mae-mini@0.25", "mae-mini@0.5"], "probe", y, head=head)
     model.save(tmp_path)

@@ -5,9 +5,15 @@ import pytest
 
 import fusion
 import zoo
-from fusion import evaluation, features, heads, recommendation, saving, select, targets
-from fusion.recommendation import Bench, Recommendation, stability
-from fusion.select import scan
+from fusion.data import labels
+from fusion.estimators import saving
+from fusion.evaluation import score
+from fusion.features import extract
+from fusion.heads import solved
+from fusion.selection import recommendation
+from fusion.selection import scan as scan_
+from fusion.selection.recommendation import Bench, Recommendation, stability
+from fusion.selection.scan import scan
 from tests.small_fits import own
 
 TRAIN = fusion.brain_regions("train", labels=180)
@@ -15,11 +21,11 @@ TRAIN = fusion.brain_regions("train", labels=180)
 
 @pytest.fixture(scope="module")
 def scanned():
-    return scan(select.EMBEDDED, TRAIN.images, TRAIN.labels, TRAIN.groups)
+    return scan(scan_.EMBEDDED, TRAIN.images, TRAIN.labels, TRAIN.groups)
 
 
 def test_every_depth_is_judged_and_three_are_probed(scanned):
-    for name in select.EMBEDDED:
+    for name in scan_.EMBEDDED:
         levels = [level for level in scanned.levels if level.encoder == name]
         assert [level.depth for level in levels] == [k / 8 for k in range(1, 9)]
         best = sorted(levels, key=lambda level: -level.logme)[:3]
@@ -30,14 +36,14 @@ def test_every_depth_is_judged_and_three_are_probed(scanned):
 
 def test_the_recommendation_is_of_the_probed_depths(scanned):
     assert set(scanned.recommended) <= {f"{name}@{depth:g}" for name, depth in scanned.depths.items()}
-    singles = [max(lv.auc for lv in scanned.levels if lv.encoder == n and lv.auc) for n in select.EMBEDDED]
+    singles = [max(lv.auc for lv in scanned.levels if lv.encoder == n and lv.auc) for n in scan_.EMBEDDED]
     assert scanned.auc >= max(singles)
     (pair,) = scanned.pairs
     assert pair.gain == pytest.approx(pair.auc - max(singles))
     assert (len(scanned.recommended) == 2) == (pair.gain > 0)
     assert pair.cka.low < pair.cka.value < pair.cka.high < 1
     assert -1 <= pair.kappa.value <= 1
-    assert set(scanned.stability) == {*select.EMBEDDED, "set"}
+    assert set(scanned.stability) == {*scan_.EMBEDDED, "set"}
     assert all(0 <= share <= 1 for share in scanned.stability.values())
     assert 0.5 < scanned.concat < 1
 
@@ -56,22 +62,22 @@ def test_levels_are_those_of_truncated_encoders(scanned):
 
 def test_nested_chooses_the_penalty_of_a_fold_without_it():
     """By hand, with fits that share nothing."""
-    x = features.extract(fusion.select.zoo.load("mae-mini", 0.25), TRAIN.images)
+    x = extract.extract(fusion.selection.scan.zoo.load("mae-mini", 0.25), TRAIN.images)
     y = np.unique(TRAIN.labels, return_inverse=True)[1]
-    folds = targets.folds(y, TRAIN.groups, 4, 0)
+    folds = labels.folds(y, TRAIN.groups, 4, 0)
     found = recommendation.nested(x, y, folds)
     for k, (train, test) in enumerate(folds):
         inner = []
-        for penalty in heads.GRID:
+        for penalty in solved.GRID:
             opinions = np.full((len(y), 6), np.nan)
             for j, (_, held) in enumerate(folds):
                 if j != k:
                     rest = np.setdiff1d(train, held)
-                    probe = heads.fit_probe(x[rest], y[rest], 6, penalty, tolerance=recommendation.ROUGH)
+                    probe = solved.fit_probe(x[rest], y[rest], 6, penalty, tolerance=recommendation.ROUGH)
                     opinions[held] = probe.opinions(x[held])
-            inner.append(evaluation.auc(y[train], np.exp(opinions[train]))(np.ones(len(train))))
-        best = heads.GRID[int(np.argmax(inner))]
-        expected = heads.fit_probe(x[train], y[train], 6, best).opinions(x[test])
+            inner.append(score.auc(y[train], np.exp(opinions[train]))(np.ones(len(train))))
+        best = solved.GRID[int(np.argmax(inner))]
+        expected = solved.fit_probe(x[train], y[train], 6, best).opinions(x[test])
         np.testing.assert_allclose(found[test], expected, atol=1e-6)
 
 
@@ -82,7 +88,7 @@ def test_nested_does_not_find_what_is_not_there():
     found = []
     for _ in range(10):
         x = rng.normal(size=(60, 30))
-        found.append(heads.auc_of(y, recommendation.nested(x, y, targets.folds(y, None, 5, 0))))
+        found.append(solved.auc_of(y, recommendation.nested(x, y, labels.folds(y, None, 5, 0))))
     assert np.mean(found) == pytest.approx(0.5, abs=0.05)
 
 
@@ -168,7 +174,7 @@ def test_bad_input(change, said):
 @pytest.mark.parametrize("groups", [np.arange(180) % 3, np.r_[np.arange(3), 3 + np.arange(177) % 3]])
 def test_few_patients_or_few_images_of_some_give_no_interval(groups, monkeypatch):
     """Never one of images that are taken for independent."""
-    monkeypatch.setattr(select, "logme", lambda x, y: x.shape[1])  # any three depths
+    monkeypatch.setattr(scan_, "logme", lambda x, y: x.shape[1])  # any three depths
     found = scan(["mocov2-mini@0.5", "mae-mini@0.5"], TRAIN.images, TRAIN.labels, groups, folds=3)
     (pair,) = found.pairs
     assert 0 < pair.cka.value < 1
@@ -184,9 +190,9 @@ def test_the_pair_is_judged_as_the_head_mean_judges():
     logs = [np.log(np.random.default_rng(seed).dirichlet([1, 1, 1], 60)) for seed in (0, 1)]
     bench = Bench({"a": {1.0: logs[0]}, "b": {1.0: logs[1]}}, y)
     both = np.exp(logs[0] / 2 + logs[1] / 2)
-    expected = heads.auc_of(y, np.log(both / both.sum(1, keepdims=True)))
+    expected = solved.auc_of(y, np.log(both / both.sum(1, keepdims=True)))
     assert bench.auc([("a", 1.0), ("b", 1.0)], np.ones(60)) == pytest.approx(expected)
-    assert abs(heads.auc_of(y, np.log(both)) - expected) > 1e-4
+    assert abs(solved.auc_of(y, np.log(both)) - expected) > 1e-4
 
 
 def test_few_images_whose_folds_lack_a_class_are_judged():

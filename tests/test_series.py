@@ -9,7 +9,12 @@ import signal
 import numpy as np
 import pytest
 
-from fusion import evaluation, landing, series, series_pages, study, study_config, study_pages
+from fusion.evaluation import score
+from fusion.study import config as config_
+from fusion.study import folder as folder_
+from fusion.study import run
+from fusion.study import series as series_
+from fusion.study.results import read, series
 from tests.test_study import as_file, call, data, started, table, wait_for  # noqa: F401 - `data` is a fixture
 
 CONFIG = {
@@ -29,7 +34,7 @@ CELLS = 3  # of one study: the probe, and two rates of the random weights
 
 
 def config(**values):
-    return study_config.parse({**CONFIG, **values}, "test")
+    return config_.parse({**CONFIG, **values}, "test")
 
 
 def rows(path):
@@ -48,8 +53,8 @@ def whole(data, tmp_path_factory):  # noqa: F811
     output = tmp_path_factory.mktemp("series") / "study"
     (output.parent / "again.npz").symlink_to(data)
     given = config(targets={"first": str(data), "second": str(output.parent / "again.npz")})
-    study.run_series(given, output, final=True)
-    series_pages.write(output)
+    run.run_series(given, output, final=True)
+    series.write(output)
     return output
 
 
@@ -82,35 +87,35 @@ def test_the_small_form_is_of_one_target_and_keeps_its_folds():
 
 def test_studies_have_folders_by_target_and_fold(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    found = series.lay_out(config(targets={"x": "a.csv", "y": "brain-regions"}), tmp_path / "out")
+    found = series_.lay_out(config(targets={"x": "a.csv", "y": "brain-regions"}), tmp_path / "out")
     assert [(str(m), m.source, m.folder.relative_to(tmp_path).as_posix()) for m in found[2:4]] == [
         ("x, fold 3", f"{tmp_path}/a.csv@3/3", "out/x/fold-3"),
         ("y, fold 1", "brain-regions@1/3", "out/y/fold-1"),
     ]
-    (alone,) = series.lay_out(config(folds=None, targets={"x": "a.csv@2/5"}), tmp_path / "out")
+    (alone,) = series_.lay_out(config(folds=None, targets={"x": "a.csv@2/5"}), tmp_path / "out")
     assert (str(alone), alone.source, alone.folder) == ("x", f"{tmp_path}/a.csv@2/5", tmp_path / "out" / "x")
-    assert {m.target for m in series.lay_out(config(), tmp_path, "My Scans_2.csv")} == {"my-scans-2"}
-    assert {m.target for m in series.lay_out(config(data="brain-regions"), tmp_path)} == {"brain-regions"}
+    assert {m.target for m in series_.lay_out(config(), tmp_path, "My Scans_2.csv")} == {"my-scans-2"}
+    assert {m.target for m in series_.lay_out(config(data="brain-regions"), tmp_path)} == {"brain-regions"}
 
 
 def test_data_that_cannot_be_a_series(tmp_path):
     with pytest.raises(ValueError, match=r"data must be given for several \(got none\)"):
-        series.lay_out(config(), tmp_path)
+        series_.lay_out(config(), tmp_path)
     with pytest.raises(ValueError, match=r"data must be left out where the config names targets \(got 'y'\)"):
-        series.lay_out(config(targets={"x": "x.csv"}), tmp_path, "y")
+        series_.lay_out(config(targets={"x": "x.csv"}), tmp_path, "y")
     with pytest.raises(ValueError, match=r"data must be whole where the config has folds \(got '.*x.csv@1/3'\)"):
-        series.lay_out(config(targets={"x": "x.csv@1/3"}), tmp_path)
+        series_.lay_out(config(targets={"x": "x.csv@1/3"}), tmp_path)
 
 
 def test_every_study_is_one_as_any_other(whole):
-    found = series.parts(whole)
+    found = series_.parts(whole)
     assert [str(member) for member in found] == [f"{t}, fold {k}" for t in ("first", "second") for k in (1, 2, 3)]
     for member in found:
-        assert len(study_pages.state(member.folder).done) == CELLS
-        own = study_config.read(member.folder / "config.yaml")
+        assert len(read.state(member.folder).done) == CELLS
+        own = config_.read(member.folder / "config.yaml")
         assert (own.several, own.data) == (False, member.source)
         assert {"report.html", "results.csv", "results-test.csv"} <= {path.name for path in member.folder.iterdir()}
-    now = series_pages.state(whole)
+    now = series.state(whole)
     assert (len(now.done), now.failed, now.missing, now.skipped) == (6 * CELLS, {}, [], {})
     assert now.done[0] == "first, fold 1: mocov2-mini@0.25, concat, probe, labels 12, seed 0"
 
@@ -124,14 +129,14 @@ def test_the_table_of_folds_says_what_each_fold_chose_and_got(whole):
     assert len(found) == 6 * 2
     for row in found:
         folder = whole / row["target"] / f"fold-{row['fold']}"
-        records = landing.records(folder, landing.study(folder)["cells"]).values()
+        records = folder_.records(folder, folder_.study(folder)["cells"]).values()
         own = [r for r in records if r["cell"]["strategy"] == row["strategy"]]
         best = max(own, key=lambda r: r["figures"]["auc"])
         assert row["learning_rate"] == ("" if row["strategy"] == "probe" else f"{best['cell']['learning_rate']:g}")
         assert float(row["validation_auc"]) == pytest.approx(best["figures"]["auc"], abs=6e-5)
-        truth = landing.arrays(folder / "final" / "part.npz")["labels"]
-        proba = landing.arrays(folder / "final" / f"{best['key']}.npz")["probabilities"]
-        judged = evaluation.score(truth, proba, np.unique(truth), resamples=1)
+        truth = folder_.arrays(folder / "final" / "part.npz")["labels"]
+        proba = folder_.arrays(folder / "final" / f"{best['key']}.npz")["probabilities"]
+        judged = score.score(truth, proba, np.unique(truth), resamples=1)
         assert float(row["test_auc"]) == pytest.approx(judged.auc.value, abs=6e-5)
         assert float(row["test_balanced_accuracy"]) == pytest.approx(judged.balanced_accuracy.value, abs=6e-5)
 
@@ -159,20 +164,20 @@ def test_an_interrupted_series_goes_on_and_ends_in_the_same_tables(whole, data, 
 
     given = config(targets={"first": str(data), "second": str(whole.parent / "again.npz")})
     with pytest.raises(KeyboardInterrupt):
-        study.run_series(given, output, final=True, step=step)
-    now = series_pages.state(output)
+        run.run_series(given, output, final=True, step=step)
+    now = series.state(output)
     assert (len(now.done), len(now.missing), now.failed) == (CELLS + 1, 5 * CELLS - 1, {})
     assert "second, fold 3: mocov2-mini@0.25, concat, probe, labels 12, seed 0" in now.missing
     assert now.seconds == pytest.approx(now.pace * (5 * CELLS - 1))
     assert call("status", output).startswith(f"{CELLS + 1} done, 0 failed, {5 * CELLS - 1} missing")
-    series_pages.write(output)
+    series.write(output)
     partly = {row["target"]: row for row in rows(output / "results.csv") if row["strategy"] == "probe"}
     assert (partly["first"]["folds"], partly["first"]["folds_tested"], partly["first"]["test_auc_sd"]) == ("2", "1", "")
     before = stamps(output)
-    study.run_series(given, output, final=True, step=step)
+    run.run_series(given, output, final=True, step=step)
     assert len(steps) == 6 * CELLS  # none twice
     assert before.items() <= stamps(output).items()
-    series_pages.write(output)
+    series.write(output)
     for name in ("folds.csv", "results.csv"):
         assert (output / name).read_text() == (whole / name).read_text()
 
@@ -183,7 +188,7 @@ def test_killed_between_and_amid_studies_it_ends_in_the_same_tables(data, tmp_pa
     place = output / "tiny"
     moments = [
         lambda: (output / "study.json").exists(),
-        lambda: (place / "fold-1" / "validation.npz").exists() and landing.records(place / "fold-1", _keys(place, 1)),
+        lambda: (place / "fold-1" / "validation.npz").exists() and folder_.records(place / "fold-1", _keys(place, 1)),
         lambda: (place / "fold-2" / "study.json").exists(),
     ]
     for moment in moments:
@@ -201,13 +206,13 @@ def test_killed_between_and_amid_studies_it_ends_in_the_same_tables(data, tmp_pa
 
 
 def _keys(place, fold):
-    return landing.study(place / f"fold-{fold}")["cells"]
+    return folder_.study(place / f"fold-{fold}")["cells"]
 
 
 def test_a_study_that_fails_is_recorded_and_the_others_go_on(data, tmp_path):  # noqa: F811
     given = config(folds=None, targets={"absent": str(tmp_path / "x.npz"), "there": str(data)})
-    study.run_series(given, tmp_path / "study")
-    now = series_pages.state(tmp_path / "study")
+    run.run_series(given, tmp_path / "study")
+    now = series.state(tmp_path / "study")
     assert (len(now.done), len(now.missing), list(now.failed)) == (CELLS, CELLS, ["absent"])
     assert "x.npz" in now.failed["absent"]
     assert "x.npz" in call("report", tmp_path / "study") + call("status", tmp_path / "study")
@@ -219,17 +224,17 @@ def test_a_study_that_fails_is_recorded_and_the_others_go_on(data, tmp_path):  #
     assert (tmp_path / "study" / "there" / "report.html").exists()
     shutil.copy(data, tmp_path / "x.npz")
     before = stamps(tmp_path / "study")
-    study.run_series(given, tmp_path / "study")
-    assert series_pages.state(tmp_path / "study").failed == {}
+    run.run_series(given, tmp_path / "study")
+    assert series.state(tmp_path / "study").failed == {}
     assert before.items() <= stamps(tmp_path / "study").items()
-    assert len(rows(series_pages.write(tmp_path / "study")[0])) == 2 * 2
+    assert len(rows(series.write(tmp_path / "study")[0])) == 2 * 2
 
 
 def test_a_failed_cell_keeps_the_test_part_of_its_study_closed(data, tmp_path):  # noqa: F811
     # There are 32 images to train on: one third of 96.
     given = config(labels=[12, 33], encoders=["mocov2-mini@0.25"], only={}, strategies=["probe"])
-    study.run_series(given, tmp_path / "study", data, final=True)
-    now = series_pages.state(tmp_path / "study")
+    run.run_series(given, tmp_path / "study", data, final=True)
+    now = series.state(tmp_path / "study")
     assert (len(now.done), len(now.failed), now.missing) == (3, 3 + 3, [])
     assert (
         "at most the training images, 32"
@@ -264,19 +269,19 @@ def test_the_command_takes_a_series_as_it_takes_a_study(data, tmp_path):  # noqa
 
 def test_what_cannot_begin_says_why(whole, data, tmp_path):  # noqa: F811
     with pytest.raises(ValueError, match=r"config must be of one study \(several has folds or targets\)"):
-        study.run(config(), tmp_path / "study", data)
+        run.run(config(), tmp_path / "study", data)
     with pytest.raises(ValueError, match=r"jobs must be at least 1 \(got 0\)"):
-        study.run_series(config(), tmp_path / "study", data, 0)
+        run.run_series(config(), tmp_path / "study", data, 0)
     with pytest.raises(ValueError, match=r"Nearest: mocov2-mini"):
-        study.run_series(config(encoders=["mocov2-mimi"], only={}), tmp_path / "study", data)
+        run.run_series(config(encoders=["mocov2-mimi"], only={}), tmp_path / "study", data)
     assert not (tmp_path / "study").exists()
     with pytest.raises(ValueError, match=r"must be of the same config \(got others in .*folds.*\)"):
-        study.run(config(folds=None), whole, data)
-    with landing.opened(whole / ".series", ()), pytest.raises(OSError, match="another run holds it"):
-        study.run_series(config(), whole, data)
+        run.run(config(folds=None), whole, data)
+    with folder_.opened(whole / ".series", ()), pytest.raises(OSError, match="another run holds it"):
+        run.run_series(config(), whole, data)
     with pytest.raises(OSError, match=r"must hold a study \(got no study\.json\)"):
-        series_pages.state(tmp_path)
+        series.state(tmp_path)
     absent = config(folds=None, targets={"x": str(tmp_path / "x.npz")})
-    study.run_series(absent, tmp_path / "absent")
+    run.run_series(absent, tmp_path / "absent")
     with pytest.raises(ValueError, match="must hold results"):
-        series_pages.write(tmp_path / "absent")
+        series.write(tmp_path / "absent")

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from scipy.stats import ortho_group
 
-from fusion import similarity
-from fusion.canonical import cca, pwcca, svcca
-from fusion.similarity import cka, knn_overlap, minibatch_cka, procrustes, rbf_cka, rsa
+from fusion.similarity import measures
+from fusion.similarity.canonical import cca, pwcca, svcca
+from fusion.similarity.measures import cka, knn_overlap, minibatch_cka, procrustes, rbf_cka, rsa
 
 SIMILARITIES = [cka, partial(cka, debiased=False), rbf_cka, cca, svcca, pwcca, rsa, partial(minibatch_cka, batch=16)]
 ROTATION_BLIND = [m for m in SIMILARITIES if m is not pwcca] + [procrustes, knn_overlap]
@@ -102,7 +102,7 @@ def test_biased_cka_is_the_textbook_ratio():
 def test_unbiased_hsic_by_its_definition_over_four_different_rows():
     """Song et al., equation 4: the mean over all ordered quadruples of different rows."""
     rng = np.random.default_rng(0)
-    k, m = (similarity.gram(rng.normal(size=(7, 3))) for _ in range(2))
+    k, m = (measures.gram(rng.normal(size=(7, 3))) for _ in range(2))
     rows = range(7)
     terms = [
         k[i, j] * m[i, j] + k[i, j] * m[q, r] - 2 * k[i, j] * m[i, q]
@@ -112,7 +112,7 @@ def test_unbiased_hsic_by_its_definition_over_four_different_rows():
         for r in rows
         if len({i, j, q, r}) == 4
     ]
-    assert similarity.hsic(k, m) == pytest.approx(np.mean(terms), abs=1e-12)
+    assert measures.hsic(k, m) == pytest.approx(np.mean(terms), abs=1e-12)
 
 
 def test_the_last_term_is_over_n_minus_2_not_over_n_minus_1_as_s2_prints():
@@ -124,7 +124,7 @@ def test_the_last_term_is_over_n_minus_2_not_over_n_minus_1_as_s2_prints():
         k, m = x @ x.T, y @ y.T
         np.fill_diagonal(k, 0)
         np.fill_diagonal(m, 0)
-        found.append(similarity.hsic(x @ x.T, y @ y.T))
+        found.append(measures.hsic(x @ x.T, y @ y.T))
         sums = k.sum(0) @ m.sum(0) / (16 * 13)
         printed.append(found[-1] + (2 / 14 - 2 / 15) * sums)
     error = np.std(found) / np.sqrt(len(found))
@@ -198,7 +198,7 @@ def test_minibatch_cka_is_a_ratio_of_means_in_the_order_given():
     parts = [slice(0, 16), slice(16, 32), slice(32, 48)]  # two rows left: too few
     grams = [(x[part] @ x[part].T, y[part] @ y[part].T) for part in parts]
     means = [
-        np.mean([similarity.hsic(*both) for both in pairs], 0)
+        np.mean([measures.hsic(*both) for both in pairs], 0)
         for pairs in zip(*[((k, m), (k, k), (m, m)) for k, m in grams], strict=True)
     ]
     assert minibatch_cka(x, y, batch=16) == pytest.approx(means[0] / np.sqrt(means[1] * means[2]), abs=1e-12)

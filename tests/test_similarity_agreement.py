@@ -18,9 +18,9 @@ from sklearn.metrics import euclidean_distances
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import KernelCenterer, normalize
 
-from fusion import similarity
-from fusion.canonical import cca, pwcca, svcca
-from fusion.similarity import cka, knn_overlap, minibatch_cka, rbf_cka, rsa
+from fusion.similarity import measures
+from fusion.similarity.canonical import cca, pwcca, svcca
+from fusion.similarity.measures import cka, knn_overlap, minibatch_cka, rbf_cka, rsa
 
 
 def centred(values):
@@ -115,8 +115,8 @@ ALL = [
     (partial(cka, debiased=False), partial(of_kernels, DotProduct(0))),
     (partial(cka, debiased=False), partial(of_kernels, lambda values: -(cdist(values, values) ** 2) / 2)),
     (partial(rbf_cka, debiased=False), partial(of_kernels, gaussian)),
-    (similarity.procrustes, angle_by_rotation),
-    (similarity.procrustes, angle_by_disparity),
+    (measures.procrustes, angle_by_rotation),
+    (measures.procrustes, angle_by_disparity),
     (rsa, partial(ranked, euclidean_distances)),
     (rsa, partial(ranked, lambda values: cdist(values, values))),
     (knn_overlap, partial(shared, by_search)),

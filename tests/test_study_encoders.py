@@ -7,18 +7,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from fusion import (
-    FusionClassifier,
-    brain_regions,
-    fitting,
-    landing,
-    study,
-    study_check,
-    study_config,
-    study_encoders,
-    verdict,
-)
-from fusion.grid import Cell
+from fusion import FusionClassifier, brain_regions
+from fusion.study import cell as cell_
+from fusion.study import check, choice, encoders, folder, run
+from fusion.study import config as config_
+from fusion.study.grid import Cell
 from tests.test_study import call, data  # noqa: F401 - a fixture
 
 RANDOM = "untrained:mocov2-mini@0.25"
@@ -37,25 +30,25 @@ CONFIG = {
 
 
 def config(**values):
-    return study_config.parse({**CONFIG, **values}, "test")
+    return config_.parse({**CONFIG, **values}, "test")
 
 
 @pytest.fixture(scope="module")
 def done(data, tmp_path_factory):  # noqa: F811
     output = tmp_path_factory.mktemp("random") / "study"
-    return study.run(config(), output, data), output
+    return run.run(config(), output, data), output
 
 
 def test_names_and_what_they_stand_for():
-    known = study_encoders.facts("mocov2-mini")
-    assert study_encoders.facts("untrained:mocov2-mini") == known
+    known = encoders.facts("mocov2-mini")
+    assert encoders.facts("untrained:mocov2-mini") == known
     assert (known.depth, known.family) == (0.75, "contrastive")
-    assert study_encoders.card("untrained:mocov2-mini@0.5") is None
-    assert study_encoders.digest("untrained:mocov2-mini") is None
-    assert study_encoders.digest("mocov2-mini") == study_encoders.card("mocov2-mini@0.5").weights.sha256 is not None
-    assert study_encoders.size(RANDOM) == study_encoders.size("mocov2-mini@0.25") > 100_000
-    assert study_encoders.is_random(RANDOM)
-    assert not study_encoders.is_random("mocov2-mini")
+    assert encoders.card("untrained:mocov2-mini@0.5") is None
+    assert encoders.digest("untrained:mocov2-mini") is None
+    assert encoders.digest("mocov2-mini") == encoders.card("mocov2-mini@0.5").weights.sha256 is not None
+    assert encoders.size(RANDOM) == encoders.size("mocov2-mini@0.25") > 100_000
+    assert encoders.is_random(RANDOM)
+    assert not encoders.is_random("mocov2-mini")
 
 
 @pytest.mark.parametrize(
@@ -68,14 +61,14 @@ def test_names_and_what_they_stand_for():
 )
 def test_random_weights_of_what_is_not_there(name, said):
     with pytest.raises(ValueError, match=said):
-        study_check.check(config(encoders=[name], only={}, contests=[]))
+        check.check(config(encoders=[name], only={}, contests=[]))
 
 
 def test_random_weights_depend_on_the_seed_alone():
-    first, again, other = (study_encoders.load(RANDOM, seed=seed).state_dict() for seed in (0, 0, 1))
+    first, again, other = (encoders.load(RANDOM, seed=seed).state_dict() for seed in (0, 0, 1))
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(first["trunk.conv1.weight"], other["trunk.conv1.weight"])
-    assert study_encoders.load(RANDOM, seed=0).depth == 0.25
+    assert encoders.load(RANDOM, seed=0).depth == 0.25
 
 
 def deviations(encoder, x):
@@ -90,9 +83,9 @@ def deviations(encoder, x):
 
 def test_settled_statistics_are_those_of_the_images():
     images = brain_regions("train", labels=66).images  # two batches of 33
-    encoder, bare = study_encoders.load("untrained:mocov2-mini@1"), study_encoders.load("untrained:mocov2-mini@1")
+    encoder, bare = encoders.load("untrained:mocov2-mini@1"), encoders.load("untrained:mocov2-mini@1")
     x = encoder.preprocess(images)
-    study_encoders.settle(encoder, images)
+    encoders.settle(encoder, images)
     assert not any(module.training for module in encoder.modules())
     assert encoder.trunk.bn1.momentum == bare.trunk.bn1.momentum == 0.1
     halves = torch.stack([encoder.trunk.conv1(half).mean((0, 2, 3)) for half in (x[:33], x[33:])])
@@ -103,9 +96,9 @@ def test_settled_statistics_are_those_of_the_images():
 
 
 def test_without_batchnorm_nothing_is_settled():
-    encoder = study_encoders.load("untrained:dino-histology@0.25")
+    encoder = encoders.load("untrained:dino-histology@0.25")
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
-    study_encoders.settle(encoder, None)
+    encoders.settle(encoder, None)
     assert all(torch.equal(before[name], value) for name, value in encoder.state_dict().items())
 
 
@@ -117,38 +110,38 @@ def test_they_are_trained_and_kept_whole_and_answer_as_their_cells_did(done):
         *[("probe", 0, False), ("probe", 1, False)],
     ]
     for cell in cells:
-        task = study.task(found, output, cell)
-        (start,) = fitting.encoders(task)
+        task = run.task(found, output, cell)
+        (start,) = cell_.encoders(task)
         kept = load_file(output / "models" / cell.key / "encoders.safetensors")
         assert {f"0.{name}" for name in start.state_dict()} == kept.keys()
         moved = not torch.equal(kept["0.trunk.conv1.weight"], start.state_dict()["trunk.conv1.weight"])
         assert moved == (cell.strategy == "full")
-        answers = landing.arrays(output / "cells" / f"{cell.key}.npz")["probabilities"]
-        np.testing.assert_array_equal(fitting.answers(task, found.validation), answers)
+        answers = folder.arrays(output / "cells" / f"{cell.key}.npz")["probabilities"]
+        np.testing.assert_array_equal(cell_.answers(task, found.validation), answers)
 
 
 def test_a_model_is_not_read_onto_other_random_weights(done):
     found, output = done
     probe = next(cell for cell in found.cells if cell.encoders == (RANDOM,) and cell.strategy == "probe")
     with pytest.raises(ValueError, match="encoders must be those of the fit"):
-        FusionClassifier.load(output / "models" / probe.key, encoders=[study_encoders.load(RANDOM, seed=7)])
+        FusionClassifier.load(output / "models" / probe.key, encoders=[encoders.load(RANDOM, seed=7)])
 
 
 def test_they_are_no_weights_and_stand_in_contests_tables_and_final_answers(done, data):  # noqa: F811
     found, output = done
-    assert landing.study(output)["weights"]["untrained:mocov2-mini"] is None
-    assert study.kept(found)["mocov2-mini"] == 0
-    assert study.kept(found)["untrained:mocov2-mini"] == 4 * study_encoders.size(RANDOM)  # of `probe` too
-    study.run(config(), output, data, final=True)
+    assert folder.study(output)["weights"]["untrained:mocov2-mini"] is None
+    assert run.kept(found)["mocov2-mini"] == 0
+    assert run.kept(found)["untrained:mocov2-mini"] == 4 * encoders.size(RANDOM)  # of `probe` too
+    run.run(config(), output, data, final=True)
     said = call("report", output)
     assert "results-test.csv" in said
     assert RANDOM in (output / "results-test.csv").read_text()
     assert "random weights: plumbing" not in (output / "report.html").read_text()
     choices = json.loads((output / "final" / "choices.json").read_text())
     assert choices["contests"][0][0] == "pretraining"
-    side = study_config.Filter(encoders=["untrained:mocov2-mini"])
-    assert verdict.admits(side, Cell((RANDOM,), "concat", "full", None, None, 0))
-    assert not verdict.admits(side, Cell(("mocov2-mini@0.25",), "concat", "full", None, None, 0))
+    side = config_.Filter(encoders=["untrained:mocov2-mini"])
+    assert choice.admits(side, Cell((RANDOM,), "concat", "full", None, None, 0))
+    assert not choice.admits(side, Cell(("mocov2-mini@0.25",), "concat", "full", None, None, 0))
 
 
 def test_the_command_says_that_nothing_is_fetched(data, tmp_path):  # noqa: F811
@@ -161,18 +154,18 @@ def test_the_command_says_that_nothing_is_fetched(data, tmp_path):  # noqa: F811
     said = call("run", tmp_path / "x.yaml", "--data", data, "--output", tmp_path / "out", "--jobs", 1)
     assert f"With random weights, nothing fetched: {RANDOM}." in said
     assert "in the package" not in said
-    study_check.check_offline(config(encoders=["untrained:supervised-natural"], only={}, contests=[]))
+    check.check_offline(config(encoders=["untrained:supervised-natural"], only={}, contests=[]))
 
 
 def test_two_of_one_architecture_in_one_model_differ(data, tmp_path):  # noqa: F811
     pair = ["untrained:mocov2-mini@0.25", "untrained:mae-mini@0.25"]
-    found = study.plan(config(encoders=[pair], strategies=["probe"], only={}, contests=[], reference="probe"), data)
-    first, second = fitting.encoders(study.task(found, tmp_path, found.cells[0]))
+    found = run.plan(config(encoders=[pair], strategies=["probe"], only={}, contests=[], reference="probe"), data)
+    first, second = cell_.encoders(run.task(found, tmp_path, found.cells[0]))
     assert not torch.equal(first.state_dict()["trunk.conv1.weight"], second.state_dict()["trunk.conv1.weight"])
 
 
 def test_the_size_of_mechanics_is_not_theirs(data, tmp_path):  # noqa: F811
     plan = {"encoders": ["mae-mini@0.25"], "strategies": ["probe"], "images": 12, "size": 32}
-    found = study.plan(config(mechanics=plan), data)
-    sizes = {c.untrained: fitting.encoders(study.task(found, tmp_path, c))[0].card.input.size for c in found.cells}
+    found = run.plan(config(mechanics=plan), data)
+    sizes = {c.untrained: cell_.encoders(run.task(found, tmp_path, c))[0].card.input.size for c in found.cells}
     assert sizes == {True: 32, False: 64}

@@ -5,8 +5,10 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from fusion import figures, study_report, tables
-from fusion.study_report import Page, render
+from fusion.report import style as style_
+from fusion.study.results import page as page_
+from fusion.study.results import table
+from fusion.study.results.page import Page, render
 
 CLASSES = ["a", "b", "c"]
 INDEX = np.random.default_rng(0).permutation(np.arange(96) % 3)
@@ -20,7 +22,7 @@ def row(strategy, skill, *, encoders=("mocov2-mini@0.75",), labels=None, seeds=(
     proba = [np.random.default_rng(s).dirichlet([1, 1, 1], 96) + skill * np.eye(3)[INDEX] for s in seeds]
     seconds = tuple(float(s) for s in range(len(seeds)))
     stacked = np.stack([p / p.sum(1, keepdims=True) for p in proba])
-    return tables.Row(encoders, head, strategy, labels, 1e-5, seeds, stacked, seconds, 1234567, 2345678)
+    return table.Row(encoders, head, strategy, labels, 1e-5, seeds, stacked, seconds, 1234567, 2345678)
 
 
 def study(depths=(0.5, 0.75), budgets=(60, None)):
@@ -37,7 +39,7 @@ def study(depths=(0.5, 0.75), budgets=(60, None)):
 
 
 def page(rows, **changes):
-    lines = tables.judge(rows, Y, CLASSES, GROUPS, resamples=50)
+    lines = table.judge(rows, Y, CLASSES, GROUPS, resamples=50)
     given = {
         "title": "Which strategy?",
         "task": "Six regions of a brain.",
@@ -100,8 +102,8 @@ class Reader(HTMLParser):
 def whole():
     """A page with everything on it."""
     rows = study()
-    test = tables.judge(rows[:3], Y[::-1], CLASSES, GROUPS, resamples=50)
-    comparisons = tables.paired(tables.judge(rows, Y, CLASSES, GROUPS, resamples=50))
+    test = table.judge(rows[:3], Y[::-1], CLASSES, GROUPS, resamples=50)
+    comparisons = table.paired(table.judge(rows, Y, CLASSES, GROUPS, resamples=50))
     mechanics = [row("full", 0.99, encoders=("resnet50@1",), seeds=(0,))]
     return page(
         rows,
@@ -110,7 +112,7 @@ def whole():
         contests=[("ours or theirs", "lp-ft, fused", "full, one encoder", comparisons[0].difference)],
         warnings=["Only 8 groups."],
         choices=["The learning rate was chosen on validation."],
-        mechanics=tables.judge(mechanics, Y, CLASSES, GROUPS, resamples=50),
+        mechanics=table.judge(mechanics, Y, CLASSES, GROUPS, resamples=50),
         failures=[("lora on mae-mini@0.5", "ValueError: rank must be positive (got <0>)")],
     )
 
@@ -211,7 +213,7 @@ def test_paired_tests_and_contests(whole, text):
     shown = f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
     assert tests[1] == [
         *("probe \N{MINUS SIGN} full", "mocov2-mini@0.5", "concat", "60 labels", shown),
-        *(tables.p_text(first.p), tables.p_text(first.corrected)),
+        *(table.p_text(first.p), table.p_text(first.corrected)),
     ]
     assert "all 24 comparisons" in read.text
     assert "by Student's t over the groups" in " ".join(read.text.split())
@@ -234,7 +236,7 @@ def test_failures_are_told_as_they_are(text):
 def test_figures_over_depth_per_encoder_and_over_labels_per_depth(text):
     assert Reader(text).svgs == 3 * 2 + 3 * 2 + 1  # encoders x budgets; encoders x depths, and raw pixels over labels
     lines = page(study()).validation
-    panels = [figure.axes[0] for figure in study_report.depth_curves(lines, list(SKILLS))]
+    panels = [figure.axes[0] for figure in page_.depth_curves(lines, list(SKILLS))]
     assert panels[0].get_title() == "mocov2-mini, concat\n60 labels"
     assert len({panel.get_ylim() for panel in panels}) == 1  # one scale, so that panels compare
     assert panels[2].get_title() == "mocov2-mini + mae-mini, concat\n60 labels"
@@ -244,8 +246,8 @@ def test_figures_over_depth_per_encoder_and_over_labels_per_depth(text):
     expected = [line.figures.auc.value for line in own if line.row.encoders[0].startswith("moco")][::2]
     assert full.get_ydata() == pytest.approx(expected)
     assert full.get_xdata() == pytest.approx([0.5, 0.75], abs=0.01)
-    assert full.get_color() == figures.COLOURS[0]
-    (panel, *_) = (figure.axes[0] for figure in study_report.label_curves(lines, list(SKILLS)))
+    assert full.get_color() == style_.COLOURS[0]
+    (panel, *_) = (figure.axes[0] for figure in page_.label_curves(lines, list(SKILLS)))
     assert [t.get_text() for t in panel.get_xticklabels()] == ["60", "all"]
 
 
@@ -258,7 +260,7 @@ def test_one_depth_and_one_budget_have_no_curve():
 def test_fused_encoders_of_unlike_depths_and_names_without_one_are_on_no_depth_curve():
     cells = [("a@0.5", "b@1"), ("a@1", "b@1"), ("name",), ("other@home",)]
     lines = page([row("full", 0.3, encoders=encoders) for encoders in cells]).validation
-    assert list(study_report.depth_curves(lines, ["full"])) == []
+    assert list(page_.depth_curves(lines, ["full"])) == []
 
 
 def test_budgets_are_in_order_shares_before_counts_before_all():
@@ -266,14 +268,14 @@ def test_budgets_are_in_order_shares_before_counts_before_all():
     read = Reader(render(page(rows)))
     found = [heading for heading in read.headings if "label" in heading and "AUC" not in heading]
     assert found[:5] == ["10 % of labels", "50 % of labels", "60 labels", "300 labels", "all labels"]
-    (figure,) = study_report.label_curves(page(rows).validation, ["full"])
+    (figure,) = page_.label_curves(page(rows).validation, ["full"])
     assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["10 %", "50 %", "60", "300", "all"]
 
 
 def test_every_pair_of_colour_and_marker_is_another():
-    count = len(figures.COLOURS) * len(figures.MARKERS)
-    pairs = {(figures.COLOURS[n % 7], figures.MARKERS[n % 8]) for n in range(count)}
-    assert (len(figures.COLOURS), len(figures.MARKERS), len(pairs)) == (7, 8, count)
+    count = len(style_.COLOURS) * len(style_.MARKERS)
+    pairs = {(style_.COLOURS[n % 7], style_.MARKERS[n % 8]) for n in range(count)}
+    assert (len(style_.COLOURS), len(style_.MARKERS), len(pairs)) == (7, 8, count)
 
 
 def test_a_study_in_which_all_failed_still_has_its_page():

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fusion import evaluation, tables
+from fusion.evaluation import score
+from fusion.study.results import table
 
 CLASSES = ["a", "b", "c"]
 INDEX = np.random.default_rng(0).permutation(np.arange(96) % 3)
@@ -24,22 +25,20 @@ def row(strategy, skill, *, encoders=("mocov2-mini@0.75",), labels=None, seeds=(
     """A row whose probabilities depend on skill, seeds and noise only."""
     proba = np.stack([guesses(skill, 100 * noise + seed) for seed in seeds])
     seconds = tuple(1.5 + seed for seed in seeds)
-    return tables.Row(encoders, head, strategy, labels, 1e-5, tuple(seeds), proba, seconds, 1000, 2000)
+    return table.Row(encoders, head, strategy, labels, 1e-5, tuple(seeds), proba, seconds, 1000, 2000)
 
 
 def judged(rows, **options):
-    return tables.judge(rows, Y, CLASSES, GROUPS, **{"resamples": 50} | options)
+    return table.judge(rows, Y, CLASSES, GROUPS, **{"resamples": 50} | options)
 
 
 def compared(rows, **options):
-    return tables.paired(judged(rows, resamples=200), **options)
+    return table.paired(judged(rows, resamples=200), **options)
 
 
 def test_a_line_is_the_mean_and_the_spread_of_single_seeds():
-    single = [
-        evaluation.score(Y, guesses(0.2, seed), CLASSES, GROUPS, resamples=50, seed=3).auc.value for seed in range(3)
-    ]
-    accuracies = [evaluation.balanced_accuracy(INDEX, guesses(0.2, seed))(np.ones(96)) for seed in range(3)]
+    single = [score.score(Y, guesses(0.2, seed), CLASSES, GROUPS, resamples=50, seed=3).auc.value for seed in range(3)]
+    accuracies = [score.balanced_accuracy(INDEX, guesses(0.2, seed))(np.ones(96)) for seed in range(3)]
     (line,) = judged([row("full", 0.2, seeds=(0, 1, 2))], seed=3)
     assert line.figures.auc.value == pytest.approx(np.mean(single))
     assert line.auc_sd == pytest.approx(np.std(single, ddof=1))
@@ -47,7 +46,7 @@ def test_a_line_is_the_mean_and_the_spread_of_single_seeds():
     assert line.balanced_accuracy_sd == pytest.approx(np.std(accuracies, ddof=1))
     assert line.figures.groups == 8
     stacked = np.stack([guesses(0.2, seed) for seed in range(3)])
-    assert line.figures == evaluation.score(Y, stacked, CLASSES, GROUPS, resamples=50, seed=3)
+    assert line.figures == score.score(Y, stacked, CLASSES, GROUPS, resamples=50, seed=3)
 
 
 def test_one_seed_has_no_spread():
@@ -79,17 +78,17 @@ def test_ranks_within_a_cell_and_their_means_by_hand():
 
 
 def test_a_rounding_error_breaks_no_tie():
-    ranks, _ = tables._ranks([row("full", 0.5), row("probe", 0.5)], [0.1 + 0.2, 0.3])
+    ranks, _ = table._ranks([row("full", 0.5), row("probe", 0.5)], [0.1 + 0.2, 0.3])
     assert ranks == [1.5, 1.5]
 
 
 def test_p_values_by_hand():
     draws = np.array([0.0, 0.2])  # deviation 0.1; of 5 groups the error is 0.1 * sqrt(5 / 4)
-    assert tables.p_value(0.1, draws, 5) == pytest.approx(2 * stats.t.sf(0.1 / (0.1 * np.sqrt(1.25)), 4))
-    assert tables.p_value(-0.1, -draws, 5) == tables.p_value(0.1, draws, 5)
-    assert tables.p_value(0.0, draws, 5) == 1
-    assert tables.p_value(0.0, np.zeros(9), 5) == 1
-    assert tables.p_value(0.1, np.full(9, 0.1), 5) == 0
+    assert table.p_value(0.1, draws, 5) == pytest.approx(2 * stats.t.sf(0.1 / (0.1 * np.sqrt(1.25)), 4))
+    assert table.p_value(-0.1, -draws, 5) == table.p_value(0.1, draws, 5)
+    assert table.p_value(0.0, draws, 5) == 1
+    assert table.p_value(0.0, np.zeros(9), 5) == 1
+    assert table.p_value(0.1, np.full(9, 0.1), 5) == 0
 
 
 def test_differences_of_nothing_are_seldom_significant_even_with_six_groups():
@@ -97,7 +96,7 @@ def test_differences_of_nothing_are_seldom_significant_even_with_six_groups():
     for _ in range(2000):
         groups = rng.normal(size=6)
         draws = groups[rng.integers(6, size=(200, 6))].mean(1)
-        found.append(tables.p_value(groups.mean(), draws, 6))
+        found.append(table.p_value(groups.mean(), draws, 6))
     assert 0.035 < np.mean(np.array(found) <= 0.05) < 0.065
 
 
@@ -107,10 +106,10 @@ def test_comparisons_are_paired_and_corrected_by_hand():
     assert [(c.strategy, c.reference) for c in found] == [("probe", "full"), ("lora", "full"), ("lp-ft", "full")]
     assert {(c.encoders, c.head, c.labels) for c in found} == {(("mocov2-mini@0.75",), "concat", None)}
     for comparison, other in zip(found, rows[1:], strict=True):
-        first, second = (evaluation.score(Y, r.probabilities, CLASSES, GROUPS, resamples=200) for r in (other, rows[0]))
+        first, second = (score.score(Y, r.probabilities, CLASSES, GROUPS, resamples=200) for r in (other, rows[0]))
         assert comparison.difference.auc == (first - second).auc
         draws = first.figures["auc"] - second.figures["auc"]
-        assert comparison.p == tables.p_value(draws[0], draws[1:], 8)
+        assert comparison.p == table.p_value(draws[0], draws[1:], 8)
     worst, middle, same = found
     assert worst.difference.auc.value < -0.05
     assert worst.p < 0.01 < middle.p < 1
@@ -140,9 +139,9 @@ def test_a_row_without_a_reference_in_its_cell_has_no_partner():
 def test_several_labels_per_image_pass_through():
     y = np.stack([INDEX == 0, INDEX != 1, INDEX == 2], 1).astype(int)
     rows = [row("full", 0.5), row("probe", 0.1)]
-    expected = evaluation.score(y, rows[0].probabilities, CLASSES, GROUPS, resamples=50)
-    assert tables.judge(rows, y, CLASSES, GROUPS, resamples=50)[0].figures == expected
-    assert len(tables.paired(tables.judge(rows, y, CLASSES, GROUPS, resamples=50))) == 1
+    expected = score.score(y, rows[0].probabilities, CLASSES, GROUPS, resamples=50)
+    assert table.judge(rows, y, CLASSES, GROUPS, resamples=50)[0].figures == expected
+    assert len(table.paired(table.judge(rows, y, CLASSES, GROUPS, resamples=50))) == 1
 
 
 def read(text):
@@ -157,10 +156,10 @@ def test_the_csv_reads_back():
         dataclasses.replace(row("probe", 0.1), learning_rate=None),
     ]
     lines, comparisons = judged(rows), compared(rows)
-    text = tables.table_csv(lines, comparisons)
+    text = table.table_csv(lines, comparisons)
     assert "\r" not in text
     first, second, pixels, last = read(text)
-    assert tuple(first) == tables.COLUMNS
+    assert tuple(first) == table.COLUMNS
     assert first["encoders"] == "mocov2-mini@0.75 + mae-mini@1"
     assert [r["labels"] for r in (first, pixels, last)] == ["60", "0.1", "all"]
     assert [r["learning_rate"] for r in (first, last)] == ["1e-05", ""]
@@ -182,15 +181,15 @@ def test_the_csv_reads_back():
     assert second["reference"] == "full"
     assert float(second["auc_difference"]) == pytest.approx(comparisons[0].difference.auc.value, abs=5e-5)
     assert (second["p"], second["p_corrected"]) == (
-        tables.p_text(comparisons[0].p),
-        tables.p_text(comparisons[0].corrected),
+        table.p_text(comparisons[0].p),
+        table.p_text(comparisons[0].corrected),
     )
 
 
 def test_timing_stands_last_so_that_two_runs_agree_before_it():
     slow = [row("full", 0.5), row("probe", 0.1)]
     fast = [dataclasses.replace(r, seconds=(0.1, 0.2)) for r in slow]
-    texts = [tables.table_csv(judged(rows), compared(rows)) for rows in (slow, fast)]
+    texts = [table.table_csv(judged(rows), compared(rows)) for rows in (slow, fast)]
     kept = [[line.rsplit(",", 2)[0] for line in text.splitlines()] for text in texts]
     assert kept[0] == kept[1]
     assert texts[0] != texts[1]
@@ -198,16 +197,16 @@ def test_timing_stands_last_so_that_two_runs_agree_before_it():
 
 
 def test_a_csv_without_lines_still_has_its_columns():
-    assert tables.table_csv([], []) == ",".join(tables.COLUMNS) + "\n"
+    assert table.table_csv([], []) == ",".join(table.COLUMNS) + "\n"
 
 
 def test_no_figure_is_minus_zero_and_no_p_is_zero():
-    assert tables._figure(-0.00001) == "0.0000"
-    assert [tables.p_text(p) for p in (1, 0.0012345, 0.00001)] == ["1.0000", "0.0012", "1.0e-05"]
+    assert table._figure(-0.00001) == "0.0000"
+    assert [table.p_text(p) for p in (1, 0.0012345, 0.00001)] == ["1.0000", "0.0012", "1.0e-05"]
 
 
 def test_budgets_in_words():
-    assert [tables.labels_name(n) for n in (None, 60, 0.1, 1.0)] == [
+    assert [table.labels_name(n) for n in (None, 60, 0.1, 1.0)] == [
         "all labels",
         "60 labels",
         "10 % of labels",
@@ -239,7 +238,7 @@ def test_a_row_that_does_not_fit_is_refused(change, message):
 
 def test_one_group_is_refused():
     with pytest.raises(ValueError, match="groups must hold at least two patients"):
-        tables.judge([row("full", 0.5)], Y, CLASSES, np.zeros(96))
+        table.judge([row("full", 0.5)], Y, CLASSES, np.zeros(96))
 
 
 def test_comparisons_of_other_lines_or_twice_are_refused_in_one_csv():
@@ -247,4 +246,4 @@ def test_comparisons_of_other_lines_or_twice_are_refused_in_one_csv():
     lines, comparisons = judged(rows), compared(rows)
     for wrong in (comparisons * 2, [dataclasses.replace(comparisons[0], labels=60)]):
         with pytest.raises(ValueError, match="comparisons must be of these lines, one each"):
-            tables.table_csv(lines, wrong)
+            table.table_csv(lines, wrong)

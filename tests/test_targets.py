@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fusion import targets
+from fusion.data import labels as labels_
 
 LISTS = [["mass"], ["mass", "nodule"], [], ["effusion"]]
 TABLE = [[0, 1, 0], [0, 1, 1], [0, 0, 0], [1, 0, 0]]
@@ -22,23 +22,23 @@ TABLE = [[0, 1, 0], [0, 1, 1], [0, 0, 0], [1, 0, 0]]
     ],
 )
 def test_one_label_per_image(y, classes):
-    known = targets.read(y, 3)
+    known = labels_.read(y, 3)
     assert known.classes.tolist() == classes
     assert known.numbers.tolist() == [1, 0, 1]
     assert not known.multilabel
     assert known.classes[known.numbers].tolist() == list(y)
-    assert targets.numbered(y, 3, known.classes, multilabel=False).tolist() == [1, 0, 1]
+    assert labels_.numbered(y, 3, known.classes, multilabel=False).tolist() == [1, 0, 1]
 
 
 @pytest.mark.parametrize("kind", [list, tuple, set, frozenset])
 def test_a_list_of_labels_per_image(kind):
     y = [kind(labels) for labels in LISTS]
     for given in (y, tuple(y), _objects(y)):
-        known = targets.read(given, 4)
+        known = labels_.read(given, 4)
         assert known.classes.tolist() == ["effusion", "mass", "nodule"]
         assert known.numbers.tolist() == TABLE
         assert known.multilabel
-        assert targets.numbered(given, 4, known.classes, multilabel=True).tolist() == TABLE
+        assert labels_.numbered(given, 4, known.classes, multilabel=True).tolist() == TABLE
 
 
 def _objects(y):
@@ -48,7 +48,7 @@ def _objects(y):
 
 
 def test_lists_of_integers_are_labels_too():
-    known = targets.read([[3], [3, 9], [], [9]], 4)
+    known = labels_.read([[3], [3, 9], [], [9]], 4)
     assert known.classes.tolist() == [3, 9]
     assert known.numbers.tolist() == [[1, 0], [1, 1], [0, 0], [0, 1]]
 
@@ -56,11 +56,11 @@ def test_lists_of_integers_are_labels_too():
 @pytest.mark.parametrize("kind", [int, float, bool])
 def test_a_table_of_0_and_1(kind):
     y = np.array(TABLE).astype(kind)
-    known = targets.read(y, 4)
+    known = labels_.read(y, 4)
     assert known.classes.tolist() == [0, 1, 2]
     assert known.numbers.tolist() == TABLE
     assert known.numbers.dtype == np.int64
-    assert targets.numbered(y, 4, known.classes, multilabel=True).tolist() == TABLE
+    assert labels_.numbered(y, 4, known.classes, multilabel=True).tolist() == TABLE
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_table_of_0_and_1(kind):
 )
 def test_what_is_no_target_is_refused(y, message):
     with pytest.raises(ValueError, match=message):
-        targets.read(y, 4)
+        labels_.read(y, 4)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_what_is_no_target_is_refused(y, message):
 )
 def test_further_labels_must_be_those_of_training(y, message):
     with pytest.raises(ValueError, match=message):
-        targets.numbered(y, 4, np.array(["a", "b", "c"]), multilabel=False)
+        labels_.numbered(y, 4, np.array(["a", "b", "c"]), multilabel=False)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_further_labels_must_be_those_of_training(y, message):
 )
 def test_further_lists_and_tables_must_be_those_of_training(y, message):
     with pytest.raises(ValueError, match=message):
-        targets.numbered(y, 4, np.array(["a", "b", "c"]), multilabel=True)
+        labels_.numbered(y, 4, np.array(["a", "b", "c"]), multilabel=True)
 
 
 def problem(kind, count=120):
@@ -141,7 +141,7 @@ def problem(kind, count=120):
 @pytest.mark.parametrize("grouped", [True, False])
 def test_every_image_is_held_out_once_and_no_group_is_on_both_sides(kind, grouped):
     numbers, groups = problem(kind)
-    found = targets.folds(numbers, groups if grouped else None, 4, 0)
+    found = labels_.folds(numbers, groups if grouped else None, 4, 0)
     assert len(found) == 4
     assert sorted(np.concatenate([test for _, test in found]).tolist()) == list(range(120))
     for train, test in found:
@@ -153,9 +153,9 @@ def test_every_image_is_held_out_once_and_no_group_is_on_both_sides(kind, groupe
 
 def test_classes_are_spread_and_the_seed_decides():
     numbers, _ = problem("classes")
-    found = targets.folds(numbers, None, 4, 0)
+    found = labels_.folds(numbers, None, 4, 0)
     assert all(set(np.bincount(numbers[test])) <= {7, 8} for _, test in found)
-    again, other = (targets.folds(numbers, None, 4, seed) for seed in (0, 1))
+    again, other = (labels_.folds(numbers, None, 4, seed) for seed in (0, 1))
     assert all(np.array_equal(a[1], b[1]) for a, b in zip(found, again, strict=True))
     assert not all(np.array_equal(a[1], b[1]) for a, b in zip(found, other, strict=True))
 
@@ -177,13 +177,13 @@ def test_classes_are_spread_and_the_seed_decides():
 )
 def test_folds_that_cannot_be(numbers, groups, count, message):
     with pytest.raises(ValueError, match=message):
-        targets.folds(np.array(numbers), None if groups is None else np.array(groups), count, 0)
+        labels_.folds(np.array(numbers), None if groups is None else np.array(groups), count, 0)
 
 
 @pytest.mark.parametrize("kind", ["classes", "labels"])
 def test_what_is_held_out_holds_every_class_and_leaves_every_class(kind):
     numbers, groups = problem(kind)
-    train, test = targets.held_out(numbers, groups, 5, 0)
+    train, test = labels_.held_out(numbers, groups, 5, 0)
     assert not set(groups[train]) & set(groups[test])
     assert len(train) + len(test) == 120
     for part in (train, test):
@@ -195,7 +195,7 @@ def test_a_fold_grows_until_it_holds_every_class():
     """The last class is in two of six groups, which lack the first: no fold of a single group can hold all three."""
     groups = np.repeat(np.arange(6), 10)
     numbers = np.where((groups > 3) & (np.arange(60) % 2 == 0), 2, np.arange(60) % 2)
-    train, test = targets.held_out(numbers, groups, 6, 0)
+    train, test = labels_.held_out(numbers, groups, 6, 0)
     assert set(numbers[train]) == set(numbers[test]) == {0, 1, 2}
     assert not set(groups[train]) & set(groups[test])
 
@@ -205,41 +205,41 @@ def test_a_class_of_one_group_cannot_be_held_out():
     numbers = np.where(groups == 5, 2, np.arange(60) % 2)
     message = r"a fold to stop early on must hold every class \(got none such of 5 folds or fewer\). Pass validation="
     with pytest.raises(ValueError, match=message):
-        targets.held_out(numbers, groups, 5, 0)
+        labels_.held_out(numbers, groups, 5, 0)
     with pytest.raises(ValueError, match="folds must be from 2"):
-        targets.held_out(numbers, groups, 1, 0)
+        labels_.held_out(numbers, groups, 1, 0)
 
 
 def test_what_is_left_may_allow_fewer_folds():
     numbers, groups = np.array([0, 0, 0, 1, 1, 1, 1]), np.array([0, 0, 1, 1, 1, 0, 0])
-    assert targets.fewer(numbers, None, 2) == 2
-    assert targets.fewer(numbers, None, 5) == 3
-    assert targets.fewer(numbers, groups, 5) == 2
-    assert targets.fewer(numbers[2:], None, 5) == 2  # refused by `folds`
+    assert labels_.fewer(numbers, None, 2) == 2
+    assert labels_.fewer(numbers, None, 5) == 3
+    assert labels_.fewer(numbers, groups, 5) == 2
+    assert labels_.fewer(numbers[2:], None, 5) == 2  # refused by `folds`
 
 
 def test_groups_are_one_per_image():
-    assert targets.members(None, 3) is None
-    assert targets.members(["a", "a", "b"], 3).tolist() == ["a", "a", "b"]
+    assert labels_.members(None, 3) is None
+    assert labels_.members(["a", "a", "b"], 3).tolist() == ["a", "a", "b"]
     with pytest.raises(ValueError, match=r"groups must be one per image, 3 \(got shape \(2,\)\). Check groups"):
-        targets.members(["a", "b"], 3)
+        labels_.members(["a", "b"], 3)
 
 
 def test_a_fingerprint_tells_images_names_targets_and_order():
     images, numbers = np.random.default_rng(0).integers(0, 255, (3, 4, 4), dtype=np.uint8), np.array([0, 1, 1])
-    first = targets.fingerprint(images, numbers)
-    assert first == targets.fingerprint(images.copy(), numbers.copy()) == targets.fingerprint(list(images), numbers)
-    assert first == targets.fingerprint([Image.fromarray(image) for image in images], numbers)
+    first = labels_.fingerprint(images, numbers)
+    assert first == labels_.fingerprint(images.copy(), numbers.copy()) == labels_.fingerprint(list(images), numbers)
+    assert first == labels_.fingerprint([Image.fromarray(image) for image in images], numbers)
     paths = ["a.png", "b.png", "c.png"]
     others = [
-        targets.fingerprint(images[::-1], numbers),
-        targets.fingerprint(images, numbers[::-1].copy()),
-        targets.fingerprint(images[:2], numbers),
-        targets.fingerprint(paths, numbers),
-        targets.fingerprint(paths[::-1], numbers),
+        labels_.fingerprint(images[::-1], numbers),
+        labels_.fingerprint(images, numbers[::-1].copy()),
+        labels_.fingerprint(images[:2], numbers),
+        labels_.fingerprint(paths, numbers),
+        labels_.fingerprint(paths[::-1], numbers),
     ]
     assert len({first, *others}) == 6
-    assert targets.fingerprint(paths, numbers) == targets.fingerprint([Path(path) for path in paths], numbers)
+    assert labels_.fingerprint(paths, numbers) == labels_.fingerprint([Path(path) for path in paths], numbers)
     changed = images.copy()
     changed[2, 3, 3] ^= 1
-    assert targets.fingerprint(changed, numbers) != first
+    assert labels_.fingerprint(changed, numbers) != first

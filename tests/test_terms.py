@@ -4,7 +4,7 @@ import warnings
 import pytest
 
 from tests.conftest import TINY as BARE
-from zoo import cards, terms
+from zoo.registry import cards, terms
 
 TERMS = "terms: {card: apache-2.0, upstream: null}"
 TINY = re.sub("terms: .*", TERMS, BARE)

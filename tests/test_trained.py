@@ -3,10 +3,11 @@ import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-from fusion import heads, trained
-from fusion.modules import MODULES
-from fusion.targets import folds
-from fusion.trained import Trained, settle
+from fusion.data.labels import folds
+from fusion.heads import optimum
+from fusion.heads import solved as solved_
+from fusion.heads.modules import MODULES
+from fusion.heads.optimum import Trained, settle
 from tests.test_modules import WIDTHS, blocks, targets
 
 KINDS = ["classes", "binary", "labels"]
@@ -35,7 +36,7 @@ def objective(module, kind, penalty=0.1):
 @pytest.mark.parametrize("name", ["gated", "attention", "concat"])
 def test_the_fit_is_an_optimum_of_the_stated_objective(name, kind, monkeypatch):
     reached = float(objective(fitted(name, kind).module, kind).detach())
-    monkeypatch.setattr(trained, "_STEPS", 1000)
+    monkeypatch.setattr(optimum, "_STEPS", 1000)
     module = fitted(name, kind).module
     module.zero_grad()
     least = objective(module, kind)
@@ -56,7 +57,7 @@ def begun(name, kind):
 @pytest.mark.parametrize("penalty", [0.01, 0.1, 1.0])
 def test_concat_by_descent_is_the_solved_probe(penalty):
     y = targets("classes")
-    solved = heads.Concat().fit(blocks(), y, folds(y, None, 3, 0), [penalty, penalty])
+    solved = solved_.Concat().fit(blocks(), y, folds(y, None, 3, 0), [penalty, penalty])
     found = fitted("concat", "classes", penalty).log_proba(blocks())
     np.testing.assert_allclose(found, solved.log_proba(blocks()), atol=5e-3)
 
@@ -64,7 +65,7 @@ def test_concat_by_descent_is_the_solved_probe(penalty):
 def test_of_two_classes_each_has_weights_so_that_c_counts_double():
     """scikit-learn has one weight for two classes; w / 2 and -w / 2 are half as long, squared."""
     y = targets("binary")
-    solved = heads.Concat().fit(blocks(), y, folds(y, None, 3, 0), [0.2, 0.2])
+    solved = solved_.Concat().fit(blocks(), y, folds(y, None, 3, 0), [0.2, 0.2])
     np.testing.assert_allclose(
         fitted("concat", "binary", 0.1).log_proba(blocks()), solved.log_proba(blocks()), atol=5e-3
     )
@@ -75,7 +76,7 @@ def test_each_label_is_a_probe_of_its_own():
     y, x = targets("labels"), np.concatenate(blocks(), 1)
     found = fitted("concat", "labels", 0.1).log_proba(blocks())
     for k in range(y.shape[1]):
-        probe = heads.fit_probe(x, y[:, k], 2, 0.1 * 2 * (1 - y[:, k].mean()))
+        probe = solved_.fit_probe(x, y[:, k], 2, 0.1 * 2 * (1 - y[:, k].mean()))
         np.testing.assert_allclose(found[:, k], probe.log_proba(x)[:, 1], atol=5e-3)
 
 
@@ -105,7 +106,7 @@ def test_trained_probes_learn_and_answer_without_an_encoder(name):
 
 @pytest.mark.parametrize("name", ["gated", "attention"])
 def test_the_same_seed_gives_the_same_head_and_leaves_the_random_state(name, monkeypatch):
-    monkeypatch.setattr(trained, "_STEPS", 30)
+    monkeypatch.setattr(optimum, "_STEPS", 30)
     state = torch.get_rng_state()
     first, again = fitted(name, "classes"), fitted(name, "classes")
     assert torch.equal(torch.get_rng_state(), state)
@@ -116,7 +117,7 @@ def test_the_same_seed_gives_the_same_head_and_leaves_the_random_state(name, mon
 
 @pytest.mark.parametrize("kind", ["classes", "labels"])
 def test_without_a_penalty_the_one_with_the_best_out_of_fold_auc_is_taken(kind, monkeypatch):
-    monkeypatch.setattr(trained, "_STEPS", 20)
+    monkeypatch.setattr(optimum, "_STEPS", 20)
     y, split = targets(kind), folds(targets(kind), None, 3, 0)
     head = Trained("gated").fit(blocks(), y, split, None)
     figures = {c: Trained("gated")._held(blocks(), y, split, c) for c in (0.01, 0.1, 1.0)}
@@ -165,7 +166,7 @@ def test_one_encoder_alone_is_a_head_too(name):
 
 def test_settling_copies_numbers_and_shares_none():
     y = targets("classes")
-    arrays = heads.Mean().fit(blocks(), y, folds(y, None, 3, 0), [0.1, 0.1]).arrays()
+    arrays = solved_.Mean().fit(blocks(), y, folds(y, None, 3, 0), [0.1, 0.1]).arrays()
     kept = {key: value.copy() for key, value in arrays.items()}
     module = MODULES["mean"](WIDTHS, 3)
     settle(module, arrays)

@@ -11,9 +11,11 @@ from accelerate.state import PartialState
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from fusion import FusionClassifier, Phase, Training, evaluation, features
-from fusion.batches import Examples
-from fusion.rules import class_weights, losses
+from fusion import FusionClassifier, Phase, Training
+from fusion.evaluation import score
+from fusion.features import extract
+from fusion.tuning.batches import Examples
+from fusion.tuning.rules import class_weights, losses
 from tests.small_fits import COUNT, IMAGES, LABELS, RESNET, TRAIN, VIT, Course, fused, own, same, snapshot, solve
 
 ONE, TWO, THREE, FOUR = ({f"quarter-{q}": 1.0} for q in (1, 2, 3, 4))
@@ -170,18 +172,18 @@ def test_lora_moves_adapters_only_and_leaves_none_behind(encoder):
 
 
 def test_merged_features_are_those_before(encoder):
-    from fusion import adapters
+    from fusion.tuning import lora
 
     twin = copy.deepcopy(encoder)
-    added = adapters.add(twin, 4)
+    added = lora.add(twin, 4)
     with torch.no_grad():
         for name, parameter in twin.named_parameters():
             if "lora_B" in name:
                 parameter.normal_(0, 0.02)
-    before = features.extract(twin, IMAGES)
-    assert np.abs(before - features.extract(encoder, IMAGES)).max() > 1e-2
-    adapters.merge(added)
-    np.testing.assert_allclose(features.extract(twin, IMAGES), before, rtol=1e-5, atol=1e-5)
+    before = extract.extract(twin, IMAGES)
+    assert np.abs(before - extract.extract(encoder, IMAGES)).max() > 1e-2
+    lora.merge(added)
+    np.testing.assert_allclose(extract.extract(twin, IMAGES), before, rtol=1e-5, atol=1e-5)
 
 
 def test_lora_leaves_a_norm_after_pooling_alone(tmp_path):
@@ -201,7 +203,7 @@ def validated(network, held=HELD):
     with torch.no_grad():
         logits = network([encoder.preprocess(held.images) for encoder in network.encoders])
     loss = losses(logits, torch.from_numpy(held.targets), class_weights(LABELS, 3)).mean()
-    auc = evaluation.auc(held.targets, logits.double().softmax(1).numpy())(np.ones(len(held)))
+    auc = score.auc(held.targets, logits.double().softmax(1).numpy())(np.ones(len(held)))
     return auc, float(loss)
 
 
@@ -210,7 +212,7 @@ def test_lp_ft_begins_at_scikit_learns_optimum(encoder, classes):
     C, y = 0.3, np.random.default_rng(3).permutation([0] * 12 + [1] * 8 + [classes - 1] * 4)
     training = Training(epochs=1, batch=COUNT, patience=None, learning_rate=1e-12)
     model = FusionClassifier([encoder], strategy="lp-ft", C=C, folds=2, training=training, device="cpu").fit(IMAGES, y)
-    x = features.extract(encoder, IMAGES).astype(np.float64)
+    x = extract.extract(encoder, IMAGES).astype(np.float64)
     scaler = StandardScaler().fit(x)
     state = {key: value.double() for key, value in model.head_.module.state_dict().items()}
     # The head as it acts on raw features, and by the chain rule back on standardised ones.

@@ -10,8 +10,9 @@ from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
-from fusion import targets, transferability
-from fusion.transferability import h_score, knn, logme
+from fusion.data import labels as labels_
+from fusion.selection import scores
+from fusion.selection.scores import h_score, knn, logme
 
 ALL = (logme, h_score, lambda x, y: knn(x, y, folds(len(x)), neighbours=5))
 NAMES = ("logme", "h_score", "knn")
@@ -114,14 +115,14 @@ def test_steps_settle_before_they_are_cut_off(monkeypatch, seed):
     x, y = features(25, 5 + 2 * seed, signal=0.1 * seed, seed=seed)
     x = x * 10.0 ** np.random.default_rng(seed).uniform(-3, 0, x.shape[1])
     short = logme(x, y)
-    monkeypatch.setattr(transferability, "_STEPS", 20_000)
+    monkeypatch.setattr(scores, "_STEPS", 20_000)
     assert logme(x, y) == pytest.approx(short, abs=1e-5)
 
 
 def test_even_no_steps_come_close(monkeypatch):
     x, y = features(60, 8, signal=0.7)
     exact = logme(x, y)
-    monkeypatch.setattr(transferability, "_STEPS", 0)
+    monkeypatch.setattr(scores, "_STEPS", 0)
     assert logme(x, y) == pytest.approx(exact, abs=0.02)
     assert logme(x, y) < exact
 
@@ -199,7 +200,7 @@ def test_knn_of_several_labels_is_the_mean_over_them():
 
 def test_knn_asks_ten_neighbours_and_takes_the_folds_of_targets():
     x, y = features(90, 6, signal=0.5)
-    own = targets.folds(y, None, 3, 0)
+    own = labels_.folds(y, None, 3, 0)
     assert knn(x, y, own) == knn(x, y, own, neighbours=10) != knn(x, y, own, neighbours=11)
     assert knn(x, y, [(train.tolist(), held.tolist()) for train, held in own]) == knn(x, y, own)
 
@@ -307,8 +308,12 @@ def test_wrong_features_and_labels_are_refused(score, x, y, message):
 
 HELD = np.arange(12)
 TWO = [(HELD[6:], HELD[:6]), (HELD[:6], HELD[6:])]
-NOT_ONCE = "folds must hold out each of 12 images once, and no other (not so: {}). Pass those of fusion.targets.folds."
-LEAK = "folds must train on images that they do not hold out (got {} in fold {}). Pass those of fusion.targets.folds."
+NOT_ONCE = (
+    "folds must hold out each of 12 images once, and no other (not so: {}). Pass those of fusion.data.labels.folds."
+)
+LEAK = (
+    "folds must train on images that they do not hold out (got {} in fold {}). Pass those of fusion.data.labels.folds."
+)
 
 
 @pytest.mark.parametrize(

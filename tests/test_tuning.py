@@ -7,11 +7,11 @@ import yaml
 
 import zoo
 from fusion import Phase, strategies
-from fusion.modules import MODULES
-from fusion.phases import Stretch, groups, movers, timeline
-from fusion.tuning import plan
+from fusion.heads.modules import MODULES
+from fusion.tuning.phases import Stretch, groups, movers, timeline
+from fusion.tuning.strategies import plan
 from tests.small_fits import RESNET, VIT, own
-from zoo import architectures
+from zoo.networks import cutting
 
 QUARTERS = ["quarter-1", "quarter-2", "quarter-3", "quarter-4"]
 ALL = dict.fromkeys(QUARTERS, 1.0)
@@ -132,8 +132,8 @@ def test_the_best_quarter_is_the_familys(encoder, tmp_path):
 )
 def test_layer_decay_is_beits_formula(tmp_path, architecture, kwargs, depth, blocks):
     card = own(tmp_path).card.model_copy(update={"architecture": architecture, "name": "net"})
-    network = architectures.build(architecture, yaml.safe_load(f"{{{kwargs}}}"))  # shapes will do
-    encoder = zoo.Encoder(architectures.cut(network, depth), card, depth)
+    network = cutting.build(architecture, yaml.safe_load(f"{{{kwargs}}}"))  # shapes will do
+    encoder = zoo.Encoder(cutting.cut(network, depth), card, depth)
     found = rates("layer-decay", encoder)[0][1]
     names = {id(p): name for name, p in encoder.named_parameters()}
     assert len([name for name in found if name != "stem"]) == blocks

@@ -15,7 +15,10 @@ import hub_upload
 import zoo
 from tests.conftest import TINY
 from tests.hub.answers import refusal
-from zoo import architectures, cards, digests, files, golden, publishing
+from zoo.fetching import digests, opened
+from zoo.networks import cutting
+from zoo.registry import cards
+from zoo.upkeep import golden, publishing
 
 REPO = "tester/net"
 FRONT = """---
@@ -250,7 +253,7 @@ def test_check_refuses_what_is_not_fit(ready):
         digests.dump(digests.Digests(file="0" * 64, size=1, header="0" * 64, tensors={}))
     )
     assert "must be the file that tiny-test.digests.json lists" in call("check", card, weights, code=1)
-    listed = files.digest(weights).model_copy(update={"golden": {"0.5": [1.0, -1.0]}})
+    listed = opened.digest(weights).model_copy(update={"golden": {"0.5": [1.0, -1.0]}})
     weights.with_suffix(".digests.json").write_bytes(digests.dump(listed))
     assert "must give its golden features (got cosines {'0.5': -1.0})" in call("check", card, weights, code=1)
     weights.with_suffix(".digests.json").unlink()
@@ -292,7 +295,7 @@ def test_convert_says_what_it_needs(ready, tmp_path):
 
 
 def test_convert_by_name_and_by_architecture(login, tmp_path, monkeypatch):
-    network = architectures.build("resnet18", {}, device="cpu")
+    network = cutting.build("resnet18", {}, device="cpu")
     torch.save(network.state_dict(), tmp_path / "x.pth")
     login.serve("lab/x", "a" * 40, {"x.pth": (tmp_path / "x.pth").read_bytes()})
     monkeypatch.setenv("ZOO_CARDS", str(tmp_path))

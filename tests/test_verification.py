@@ -11,10 +11,11 @@ import zoo
 from tests import small
 from tests.hub.faults import Fault
 from tests.test_fetching import read, right
-from zoo import digests, files, golden
-from zoo.hub import WeightsError
-from zoo.verification import verify
-from zoo.weights import open_weights, store_of
+from zoo.fetching import digests, opened
+from zoo.fetching.hub import WeightsError
+from zoo.fetching.weights import open_weights, store_of
+from zoo.upkeep import golden
+from zoo.upkeep.verification import verify
 
 
 def flip(path, bit):
@@ -25,8 +26,8 @@ def flip(path, bit):
 
 def flip_a_piece(card, names, draw):
     """One bit of the header or of a tensor called in `names`, as the cache holds it."""
-    spans = files.headers.parse(store_of(card).get(["header"])["header"]).spans
-    keys = {"header", *(files.key(spans[name]) for name in names)}
+    spans = opened.headers.parse(store_of(card).get(["header"])["header"]).spans
+    keys = {"header", *(opened.key(spans[name]) for name in names)}
     paths = [path for path in store_of(card).folder.iterdir() if path.stem in keys and path.stat().st_size]
     path = draw.choices(paths, [path.stat().st_size for path in paths])[0]
     flip(path, draw.randrange(8 * path.stat().st_size))
@@ -56,10 +57,10 @@ def test_200_flipped_bits_of_a_whole_file_are_caught_at_the_load(hub, tmp_path, 
     read(card, whole=True)
     names = ["layer1.weight", "half", "count"]
     spans = open_weights(card).header.spans
-    used = [(0, files.headers.stop(data[:8]))] + [(spans[name].start, spans[name].stop) for name in names]
+    used = [(0, opened.headers.stop(data[:8]))] + [(spans[name].start, spans[name].stop) for name in names]
     draw = random.Random(2)
     for _ in range(200):
-        path = zoo.hub.Remote(small.REPO, small.REVISION, small.FILE).cached
+        path = zoo.fetching.hub.Remote(small.REPO, small.REVISION, small.FILE).cached
         start, stop = draw.choices(used, [stop - start for start, stop in used])[0]
         flip(path, draw.randrange(8 * start, 8 * stop))
         assert path.read_bytes() != data
@@ -74,8 +75,8 @@ def test_a_small_file_kept_in_git_is_checked_by_gits_own_hash(hub, tmp_path, mon
     assert right(read(card), data), "by ranges, as any"
     assert right(read(card, whole=True), data)
     assert open_weights(card).verified == "whole file"
-    path = zoo.hub.Remote(small.REPO, small.REVISION, small.FILE).cached
-    assert files.digest(path).file == digests.sha256(data)
+    path = zoo.fetching.hub.Remote(small.REPO, small.REVISION, small.FILE).cached
+    assert opened.digest(path).file == digests.sha256(data)
     store_of(card).quarantine(["whole"])
     flip(path, 3)
     assert right(read(card), data), "put aside and fetched once more"
@@ -90,11 +91,11 @@ def test_a_flip_elsewhere_waits_for_the_load_that_needs_it(hub, tmp_path):
     card, data = small.publish(hub, tmp_path)
     read(card)
     span = open_weights(card).header.spans["layer3.weight"]
-    flip(next(store_of(card).folder.glob(f"{files.key(span)}.*")), 7)
+    flip(next(store_of(card).folder.glob(f"{opened.key(span)}.*")), 7)
     assert right(read(card, ["layer1.weight"]), data)
     assert not store_of(card).spoilt()
     assert right(read(card, ["layer3.weight"]), data)
-    assert store_of(card).spoilt() == {files.key(span)}
+    assert store_of(card).spoilt() == {opened.key(span)}
 
 
 def test_what_a_first_use_recorded_holds_from_then_on(hub, tmp_path):
@@ -201,7 +202,7 @@ def test_a_tensor_that_the_digests_do_not_list_is_refused(hub, tmp_path):
     card, data = small.publish(hub, tmp_path, pinned=False)
     own = tmp_path / "own.safetensors"
     own.write_bytes(data)
-    listed = files.digest(own)
+    listed = opened.digest(own)
     fewer = listed.model_copy(update={"tensors": {k: v for k, v in listed.tensors.items() if k != "half"}})
     hub.serve(small.REPO, small.REVISION, {small.FILE: data, "digests.json": digests.dump(fewer)})
     assert right(read(card, ["count"]), data)
@@ -218,7 +219,7 @@ def served(hub, tiny, tmp_path, monkeypatch):
     data = tiny.with_name("tiny-test.safetensors").read_bytes()
     hub.serve("lab/tiny", "c" * 40, {"tiny-test.safetensors": data})
     values = {f"{depth:g}": golden.values(zoo.load("tiny", depth, card=tiny)) for depth in golden.DEPTHS}
-    listed = files.digest(tiny.with_name("tiny-test.safetensors")).model_copy(update={"golden": values})
+    listed = opened.digest(tiny.with_name("tiny-test.safetensors")).model_copy(update={"golden": values})
     return pin(tiny, listed, monkeypatch)
 
 
@@ -250,10 +251,10 @@ def test_verify_whole_catches_a_flip_that_no_load_has_met(hub):
     zoo.load("tiny-test", 1.0)
     card = zoo.card("tiny-test")
     span = open_weights(card).header.spans["layer4.1.bn2.bias"]
-    flip(next(store_of(card).folder.glob(f"{files.key(span)}.*")), 3)
+    flip(next(store_of(card).folder.glob(f"{opened.key(span)}.*")), 3)
     assert zoo.load("tiny-test", 0.5)
-    assert verify("tiny-test", whole=True).mended == (files.key(span),)
-    path = zoo.hub.Remote(card.weights.repo, card.weights.revision, card.weights.file).cached
+    assert verify("tiny-test", whole=True).mended == (opened.key(span),)
+    path = zoo.fetching.hub.Remote(card.weights.repo, card.weights.revision, card.weights.file).cached
     flip(path, 8 * span.start)
     assert zoo.load("tiny-test", 0.5)
     assert verify("tiny-test", whole=True).mended == ("tiny-test.safetensors",)

@@ -7,7 +7,7 @@ import zipfile
 import pytest
 
 from tests.conftest import ROOT
-from zoo import cards
+from zoo.registry import cards
 
 
 def test_cards_of_a_checkout():
@@ -34,15 +34,19 @@ def test_the_wheel_holds_packages_cards_weights_and_samples(wheel):
     held = set(zipfile.ZipFile(wheel).namelist())
     assert {f"zoo/_cards/{path.name}" for path in (ROOT / "cards").glob("*.md")} <= held
     assert {"zoo/_weights/mocov2-mini.safetensors", "zoo/_weights/mae-mini.safetensors"} <= held
-    assert {"fusion/_samples/colin27.npz", "fusion/_samples/mni152.npz", "fusion/_samples/NOTICE"} <= held
-    assert {"zoo/_cards/digests/mae-mini.json", "zoo/browse.html.jinja"} <= held
-    assert {"hub_upload.py", "fusion/report.html.jinja", "zoo/pretrain/recipes/mae-mini.yaml"} <= held
+    assert {
+        "fusion/data/sets/_brain_regions/colin27.npz",
+        "fusion/data/sets/_brain_regions/mni152.npz",
+        "fusion/data/sets/_brain_regions/NOTICE",
+    } <= held
+    assert {"zoo/_cards/digests/mae-mini.json", "zoo/registry/page.html.jinja"} <= held
+    assert {"hub_upload.py", "fusion/demo/page.html.jinja", "zoo/pretrain/recipes/mae-mini.yaml"} <= held
     assert not [name for name in held if name.startswith(("tests/", "cards/"))]
 
 
 def test_an_unpacked_wheel_loads_its_own_cards_and_weights(wheel, tmp_path):
     zipfile.ZipFile(wheel).extractall(tmp_path)
-    code = "import zoo; e = zoo.load('mae-mini'); print(zoo.cards.folder(), e.report.file, len(zoo.names()))"
+    code = "import zoo; e = zoo.load('mae-mini'); print(zoo.registry.cards.folder(), e.report.file, len(zoo.names()))"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True)
     folder, file, count = done.stdout.split()
     assert folder == str(tmp_path / "zoo" / "_cards")

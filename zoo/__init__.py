@@ -5,13 +5,13 @@ encoder = zoo.load("mocov2-chest", depth=0.75)
 features = encoder(encoder.preprocess(["scan.png"]))  # (1, 1024)
 """
 
-from zoo.cards import Card, CardError, names
-from zoo.cards import find as card
-from zoo.catalogue import search
-from zoo.encoder import Encoder, Report
-from zoo.hub import WeightsError
+from zoo.fetching.hub import WeightsError
 from zoo.loading import load, untrained
-from zoo.terms import LicenceError, LicenceWarning, attribution
+from zoo.networks.encoder import Encoder, Report
+from zoo.registry.cards import Card, CardError, names
+from zoo.registry.cards import find as card
+from zoo.registry.search import search
+from zoo.registry.terms import LicenceError, LicenceWarning, attribution
 
 __all__ = [
     "Card",

@@ -15,7 +15,10 @@ from rich.markdown import Markdown
 from rich.markup import escape
 from rich.table import Table
 
-from zoo import airgap, browsing, caching, cards, catalogue, doctor, loading, recording, terms, verification
+from zoo import loading
+from zoo.registry import cards, page, search, terms
+from zoo.upkeep import airgap, doctor, recording, verification
+from zoo.upkeep import cache as cache_
 
 app = typer.Typer(help="From a name to a verified, truncated encoder.", no_args_is_help=True)
 cache = typer.Typer(help="What was fetched: list it, prune it.", no_args_is_help=True)
@@ -41,9 +44,9 @@ def list_cards(
     with _clear_errors():
         if author and not hub:
             raise ValueError(f"--author must come with --hub (got --author {author}). Add --hub.")
-        known, unread = catalogue.published(author) if hub else (catalogue.registry(), {})
+        known, unread = search.published(author) if hub else (search.registry(), {})
         wanted = {"family": family, "domain": domain, "architecture": architecture, "text": text}
-        kept = catalogue.matching(known, **wanted, commercial=True if commercial else None)
+        kept = search.matching(known, **wanted, commercial=True if commercial else None)
     table = Table(box=SIMPLE, padding=0, pad_edge=False)
     table.add_column("name", no_wrap=True)  # what is typed must be readable, in a narrow window too
     for column in ("family", "domain", "depth", "licence: terms"):
@@ -120,7 +123,7 @@ def browse(
 ) -> None:
     """Write all cards as one static page, to filter and read in a browser."""
     with _clear_errors():
-        output.write_text(browsing.page(catalogue.search()), encoding="utf-8")
+        output.write_text(page.page(search.search()), encoding="utf-8")
     console.print(f"Wrote {output}", soft_wrap=True)
     _record(json_path, {"page": str(output)})
 
@@ -194,7 +197,7 @@ def examine(json_path: Json = None) -> None:
 def cache_list(json_path: Json = None) -> None:
     """Everything that is held; whole files are the Hub client's: hf cache ls."""
     with _clear_errors():
-        found = caching.held()
+        found = cache_.held()
     table = _table("repo", "revision", "file", "pieces", "in quarantine", "size", "fetched", "cards")
     for one in found:
         place = (one.repo or "-", (one.revision or "-")[:8], one.file or one.folder.name)
@@ -215,7 +218,7 @@ def cache_prune(
 ) -> None:
     """Free space; what killed processes left half written goes in any case."""
     with _clear_errors():
-        freed = caching.prune(repo=repo, unknown=unknown, quarantine=quarantine)
+        freed = cache_.prune(repo=repo, unknown=unknown, quarantine=quarantine)
     console.print(f"{decimal(freed)} freed", highlight=False)
     _record(json_path, {"freed": freed})
 

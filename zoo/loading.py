@@ -7,13 +7,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from zoo import architectures, cards, digests, hub, layouts, terms
-from zoo import depth as depths
-from zoo.cards import Card
-from zoo.encoder import Encoder, Report
-from zoo.files import Local, Ranged, some
-from zoo.headers import Span
-from zoo.weights import open_weights, published
+from zoo.fetching import digests, hub
+from zoo.fetching.header import Span
+from zoo.fetching.opened import Local, Ranged, some
+from zoo.fetching.weights import open_weights, published
+from zoo.networks import cutting, layouts
+from zoo.networks import depth as depths
+from zoo.networks.encoder import Encoder, Report
+from zoo.registry import cards, terms
+from zoo.registry.cards import Card
 
 Form = tuple[tuple[int, ...], str]  # shape and kind
 
@@ -80,9 +82,9 @@ def assemble(card: Card, depth: float | None, weights: str | Path | None = None,
     """The encoder of `card` at `depth`, whatever its terms; see `load`."""
     depth, evidence = _resolve(card, depth)
     try:
-        network = architectures.build(card.architecture, card.kwargs)
+        network = cutting.build(card.architecture, card.kwargs)
         wanted = {key: (tuple(value.shape), _kind(value.dtype)) for key, value in network.state_dict().items()}
-        cut = architectures.cut(network, depth)
+        cut = cutting.cut(network, depth)
         encoder = Encoder(cut, card, depth)
         file = open_weights(card, weights, whole=whole)
         dtype = _filled(encoder, file, wanted, cut.sources)
@@ -121,9 +123,9 @@ def untrained(name: str, depth: float | None = None, *, seed: int = 0, size: int
     depth, evidence = _resolve(record, depth)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = architectures.build(record.architecture, record.kwargs, device="cpu")
+        network = cutting.build(record.architecture, record.kwargs, device="cpu")
     whole = len(network.state_dict())
-    cut = architectures.cut(network, depth)
+    cut = cutting.cut(network, depth)
     encoder = Encoder(cut, record, depth)
     encoder.name = f"untrained-{encoder.name}#{seed}"
     encoder.report = Report(
@@ -193,7 +195,7 @@ def _fill(encoder: Encoder, file: Local | Ranged, wanted: dict[str, Form], sourc
     tensors = {key: _one([values[name] for name in names[source]]) for key, source in sources.items()}
     _check_finite(file.path, tensors, sources)
     encoder.load_state_dict({key: _float32(value) for key, value in tensors.items()}, strict=True, assign=True)
-    architectures.materialise(encoder)
+    cutting.materialise(encoder)
     return "+".join(sorted({str(t.dtype).removeprefix("torch.") for t in tensors.values() if t.is_floating_point()}))
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import zoo
-from fusion.augmentation import augment, modalities
+from fusion.data.augmentation import augment, modalities
 
 COUNT = 64
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import zoo
-from fusion import brain_regions, demo
-from fusion.heads import HEADS
+from fusion import brain_regions
+from fusion.demo import protocol
+from fusion.heads.solved import HEADS
 
 
 def encoder(name):
@@ -22,13 +23,13 @@ def encoder(name):
 
 @pytest.mark.benchmark
 def test_heads_on_the_validation_slabs(monkeypatch):
-    encoders = {name: encoder(name) for name in demo.ENCODERS}
+    encoders = {name: encoder(name) for name in protocol.ENCODERS}
     train, held = brain_regions("train"), brain_regions("validation")
-    levels = [demo.extract(encoders, samples, lambda _: None) for samples in (train, held)]
-    bench = demo._Bench(*levels, train, held)
+    levels = [protocol.extract(encoders, samples, lambda _: None) for samples in (train, held)]
+    bench = protocol._Bench(*levels, train, held)
     figures = {head: [] for head in HEADS}
-    for budget in demo.BUDGETS:
-        index = demo._where(brain_regions("train", labels=budget), train)
+    for budget in protocol.BUDGETS:
+        index = protocol._where(brain_regions("train", labels=budget), train)
         options = [[[[(name, level)]] for level in range(4)] for name in encoders]
         best = [bench._best(name, own, budget=budget, index=index) for name, own in zip(encoders, options, strict=True)]
         inputs, grid = [[choice.inputs[0][0] for choice in best]], [[choice.penalties[0] for choice in best]]

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 import zoo
-from fusion import FusionClassifier, Training, brain_regions, features, scan, targets
-from fusion.heads import auc_of, choose_penalty, fit_probe
+from fusion import FusionClassifier, Training, brain_regions, scan
+from fusion.data import labels as labels_
+from fusion.features import extract
+from fusion.heads.solved import auc_of, choose_penalty, fit_probe
 
 NAMES = ("mocov2-mini", "mae-mini")
 HELD = brain_regions("validation")
@@ -29,9 +31,9 @@ def timed(call):
 def tried(name, depth, train):
     """Validation AUC of a probe at one depth."""
     encoder = zoo.load(name, depth)
-    x, held = (features.extract(encoder, part.images) for part in (train, HELD))
+    x, held = (extract.extract(encoder, part.images) for part in (train, HELD))
     y = np.unique(train.labels, return_inverse=True)[1]
-    penalty = choose_penalty(x, y, targets.folds(y, train.groups, 5, 0))
+    penalty = choose_penalty(x, y, labels_.folds(y, train.groups, 5, 0))
     opinions = fit_probe(x, y, 6, penalty).opinions(held)
     return auc_of(np.unique(HELD.labels, return_inverse=True)[1], opinions)
 

@@ -25,8 +25,8 @@ from sklearn.decomposition import PCA
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from fusion.canonical import cca, pwcca, svcca
-from fusion.similarity import cka, minibatch_cka, procrustes, rbf_cka, rsa
+from fusion.similarity.canonical import cca, pwcca, svcca
+from fusion.similarity.measures import cka, minibatch_cka, procrustes, rbf_cka, rsa
 from tests.test_similarity_agreement import centred, draw
 
 pytestmark = pytest.mark.benchmark

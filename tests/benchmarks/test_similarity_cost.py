@@ -27,8 +27,9 @@ from safetensors.torch import load_file
 from sklearn.preprocessing import normalize
 
 import zoo
-from fusion import brain_regions, compare, features
-from fusion.similarity import cka, minibatch_cka
+from fusion import brain_regions, compare
+from fusion.features import extract
+from fusion.similarity.measures import cka, minibatch_cka
 from tests.benchmarks.test_similarity import loader
 from tests.conftest import ROOT
 from tests.small_fits import own
@@ -187,7 +188,7 @@ def exact(folder):
     """Minibatch CKA of the maps of all blocks in float64."""
     sides = []
     for encoder in encoders(folder):
-        found = features.batches(encoder, brain_regions("train").images[:IMAGES], encoder.maps, batch=BATCH)
+        found = extract.batches(encoder, brain_regions("train").images[:IMAGES], encoder.maps, batch=BATCH)
         parts = [[off_diagonal(level.reshape(len(level), -1).astype("f8")) for level in batch] for batch in found]
         sides.append(normalize([np.concatenate(layer) for layer in zip(*parts, strict=True)]))
     return sides[0] @ sides[1].T
@@ -252,7 +253,7 @@ def test_memory_of_many_images(count, tmp_path):
     assert took["memory"] <= 2048
     if count == 2_000:
         found = np.load(tmp_path / "many.npy")
-        x, y = (features.levels(encoder, Drawn(count), batch=BATCH) for encoder in encoders(tmp_path))
+        x, y = (extract.levels(encoder, Drawn(count), batch=BATCH) for encoder in encoders(tmp_path))
         for i, j in ((0, 0), (0, 3), (15, 9)):
             assert found[i, j] == pytest.approx(cka(x[i], y[j]), abs=1e-6)
 
@@ -262,7 +263,7 @@ def test_memory_of_many_images(count, tmp_path):
 
 def test_values_by_batch_size(tmp_path):
     images = brain_regions("validation").images
-    both = [features.extract(zoo.load(name, 1.0), images) for name in ("mocov2-mini", "mae-mini")]
+    both = [extract.extract(zoo.load(name, 1.0), images) for name in ("mocov2-mini", "mae-mini")]
     mixed = np.random.default_rng(0).permutation(len(images))
     sizes, columns = [4, 8, 16, 32, 64, 128, 256], ["debiased", "biased", "debiased, mixed", "biased, mixed"]
     found = np.zeros((len(sizes), len(columns)))

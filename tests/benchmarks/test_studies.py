@@ -15,7 +15,15 @@ from pathlib import Path
 
 import pytest
 
-COMMAND = [sys.executable, "-c", "from fusion.cli import app; app()", "study", "run", "s1-strategies", "--small"]
+COMMAND = [
+    sys.executable,
+    "-c",
+    "from fusion.commands.models import app; app()",
+    "study",
+    "run",
+    "s1-strategies",
+    "--small",
+]
 PAUSES = (100, 200, 300)  # seconds until each kill
 
 

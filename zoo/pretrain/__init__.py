@@ -1,0 +1,1 @@
+"""Makes encoders from public images; imports nothing of zoo, and nothing imports it."""

@@ -12,7 +12,8 @@ from pytorch_lightning.loggers import CSVLogger
 from safetensors.torch import save_file
 from torch.utils.data import DataLoader, Dataset
 
-from zoo.pretrain import contrastive, patches, recipe, restorative, sources
+from zoo.pretrain import patches, recipe, sources
+from zoo.pretrain.methods import contrastive, restorative
 
 METHODS: dict[str, Any] = {
     "contrastive": (contrastive.Contrastive, contrastive.views),

@@ -1,0 +1,1 @@
+"""Reads arguments, calls one function, says what came out; decides nothing."""

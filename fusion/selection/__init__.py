@@ -1,0 +1,1 @@
+"""Says which encoders to fuse, cut where, before any training; trains no encoder."""

@@ -1,0 +1,1 @@
+"""Says how alike two representations are; never a label, never draws a picture."""

@@ -1,0 +1,228 @@
+"""One cell of a study: fit it, let it answer, land the result. Runs in a worker process."""
+
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+import zoo
+from fusion.data import labels as labels_
+from fusion.data.sources import Part, draw, held
+from fusion.estimators.classifier import FusionClassifier
+from fusion.evaluation import score
+from fusion.heads.solved import Concat
+from fusion.study import encoders as encoders_
+from fusion.study import folder, grid
+from fusion.study.grid import Cell
+from fusion.tuning.settings import Training
+
+Floats = npt.NDArray[np.float64]
+
+_SIDE = 16  # of the grey pixels of the control
+_APART = 1_000_000  # between the seeds of the random encoders of one model
+_SETTLED = 256  # images, at most, that BatchNorm of random weights is settled on
+
+
+@dataclass(frozen=True)
+class Task:
+    """A cell with all that its worker needs.
+
+    Attributes:
+        cell: What is fitted.
+        output: The study's folder.
+        definition: The strategy as `FusionClassifier` takes it.
+        training: Fields of `fusion.Training`.
+        stop_images: How many validation images early stopping looks at; None takes all.
+        train, validation: The parts; the cell draws its own labels.
+        size: Side of the input of networks with random weights; None takes the card's.
+        alone: In a process of its own, on one thread.
+    """
+
+    cell: Cell
+    output: Path
+    definition: Any
+    training: Mapping[str, Any]
+    stop_images: int | None
+    train: Part
+    validation: Part
+    size: int | None
+    alone: bool
+
+
+def work(task: Task) -> dict[str, Any]:
+    """Fit the cell unless it is there, and land it; an error is a result too."""
+    if task.alone:
+        torch.set_num_threads(1)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the study, which ends its workers
+    key = task.cell.key
+    with folder.begun_cell(task.output, key):
+        known = folder.record(task.output, key)
+        if known and known["status"] == "done":
+            return known
+        try:
+            record, arrays = _fitted(task)
+        except Exception as error:
+            return failed(task, error)
+        folder.land(task.output, key, record, arrays)
+        return record
+
+
+def failed(task: Task, error: BaseException) -> dict[str, Any]:
+    """Land the cell as one that failed."""
+    record = {**_heading(task.cell), "status": "failed", "error": f"{type(error).__name__}: {error}"}
+    folder.land(task.output, task.cell.key, record, None)
+    return record
+
+
+def encoders(task: Task) -> list[zoo.Encoder]:
+    """Those of the cell as they are before the fit; random ones have seen images that they are to be trained on."""
+    found, train = fresh(task), draw(task.train, task.cell.labels, task.cell.seed)
+    few = train.take(np.linspace(0, len(train) - 1, min(len(train), _SETTLED)).astype(np.int64))
+    for name, encoder in zip(task.cell.encoders, found, strict=True):
+        if encoders_.is_random(name):
+            encoders_.settle(encoder, few.images)
+    return found
+
+
+def answers(task: Task, part: Part) -> Floats:
+    """(N, K) of the landed cell on another part, by its kept model."""
+    cell = task.cell
+    if not cell.encoders:  # seconds to fit anew, and the same to the bit
+        return Pixels(cell.seed).fit(draw(task.train, cell.labels, cell.seed)).predict_proba(part.images)
+    place = task.output / "models" / cell.key
+    return FusionClassifier.load(place, encoders=fresh(task)).predict_proba(part.images)
+
+
+class Pixels:
+    """The control: a probe on 16 x 16 grey pixels."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def fit(self, train: Part) -> Self:
+        """Fit the head; its penalty is chosen on folds, as a probe's is."""
+        known = labels_.read(train.labels, len(train))
+        folds = labels_.folds(known.numbers, train.groups, _count(train.labels, train.groups), self.seed)
+        self.classes_ = known.classes
+        self.head = Concat().fit([_pixels(train.images)], known.numbers, folds, None)
+        return self
+
+    def predict_proba(self, images: Any) -> Floats:
+        """(N, K)."""
+        return np.exp(self.head.log_proba([_pixels(images)]))
+
+    @property
+    def size(self) -> int:
+        """How many numbers the head has."""
+        return sum(values.size for values in self.head.arrays().values())
+
+
+def _fitted(task: Task) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+    cell, started = task.cell, time.monotonic()
+    train = draw(task.train, cell.labels, cell.seed)
+    validation = held(task.validation, cell.labels) if cell.untrained else task.validation
+    model: Pixels | FusionClassifier
+    if cell.encoders:
+        model = _classifier(task, train, validation)
+        trained, size, history, seconds = model.trained_, _size(model), model.history_, model.seconds_
+    else:
+        model = Pixels(cell.seed).fit(train)
+        trained, size, history, seconds = model.size, model.size, [], time.monotonic() - started
+    proba = model.predict_proba(validation.images)
+    if isinstance(model, FusionClassifier) and not cell.untrained:
+        _save(model, task)
+    record = {
+        **_heading(cell),
+        "status": "done",
+        "error": None,
+        "seconds": round(seconds, 2),
+        "trained": trained,
+        "parameters": size,
+        "history": history,
+        "figures": _figures(validation, proba, model.classes_),
+    }
+    return record, {"probabilities": proba, "classes": np.asarray(model.classes_)}
+
+
+def _classifier(task: Task, train: Part, validation: Part) -> FusionClassifier:
+    cell = task.cell
+    own = grid.per_encoder(task.definition, cell.encoders)
+    model = FusionClassifier(
+        encoders(task),
+        head=cell.head,
+        strategy=task.definition if own is None else own[0] if len(own) == 1 else own,
+        folds=_count(train.labels, train.groups),
+        training=_training(task),
+        seed=cell.seed,
+    )
+    stop = validation
+    if task.stop_images is not None and task.stop_images < len(validation):
+        stop = draw(validation, task.stop_images, 0)
+    return model.fit(train.images, train.labels, train.groups, validation=(stop.images, stop.labels))
+
+
+def fresh(task: Task) -> list[zoo.Encoder]:
+    """The cell's encoders as their names say; two of random weights differ, even where their architecture is one."""
+    cell, size = task.cell, task.size
+    return [
+        encoders_.load(
+            name, untrained=cell.untrained, seed=cell.seed + _APART * place, size=size if cell.untrained else None
+        )
+        for place, name in enumerate(cell.encoders)
+    ]
+
+
+def _save(model: FusionClassifier, task: Task) -> None:
+    """What did not move lies in the zoo, but for random weights: of these all is kept."""
+    pairs = zip(task.cell.encoders, model.encoders_, model.changed_, strict=True)
+    model.changed_ = [set(own.state_dict()) if encoders_.is_random(name) else moved for name, own, moved in pairs]
+    model.save(task.output / "models" / task.cell.key)
+
+
+def _training(task: Task) -> Training | None:
+    """The settings, with a checkpoint from which a killed cell goes on; plumbing is one epoch, and needs none."""
+    cell = task.cell
+    if cell.learning_rate is None:
+        return None
+    own = {"checkpoint": None, "trackers": ()} if cell.untrained else {"checkpoint": task.output / "work" / cell.key}
+    return Training(**{**task.training, "learning_rate": cell.learning_rate, **own})
+
+
+def _heading(cell: Cell) -> dict[str, Any]:
+    return {"key": cell.key, "cell": {key: value for key, value in asdict(cell).items() if key != "context"}}
+
+
+def _size(model: FusionClassifier) -> int:
+    """Parameters held, the head's numbers included."""
+    head = sum(values.size for values in model.head_.arrays().values())
+    return head + sum(p.numel() for encoder in model.encoders_ for p in encoder.parameters())
+
+
+def _figures(part: Part, proba: Floats, classes: Any) -> dict[str, float]:
+    # One draw, which is not looked at: the intervals are the table's.
+    figures = score.score(part.labels, proba, classes, part.groups, resamples=1)
+    return {name: getattr(figures, name).value for name in score.METRICS}
+
+
+def _count(labels: npt.NDArray[Any], groups: npt.NDArray[Any] | None) -> int:
+    """Folds that the rarest class can fill, at most five."""
+    members = np.arange(len(labels)) if groups is None else groups
+    columns = [labels] if labels.ndim == 1 else list(labels.T)
+    fewest = min(len(np.unique(members[column == value])) for column in columns for value in np.unique(column))
+    return int(np.clip(fewest, 2, 5))
+
+
+def _pixels(images: Any) -> npt.NDArray[np.float32]:
+    """(N, 256) grey pixels, read by the rule of an encoder that takes one channel."""
+    reader = zoo.untrained("mocov2-mini", 0.25).preprocess
+    parts = [reader(images[start : start + 64]) for start in range(0, len(images), 64)]
+    small = torch.nn.functional.adaptive_avg_pool2d(torch.cat(parts), _SIDE)  # (N, 1, H, W) -> (N, 1, 16, 16)
+    return small.flatten(1).numpy()

@@ -1,0 +1,1 @@
+"""Reads a study's folder, judges and tells; fits nothing."""

@@ -1,0 +1,215 @@
+"""What a study's folder holds, told: how far it is, its tables, its page."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fusion.data.sources import Part, divided, held
+from fusion.study import choice, folder
+from fusion.study import config as config_
+from fusion.study.choice import Chosen, Judged, Records
+from fusion.study.config import BRAIN_REGIONS, Config
+from fusion.study.grid import Cell
+from fusion.study.results import page, table
+from fusion.study.results.table import Line, Row
+
+_BRAIN = "Which of six brain regions is at the centre of a 64 x 64 axial T1 patch?"
+_BRAINS = (
+    "Training and validation patches come from slabs of one brain (Colin27), test patches from another (MNI152): one "
+    "brain against one brain."
+)
+_SLABS = "All patches come from slabs of one brain (Colin27): this says nothing about another brain."
+# With fewer groups, bootstrap intervals cover clearly less than the 95 % they name (of 6 groups, about 85 %).
+_FEW = 20
+_CHOICES = (
+    "The learning rate of each row is the one with the highest AUC on the validation part, mean over seeds.",
+    "Each side of a contest is the row with the highest AUC on the validation part, mean over seeds.",
+    "Learning rate and best epoch are chosen on the validation part: its figures and tests flatter what is fine-tuned.",
+    "Nothing is predicted or judged on the test part before all choices are made.",
+    "Seconds are of the chosen learning rate, with other cells running beside; contests are not corrected for number.",
+)
+
+
+@dataclass(frozen=True)
+class State:
+    """How far a study is.
+
+    Attributes:
+        done, failed, missing: Cells in words; of failed ones with the error.
+        skipped: Those whose package is not installed, with the reason.
+        pace: Seconds that a cell takes, as those that are done did side by side; None before anything is.
+    """
+
+    done: list[str]
+    failed: dict[str, str]
+    missing: list[str]
+    skipped: dict[str, str]
+    pace: float | None
+
+    @property
+    def seconds(self) -> float | None:
+        """What is left, estimated from what is done; None before anything is."""
+        return None if self.pace is None else self.pace * len(self.missing)
+
+
+def state(output: Path) -> State:
+    """How far the study in the folder is.
+
+    Raises:
+        OSError: No study was begun there.
+    """
+    study = folder.study(output)
+    found = [(_named(cell), folder.record(output, cell.key)) for cell in cells(study)]
+    done = [name for name, record in found if record and record["status"] == "done"]
+    failed = {name: record["error"] for name, record in found if record and record["status"] == "failed"}
+    missing = [name for name, record in found if not record]
+    spent = [record["seconds"] for _, record in found if record and record["status"] == "done"]
+    pace = float(np.mean(spent)) / study["jobs"] if spent else None
+    return State(done, failed, missing, study["skipped"], pace)
+
+
+def _named(cell: Cell) -> str:
+    return f"{cell}, random weights" if cell.untrained else str(cell)
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that the report is made of.
+
+    Attributes:
+        config: That the folder was begun with.
+        study: What `study.json` says.
+        chosen: Rows with their learning rates; random weights among them.
+        records: What landed.
+        validation: Judged rows, and against what.
+        test: Likewise, where the final table was asked for.
+    """
+
+    config: Config
+    study: dict[str, Any]
+    chosen: list[Chosen]
+    records: Records
+    validation: tuple[list[Row], Judged]
+    test: tuple[list[Row], Judged] | None
+
+
+def cells(study: dict[str, Any]) -> list[Cell]:
+    """The cells that `study.json` lists."""
+    return [Cell(**{**values, "encoders": tuple(values["encoders"])}) for values in study["cells"].values()]
+
+
+def write(output: Path) -> list[Path]:
+    """Write `report.html`, `results.csv` (validation) and, after the final table, `results-test.csv` into the folder.
+
+    Raises:
+        OSError: No study was begun there.
+        ValueError: No cell is done yet.
+    """
+    found = results(output)
+    validation = choice.lines(*found.validation)
+    test = choice.lines(*found.test) if found.test else None
+    reference = found.config.reference
+    texts = {"results.csv": table.table_csv(validation, table.paired(validation, reference))}
+    if test:
+        texts["results-test.csv"] = table.table_csv(test, table.paired(test, reference))
+    texts["report.html"] = page.render(_page(output, found, validation, test))
+    for name, text in texts.items():
+        folder.replace(output / name, text.encode())
+    return [output / name for name in texts]
+
+
+def results(output: Path) -> Results:
+    """Read the folder."""
+    study = folder.study(output)
+    config = config_.parse(folder.config(output), str(output / "config.yaml"))
+    records = folder.records(output, study["cells"])
+    chosen = choice.choose(cells(study), records)
+    if not any(not row.row.untrained for row in chosen):
+        raise ValueError(f"{output} must hold results (got no cell that is done). Go on with: fusion study run.")
+    picked = [row for row in chosen if not row.row.untrained]
+    first = folder.arrays(output / "cells" / f"{picked[0].row.key}.npz")
+    validation = [choice.as_row(row, records, lambda c: _proba(output / "cells", c)) for row in picked]
+    test = None
+    if all((output / "final" / f"{cell.key}.npz").exists() for row in picked for cell in row.cells):
+        rows = [choice.as_row(row, records, lambda c: _proba(output / "final", c)) for row in picked]
+        test = rows, _part(output / "final" / "part.npz", first["classes"])
+    return Results(
+        config, study, chosen, records, (validation, _part(output / "validation.npz", first["classes"])), test
+    )
+
+
+def mechanics(output: Path, found: Results) -> list[Line]:
+    """The lines of random weights, on the few images that they were tried on."""
+    chosen = [row for row in found.chosen if row.row.untrained]
+    part = found.validation[1]
+    rows = [choice.as_row(row, found.records, lambda c: _proba(output / "cells", c)) for row in chosen]
+    if not rows:
+        return []
+    few = held(Part(np.arange(len(part.labels)), part.labels, None), chosen[0].row.labels)
+    return choice.lines(rows, Judged(few.labels, None, part.classes))
+
+
+def contests(found: Results) -> list[page.Contest]:
+    """The pairs that validation picked, judged on the test part; none before that is open."""
+    if found.test is None:
+        return []
+    rows, part = found.test
+    places = {id(row): i for i, row in enumerate(row for row in found.chosen if not row.row.untrained)}
+    said = []
+    for pair in choice.pair(found.config, found.chosen):
+        ours, theirs = (rows[places[id(side)]].probabilities for side in (pair.ours, pair.theirs))
+        said.append((pair.name, str(pair.ours), str(pair.theirs), choice.difference(ours, theirs, part)))
+    return said
+
+
+def _page(output: Path, found: Results, validation: list[Line], test: list[Line] | None) -> page.Page:
+    now = state(output)
+    config = found.config
+    data = "" if found.study["source"] == config.data else f" --data {found.study['source']}"
+    return page.Page(
+        title=config.title or config.name,
+        task=_task(found.study["source"]),
+        command=f"fusion study run config.yaml{data}{' --final' if found.test else ''}",
+        settings=config.model_dump(mode="json", exclude={"small"}),
+        validation=validation,
+        test=test,
+        comparisons=table.paired(test or validation, config.reference),
+        contests=contests(found),
+        compared_on="test" if found.test else "validation",
+        warnings=_warnings(found, now),
+        choices=_CHOICES,
+        mechanics=mechanics(output, found),
+        failures=list(now.failed.items()),
+    )
+
+
+def _task(source: str) -> str:
+    base, fold = divided(source)
+    brain = base == BRAIN_REGIONS
+    said = _BRAIN if brain else f"Data: {base}."
+    if fold is None:
+        return f"{said} {_BRAINS}" if brain else said
+    said += f" Fold {fold[0]} of {fold[1]} is the test part, the next one validation, the others training."
+    return f"{said} {_SLABS}" if brain else said
+
+
+def _warnings(found: Results, now: State) -> list[str]:
+    part = found.validation[1]
+    groups = len(part.labels if part.groups is None else np.unique(part.groups))
+    said = [f"Only {groups} groups: intervals are narrower than they should be."] if groups < _FEW else []
+    said += [f"{len(now.missing)} of {len(found.study['cells'])} cells are missing."] if now.missing else []
+    said += [f"Failed: {len(now.failed)} cells."] if now.failed else []
+    said += [f"Left out: {what}: {why}." for what, why in found.study["left_out"].items()]
+    reasons = dict.fromkeys(now.skipped.values())
+    return said + [f"Skipped, {list(now.skipped.values()).count(why)} cells: {why}" for why in reasons]
+
+
+def _proba(place: Path, cell: Cell) -> Any:
+    return folder.arrays(place / f"{cell.key}.npz")["probabilities"]
+
+
+def _part(path: Path, classes: Any) -> Judged:
+    kept = folder.arrays(path)
+    return Judged(kept["labels"], kept.get("groups"), classes)

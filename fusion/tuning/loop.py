@@ -1,0 +1,289 @@
+"""One loop for one or many encoders: phases, early stopping, checkpoints; `accelerate` sees to the devices."""
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import partial
+from typing import Any, cast
+
+import numpy as np
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.state import AcceleratorState
+from accelerate.utils import send_to_device, tqdm
+from torch import Tensor, nn
+
+import zoo
+from fusion.data.augmentation import augment
+from fusion.evaluation import score as score_
+from fusion.heads.modules import Fused, settle_modes
+from fusion.tuning import lora, rules
+from fusion.tuning.batches import Batch, Examples, Shuffled, loader
+from fusion.tuning.checkpoints import Checkpoints, Progress
+from fusion.tuning.phases import Stretch, movers
+from fusion.tuning.randomness import repeatable
+from fusion.tuning.settings import Training, cosine
+
+# Batches over which Auto-RGN measures gradients. Source: Lee et al. arXiv:2210.11466, authors' code.
+_MEASURED = 5
+
+Watch = Callable[[dict[str, Any]], None]
+
+
+class Fit:
+    """One fit of a network on images, in place.
+
+    Args:
+        network: Its encoders move as the stretches say, its head always trains.
+        stretches: From `tuning.plan`.
+        train, validation: Without validation there is no early stopping, and the last weights stay.
+        settings: See `Training`.
+        seed: Of order, augmentation and dropout.
+        device: `auto`, `cpu` or `cuda`.
+        watch: Is told of every step: stretch, epoch, loss, and the learning rate of every group.
+    """
+
+    def __init__(
+        self,
+        network: Fused,
+        stretches: Sequence[Stretch],
+        train: Examples,
+        validation: Examples | None,
+        settings: Training,
+        *,
+        seed: int = 0,
+        device: str = "auto",
+        watch: Watch | None = None,
+    ) -> None:
+        self.network, self.stretches, self.settings, self.seed = network, stretches, settings, seed
+        self.train, self.validation, self.device, self.watch = train, validation, device, watch
+        self.encoders = [cast(zoo.Encoder, encoder) for encoder in network.encoders]
+        if settings.augment:  # an unknown modality is refused before anything is written
+            augment(torch.zeros(0, 1, 1, 1), settings.augment, ())
+        balanced = settings.class_weight == "balanced"
+        self.weight = rules.class_weights(train.targets, network.head.classes) if balanced else None
+        self.anchor = rules.Anchor(self.encoders)
+        self.progress = Progress()
+        self.earlier, self.started = 0.0, time.monotonic()
+
+    def run(self, solve: Callable[[Fused], None], identity: dict[str, Any]) -> list[dict[str, Any]]:
+        """Train to the end, restore the best weights, and return the history: a row per epoch, 0 is before training.
+
+        Args:
+            solve: Fits the head to its optimum on the training images.
+            identity: What a checkpoint must have been written with, beside settings and stretches.
+
+        Raises:
+            FloatingPointError: The loss is not finite.
+            OSError: The checkpoint cannot be written.
+            ValueError: The checkpoint is of another fit.
+        """
+        with repeatable(self.seed, self.settings.deterministic):
+            self._start(identity)
+            for number in range(self.progress.stretch, len(self.stretches)):
+                if number > self.progress.stretch:
+                    self.progress.stretch, self.progress.epoch, self.progress.stale = number, 0, 0
+                if self.stretches[number].solve:
+                    solve(self.network)
+                    self.progress.score = None  # what follows begins here, whatever the head before was worth
+                    self._record(None)
+                else:
+                    self._stretch(self.stretches[number])
+            self.accelerator.end_training()
+        return self.progress.history
+
+    def _start(self, identity: dict[str, Any]) -> None:
+        AcceleratorState._reset_state(reset_partial_state=True)  # an earlier fit may have had another device, precision
+        self.accelerator = Accelerator(
+            cpu=self.device == "cpu",
+            mixed_precision=self.settings.precision,
+            log_with=list(self.settings.trackers) or None,
+            project_dir=self.settings.checkpoint,
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+        )
+        own = {**asdict(self.settings), "checkpoint": "", "progress": "", "workers": "", "seed": self.seed}
+        plan = {"stretches": [asdict(stretch) for stretch in self.stretches], "training": own}
+        plan["processes"] = self.accelerator.num_processes
+        self.checkpoints = Checkpoints(self.settings.checkpoint, {**identity, **plan})
+        if self.settings.trackers:
+            self.accelerator.init_trackers("sslzoo")
+        self.network.to(self.accelerator.device)
+        self.accelerator.register_for_checkpointing(self.progress)
+        state = self.checkpoints.latest()
+        self.resume = state and state[0]
+        if state:
+            self.progress.stretch = int(state[1]["stretch"])
+        else:
+            self._record(None)
+
+    def _stretch(self, stretch: Stretch) -> None:
+        pairs = zip(self.encoders, stretch.phases, strict=True)
+        added = [lora.add(encoder, phase.lora) for encoder, phase in pairs if phase.lora]
+        optimiser, batches = self._optimiser(stretch), self._batches()
+        self.accelerator.free_memory()  # a network is wrapped anew: other weights may move now
+        self.model, self.optimiser, self.loader = self.accelerator.prepare(self.network, optimiser, batches.loader)
+        if len(batches.loader) < self.accelerator.num_processes:
+            raise ValueError(
+                f"batch must leave one for each of {self.accelerator.num_processes} processes "
+                f"(got {len(batches.loader)} of {len(self.train)} images). Pass a smaller batch."
+            )
+        if self.resume:
+            self.accelerator.load_state(str(self.resume))
+            self.resume, self.earlier = None, self.progress.seconds
+        else:
+            self._keep()
+        with tqdm(initial=self.progress.epoch, total=stretch.epochs, disable=not self.settings.progress) as bar:
+            while self.progress.epoch < stretch.epochs and not self._stale():
+                self._epoch(stretch, batches)
+                bar.update()
+        if self.validation:
+            self.network.load_state_dict(self.progress.best)
+        for adapter in added:
+            lora.merge(adapter)
+        self._keep()
+
+    def _optimiser(self, stretch: Stretch) -> torch.optim.Optimizer:
+        moving = movers(stretch, self.encoders, self.network.head)
+        self.progress.moved |= {name: p.numel() for name, p in self.network.named_parameters() if p.requires_grad}
+        decay = 0.0 if any(phase.penalty for phase in stretch.phases) else self.settings.weight_decay
+        return torch.optim.AdamW(moving, lr=0.0, weight_decay=decay)
+
+    def _batches(self) -> Shuffled:
+        settings = self.settings
+        vary = partial(_augmented, settings.augment) if settings.augment else None
+        return Shuffled(self.train, self.encoders, settings.batch, self.seed, vary=vary, workers=settings.workers)
+
+    def _epoch(self, stretch: Stretch, batches: Shuffled) -> None:
+        batches.set_epoch(self.progress.epochs)
+        self._measure(stretch, batches)
+        self.network.train()
+        for encoder, phase in zip(self.encoders, stretch.phases, strict=True):
+            settle_modes(encoder, phase.statistics and self.settings.statistics and not phase.lora)
+        steps, total = len(self.loader), 0.0
+        for step, batch in enumerate(self.loader):
+            share = cosine(self.progress.epoch * steps + step, stretch.epochs * steps, self.settings.warmup)
+            total += self._step(stretch, batch, self.settings.learning_rate * share, step)
+        self.progress.epoch += 1
+        self.progress.epochs += 1
+        if self.accelerator.num_processes > 1:
+            for buffer in self.network.buffers():  # BatchNorm statistics: one network, that of the first process
+                torch.distributed.broadcast(buffer, 0)
+        self._record(total / steps)
+        self.progress.seconds = self.earlier + time.monotonic() - self.started
+        self.checkpoints.save(self.accelerator, self.progress.epochs, {"stretch": self.progress.stretch})
+
+    def _step(self, stretch: Stretch, batch: Batch, learning_rate: float, step: int) -> float:
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate * group["rate"]
+        self.optimiser.zero_grad()
+        dropped = self._dropped(step)
+        each = rules.losses(self.model(batch["images"], dropped), batch["target"], self.weight)
+        loss = each.mean() + self.anchor.penalty(stretch.phases, self.network.head, dropped)
+        value = float(self.accelerator.reduce(loss.detach(), "mean"))
+        if not math.isfinite(value):
+            raise self._not_finite(value, each, batch, step)
+        self.accelerator.backward(loss)
+        self.optimiser.step()
+        if self.watch:
+            rates = {group["name"]: group["lr"] for group in self.optimiser.param_groups}
+            place = {"stretch": self.progress.stretch, "epoch": self.progress.epochs, "step": step}
+            self.watch({**place, "loss": value, "rates": rates})
+        return value
+
+    def _measure(self, stretch: Stretch, batches: Shuffled) -> None:
+        """Auto-RGN: rates from the first batches of this epoch, the same in every process; nothing moves here."""
+        for encoder, phase in zip(self.encoders, stretch.phases, strict=True):
+            if not phase.rule:
+                continue
+            self.network.eval()
+            measured = {name: p for name, p in encoder.named_parameters() if p.requires_grad}
+            norms = [self._norms(measured, batch) for batch in itertools.islice(batches.loader, _MEASURED)]
+            rates = rules.relative_norms(norms, {name: float(p.detach().norm()) for name, p in measured.items()})
+            for group in self.optimiser.param_groups:
+                owner, _, name = group["name"].rpartition(" ")
+                if owner == encoder.name:
+                    group["rate"] = group["share"] * rates[name]
+
+    def _norms(self, measured: dict[str, nn.Parameter], batch: Batch) -> dict[str, float]:
+        batch = send_to_device(batch, self.accelerator.device)
+        loss = rules.losses(self.network(batch["images"]), batch["target"], self.weight).mean()
+        gradients = torch.autograd.grad(loss, list(measured.values()))
+        return {name: float(gradient.norm()) for name, gradient in zip(measured, gradients, strict=True)}
+
+    def _record(self, loss: float | None) -> None:
+        """One row of the history; better weights than any before are kept."""
+        progress = self.progress
+        figures = self._validate()
+        row = {"stretch": progress.stretch, "epoch": progress.epochs, "loss": loss, **figures}
+        progress.history.append(row)
+        self.accelerator.log({key: value for key, value in row.items() if value is not None}, step=progress.epochs)
+        if not figures:
+            return
+        lower = -figures["validation_loss"]
+        score = (lower,) if self.settings.monitor == "loss" else (figures["validation_auc"], lower)
+        progress.stale += 1
+        if progress.score is None or score > progress.score:
+            progress.score, progress.stale = score, 0
+            self._keep()
+
+    def _keep(self) -> None:
+        self.progress.best = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
+
+    def _stale(self) -> bool:
+        patience = self.settings.patience
+        return self.validation is not None and patience is not None and self.progress.stale >= patience
+
+    def _validate(self) -> dict[str, float]:
+        if self.validation is None:
+            self._check_weights()
+            return {}
+        self.network.eval()
+        places = loader(self.validation, self.encoders, self.settings.batch, self.settings.workers)
+        with torch.inference_mode():
+            parts = [self._answers(batch) for batch in self.accelerator.prepare_data_loader(places)]
+        logits, target = (torch.cat(column) for column in zip(*parts, strict=True))
+        loss = float(rules.losses(logits, target, self.weight).mean())
+        if not math.isfinite(loss):
+            worst = rules.losses(logits, target, None).isfinite().logical_not().nonzero().flatten().tolist()
+            names = [self.validation.name(i) for i in worst[:5]]
+            raise FloatingPointError(self._told("validation loss", loss, f"after epoch {self.progress.epochs}", names))
+        proba = self.network.head.log_proba(logits).double().exp().cpu().numpy()
+        truth = target.cpu().numpy()
+        return {"validation_auc": score_.auc(truth, proba)(np.ones(len(truth))), "validation_loss": loss}
+
+    def _check_weights(self) -> None:
+        """Where no validation shows it, the last step of an epoch may have ruined what is about to be kept."""
+        ruined = [name for name, p in self.network.named_parameters() if not p.isfinite().all()]
+        if ruined:
+            raise FloatingPointError(self._told("weights", math.nan, f"after epoch {self.progress.epochs}", ruined[:5]))
+
+    def _answers(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        pair = self.network(batch["images"]).float(), batch["target"]
+        return cast(tuple[Tensor, Tensor], self.accelerator.gather_for_metrics(pair))
+
+    def _dropped(self, step: int) -> int | None:
+        """The encoder that is missing in this step: drawn by seed, epoch and step, the same in every process."""
+        if len(self.encoders) < 2 or not self.settings.drop_encoder:
+            return None
+        draw = np.random.default_rng([self.seed, self.progress.epochs, step])
+        return int(draw.integers(len(self.encoders))) if draw.random() < self.settings.drop_encoder else None
+
+    def _not_finite(self, value: float, each: Tensor, batch: Batch, step: int) -> FloatingPointError:
+        bad = ~each.isfinite()
+        worst = batch["index"][bad if bad.any() else slice(None)].tolist()
+        where = f"in epoch {self.progress.epochs + 1}, batch {step + 1}"
+        return FloatingPointError(self._told("loss", value, where, [self.train.name(i) for i in worst[:5]]))
+
+    def _told(self, what: str, value: float, where: str, names: list[str]) -> str:
+        kept = self.checkpoints.latest()
+        state = f" The last good state is in {kept[0]}." if kept else ""
+        return (
+            f"{what} must be finite (got {value} {where}: {', '.join(names)}).{state} "
+            "Lower learning_rate, or look at what is named."
+        )
+
+
+def _augmented(modality: str, pixels: Tensor, seeds: Sequence[int]) -> Tensor:
+    return augment(pixels, modality, seeds)

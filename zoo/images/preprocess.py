@@ -1,0 +1,161 @@
+"""From images as people have them to (N, C, H, W) exactly as a card says.
+
+Stored values become [0, 1] by one rule, which `Preprocess.rule` tells in words: 8 and 16 bit integers are divided by
+their maximum, floats must already be in [0, 1] (or, where the card has a window, in the window's unit), and files say
+what theirs are (see `zoo.images.reading`). Nothing is guessed from the values.
+"""
+
+from collections.abc import Iterator, Sequence
+from os import PathLike
+from typing import Any, cast
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms.v2 import InterpolationMode, functional
+
+from zoo.images.reading import Array, decoded, read, windowed
+from zoo.registry.cards import Card
+
+Picture = str | PathLike[str] | Image.Image | Array
+Images = Picture | Sequence[Picture]
+
+_WEIGHTS = torch.tensor([0.299, 0.587, 0.114])[:, None, None]  # ITU-R BT.601 luminance
+
+
+class Preprocess:
+    """The card's preprocessing, as a callable: `preprocess(images)` -> float32 (N, C, H, W)."""
+
+    def __init__(self, card: Card) -> None:
+        self.name, self.input = card.name, card.input
+
+    def __call__(self, images: Images) -> Tensor:
+        """Turn images into the encoder's input.
+
+        Args:
+            images: A path (PNG, JPEG, TIFF, DICOM, `volume.nii.gz:SLICE`), a PIL image, an array, or a sequence of
+                these. A single array is a batch: (N, H, W) or (N, H, W, C); inside a sequence it is one image:
+                (H, W) or (H, W, C). uint8 and uint16 use their full range; floats are in [0, 1], or in the unit of
+                the card's window where it has one.
+
+        Returns:
+            (N, C, size, size), scaled to the card's range and normalised by its mean and std.
+
+        Raises:
+            ValueError: An image has a wrong rank, channel count or range, is empty or cannot be decoded.
+            TypeError: An image is of no known kind, or its numbers are of no known type.
+            ImportError: A DICOM or NIfTI file is given without the extra that reads it.
+        """
+        if self.input.mean is None or self.input.std is None:
+            raise ValueError(
+                f"{self.name}: mean and std must be known (got None). "
+                f"Pass zoo.load({self.name!r}, mean=[...], std=[...])."
+            )
+        pictures = [self._one(pixels) for pixels in self._each(images)]
+        if not pictures:
+            raise ValueError("images must hold at least one image (got none). Check the folder or list.")
+        low, high = self.input.range
+        scaled = low + (high - low) * torch.stack(pictures)  # N times (C, H, W) -> (N, C, H, W)
+        return cast(Tensor, functional.normalize(scaled, self.input.mean, self.input.std))
+
+    @property
+    def rule(self) -> str:
+        """How stored values become the encoder's input, in words."""
+        window, how = self.input.window, self.input
+        view = f"window {window}" if window else "the file's own VOI LUT or window, else the range of its bits"
+        floats = f"NIfTI and float arrays: window {window}" if window else "float arrays: as they are, in [0, 1]"
+        crop = f" of {how.crop_pct:g}" if how.resize == "crop" else ""
+        return (
+            f"pictures, integer arrays and colour DICOM: value / type maximum; grey DICOM: rescale, {view}, "
+            f"MONOCHROME1 inverted, padding 0; {floats}. "
+            f"Then resized to {how.size} by {how.resize}{crop}, {how.interpolation or 'interpolation unknown'}, "
+            f"scaled to {how.range}, (x - {how.mean}) / {how.std}."
+        )
+
+    def _each(self, images: Any) -> Iterator[Array]:
+        if isinstance(images, np.ndarray) and images.dtype != object:
+            if images.ndim not in (3, 4):
+                raise ValueError(
+                    f"an array of images must be (N, H, W) or (N, H, W, C) (got {images.shape}). Try x[None]."
+                )
+            yield from map(self._pixels, images)
+        elif isinstance(images, str | PathLike | Image.Image):
+            yield self._pixels(images)
+        elif isinstance(images, Sequence | np.ndarray):
+            yield from map(self._pixels, images)
+        else:
+            raise TypeError(f"images must be paths, PIL images or arrays (got {type(images).__name__}). Convert them.")
+
+    def _pixels(self, image: Any) -> Array:
+        """(H, W, 1 or 3) in [0, 1]."""
+        window = self.input.window
+        if isinstance(image, np.ndarray):
+            pixels = _with_channels(image)
+            return unit(windowed(pixels, window) if window and pixels.dtype.kind == "f" else pixels)
+        if isinstance(image, Image.Image):
+            return unit(_with_channels(decoded(image)))
+        if isinstance(image, str | PathLike):
+            return unit(_with_channels(read(image, window)))
+        raise TypeError(f"an image must be a path, PIL image or array (got {type(image).__name__}). Convert it first.")
+
+    def _one(self, pixels: Array) -> Tensor:
+        picture = self._channels(torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1))  # -> (C, H, W)
+        return self._resize(picture).clamp(0, 1)  # bicubic overshoots
+
+    def _channels(self, picture: Tensor) -> Tensor:
+        have, want = len(picture), self.input.channels
+        if have == want:
+            return picture
+        return picture.expand(3, -1, -1) if want == 3 else (picture * _WEIGHTS).sum(0, keepdim=True)
+
+    def _resize(self, picture: Tensor) -> Tensor:
+        size, sides = self.input.size, list(picture.shape[1:])
+        if self.input.interpolation is None:
+            if sides != [size, size]:
+                raise ValueError(
+                    f"{self.name}: interpolation must be known (got None). "
+                    f"Pass zoo.load({self.name!r}, interpolation='bilinear') or whichever it was trained with."
+                )
+            return picture
+        target = self._target(sides)
+        if sides != target:
+            mode = InterpolationMode(self.input.interpolation)
+            picture = functional.resize(picture, target, interpolation=mode, antialias=True)
+        if self.input.resize == "pad":
+            height, width = target
+            return cast(Tensor, functional.pad(picture, [0, 0, size - width, size - height]))
+        return cast(Tensor, functional.center_crop(picture, [size, size]))
+
+    def _target(self, sides: list[int]) -> list[int]:
+        size = self.input.size
+        if self.input.resize == "squash":
+            return [size, size]
+        if self.input.resize == "pad":
+            return [max(1, side * size // max(sides)) for side in sides]
+        scale = round(size / self.input.crop_pct) / min(sides)
+        return [max(size, round(side * scale)) for side in sides]
+
+
+def unit(pixels: Array) -> Array:
+    """Scale stored values to float32 in [0, 1]: integers by their type's maximum, floats must already be there."""
+    if pixels.dtype in (np.uint8, np.uint16):
+        return pixels.astype(np.float32) / np.iinfo(pixels.dtype).max
+    if pixels.dtype.kind == "b":
+        return pixels.astype(np.float32)
+    if pixels.dtype.kind != "f":
+        raise TypeError(f"images must be uint8, uint16 or float in [0, 1] (got {pixels.dtype}). Convert them first.")
+    # Written so that NaN fails too.
+    if not (pixels.min() >= 0 and pixels.max() <= 1):
+        raise ValueError(
+            f"float images must lie in [0, 1] (got {pixels.min():g} to {pixels.max():g}). Rescale them, or pass uint8."
+        )
+    return pixels.astype(np.float32)
+
+
+def _with_channels(pixels: Array) -> Array:
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]  # (H, W) -> (H, W, 1)
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or 0 in pixels.shape:
+        raise ValueError(f"an image must be (H, W) or (H, W, 1 or 3), not empty (got {pixels.shape}). Check its axes.")
+    return pixels

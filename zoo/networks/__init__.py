@@ -1,0 +1,1 @@
+"""Knows timm's networks as blocks: builds, cuts, renames, pools; never reads a file."""

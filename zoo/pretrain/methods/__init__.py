@@ -1,0 +1,1 @@
+"""The ways to pretrain, one readable file each; the table of them is that of `zoo.pretrain.run`."""

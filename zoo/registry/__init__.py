@@ -1,0 +1,1 @@
+"""Knows what is written about a checkpoint and what its licences permit; never opens weights, the network or torch."""

@@ -1,0 +1,91 @@
+"""Search: the cards that match, and those that others published on the Hub."""
+
+import difflib
+
+from zoo.fetching import hub, weights
+from zoo.registry import cards, terms
+from zoo.registry.cards import Card
+
+
+def search(
+    *,
+    family: str | None = None,
+    domain: str | None = None,
+    architecture: str | None = None,
+    commercial: bool | None = None,
+    text: str | None = None,
+) -> list[Card]:
+    """The cards, sorted by name, that match everything given.
+
+    Args:
+        family: A family that a card has, such as `"contrastive"`.
+        domain: A domain that a card has, such as `"chest-x-ray"`.
+        architecture: A timm name that a card has, such as `"resnet50"`.
+        commercial: True keeps the cards whose binding terms permit commercial use, False the others.
+        text: Words, in any case and order, that name, method or text of the card must all contain.
+
+    Raises:
+        ValueError: No card has that family, domain or architecture; the nearest are offered.
+        TypeError: `commercial` is not True, False or None.
+        CardError: A card is not valid.
+
+    Example:
+        >>> import zoo
+        >>> [card.name for card in zoo.search(architecture="resnet18", text="colin27 brain")]
+        ['mae-mini', 'mocov2-mini']
+    """
+    wanted = {"family": family, "domain": domain, "architecture": architecture, "text": text}
+    return matching(registry(), **wanted, commercial=commercial)
+
+
+def registry() -> list[Card]:
+    """Every card of the registry, sorted by name."""
+    return [cards.find(name) for name in cards.names()]
+
+
+def matching(
+    known: list[Card],
+    *,
+    family: str | None = None,
+    domain: str | None = None,
+    architecture: str | None = None,
+    commercial: bool | None = None,
+    text: str | None = None,
+) -> list[Card]:
+    """Those of `known` that match everything given, as in `search`."""
+    if commercial not in (True, False, None):
+        raise TypeError(f"commercial must be True, False or None (got {commercial!r}). Leave it out for all cards.")
+    wanted = {"family": family, "domain": domain, "architecture": architecture}
+    for key, value in wanted.items():
+        _check(key, value, sorted({getattr(card, key) for card in known}))
+    found = [card for card in known if all(value in (None, getattr(card, key)) for key, value in wanted.items())]
+    if commercial is not None:
+        found = [card for card in found if terms.commercial(card) == commercial]
+    return [card for card in found if _contains(card, text or "")]
+
+
+def published(author: str | None = None) -> tuple[list[Card], dict[str, str]]:
+    """The cards of the repos on the Hub that carry the tag `sslzoo`, and why others could not be read.
+
+    Raises:
+        WeightsError: The Hub cannot be reached.
+    """
+    found: list[Card] = []
+    unread: dict[str, str] = {}
+    for repo in hub.models(author):
+        try:
+            found.append(weights.published(repo))
+        except (cards.CardError, hub.WeightsError) as error:
+            unread[repo] = str(error)
+    return found, unread
+
+
+def _check(key: str, value: str | None, have: list[str]) -> None:
+    if value is not None and value not in have:
+        near = difflib.get_close_matches(str(value), have, n=3, cutoff=0.4) or have
+        raise ValueError(f"{key} must be one that a card has (got {value!r}). Nearest: {', '.join(near)}.")
+
+
+def _contains(card: Card, text: str) -> bool:
+    whole = f"{card.name}\n{card.method}\n{card.body}".casefold()
+    return all(word in whole for word in text.casefold().split())

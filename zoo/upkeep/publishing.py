@@ -1,0 +1,82 @@
+"""What a repo holds beside weights and digests: the card, pinned to them, and the config.json that timm reads."""
+
+import json
+import math
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+from timm.models._hub import save_config_for_hf
+from torch import nn
+
+from zoo.networks import cutting
+from zoo.registry.cards import Card
+
+_CROPS = {"squash": "squash", "crop": "center", "pad": "border"}  # timm's names
+
+
+def pin(text: str, place: dict[str, Any], tags: list[str]) -> str:
+    """The card's text with another `weights` block, and with these tags too; every other byte stays."""
+    front, mark, body = text.removeprefix("---\n").partition("\n---\n")
+    root = yaml.compose(front, Loader=yaml.SafeLoader)
+    edits = [(*_span(_child(_child(root, "zoo"), "weights")), _flow(place))]
+    have = yaml.safe_load(front).get("tags") or []
+    have = have if isinstance(have, list) else [have]
+    if missing := [tag for tag in tags if tag not in have]:
+        whole = yaml.safe_dump(have + missing, default_flow_style=True, width=math.inf, allow_unicode=True).strip()
+        if node := _child(root, "tags"):
+            # A list written in lines may start in the first column, where a bracket may not.
+            edits.append((*_span(node), whole if getattr(node, "flow_style", True) else f" {whole}"))
+        else:
+            edits.append((len(front), len(front), f"\ntags: {whole}"))
+    for start, stop, new in sorted(edits, reverse=True):
+        front = front[:start] + new + front[stop:]
+    return f"---\n{front}{mark}{body}"
+
+
+def config(card: Card) -> bytes:
+    """The config.json by which timm builds the same network, with the card's pooling and preprocessing where it can."""
+    how, (low, high) = card.input, card.input.range
+    pixels = {
+        "input_size": (how.channels, how.size, how.size),
+        # timm normalises pixels in [0, 1]
+        "mean": tuple((value - low) / (high - low) for value in how.mean or ()),
+        "std": tuple(value / (high - low) for value in how.std or ()),
+        "interpolation": how.interpolation,
+        "crop_pct": how.crop_pct,
+        "crop_mode": _CROPS[how.resize],
+    }
+    network = cutting.build(card.architecture, card.kwargs)
+    network = cutting.build(card.architecture, {**card.kwargs, **_pooling(card, network)})
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "config.json"
+        save_config_for_hf(network, str(path), data_config=pixels)
+        return path.read_bytes()
+
+
+def _pooling(card: Card, network: nn.Module) -> dict[str, Any]:
+    """What makes a network of tokens pool as the card says, while its norms keep their names."""
+    wanted = {"avg": "avg", "cls": "token"}.get(card.pool)  # timm has no name for both together
+    if wanted is None or not hasattr(network, "num_prefix_tokens") or network.global_pool == wanted:
+        return {}
+    flag = "use_fc_norm" if type(network).__name__ == "Eva" else "fc_norm"
+    return {"global_pool": wanted, flag: not isinstance(network.fc_norm, nn.Identity)}
+
+
+def _child(node: yaml.Node | None, key: str) -> yaml.Node | None:
+    pairs = node.value if isinstance(node, yaml.MappingNode) else []
+    return next((value for name, value in pairs if name.value == key), None)
+
+
+def _span(node: yaml.Node | None) -> tuple[int, int]:
+    """Where a value lies; for YAML, one written in lines ends only where the next key starts."""
+    assert node is not None
+    last = node
+    while isinstance(last, yaml.CollectionNode) and not last.flow_style:
+        last = last.value[-1][1] if isinstance(last, yaml.MappingNode) else last.value[-1]
+    return node.start_mark.index, last.end_mark.index
+
+
+def _flow(values: dict[str, Any]) -> str:
+    return f"{{{', '.join(f'{key}: {json.dumps(value)}' for key, value in values.items())}}}"
