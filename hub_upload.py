@@ -9,7 +9,6 @@ Each step of an upload first looks at what the repo holds: one that broke off go
 """
 
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ from pathlib import Path
 from typing import Annotated
 
 import httpx2
-import torch
 import typer
 from huggingface_hub import CommitOperationAdd, HfApi, RepoFile
 from huggingface_hub.errors import HfHubHTTPError, RevisionNotFoundError
@@ -26,19 +24,17 @@ from rich.console import Console
 
 import zoo
 from zoo.fetching import digests as digests_
-from zoo.fetching import header, opened
 from zoo.fetching.digests import Digests
 from zoo.fetching.hub import WeightsError
-from zoo.fetching.weights import published
-from zoo.networks import cutting
+from zoo.fetching.published import card_of
 from zoo.registry import cards
 from zoo.registry.cards import Card, CardError
-from zoo.upkeep import conversion, golden, publishing
+from zoo.upkeep import conversion, publishing
+from zoo.upkeep.publishing import FILE, examine
 
 app = typer.Typer(help="Publish a checkpoint with its card on the Hugging Face Hub.", no_args_is_help=True)
 console = Console()
 
-FILE = "model.safetensors"
 Files = dict[str, tuple[Path | bytes, str]]  # path in the repo -> content, and the digest by which the Hub lists it
 
 
@@ -115,30 +111,6 @@ def upload(
     _say(f"Published {repo} at {revision}")
 
 
-def examine(path: Path, file: Path) -> tuple[Card, Digests]:
-    """Load and run the encoder at every quarter; returns its card and the file's digests with the golden features.
-
-    Raises:
-        CardError, WeightsError, ValueError: The card is not complete, or the file is not what it describes.
-    """
-    card = cards.read(path)
-    if unknown := [key for key in ("mean", "std", "interpolation") if getattr(card.input, key) is None]:
-        raise ValueError(f"{path} must state {', '.join(unknown)} (got null). Edit its front matter.")
-    _check_names(card, file, path)
-    found = _digests(file)
-    with tempfile.TemporaryDirectory() as scratch:
-        plain = Path(scratch) / path.name
-        text = publishing.pin(path.read_text(encoding="utf-8"), {"repo": None, "file": FILE}, [])
-        plain.write_text(text, encoding="utf-8")
-        encoders = (zoo.load(card.name, quarter / 4, card=plain, weights=file) for quarter in (1, 2, 3, 4))
-        values = {f"{encoder.depth:g}": _run(encoder) for encoder in encoders}
-    kept = {key: values[key] for key in (f"{depth:g}" for depth in golden.DEPTHS)}
-    cosines = {depth: golden.cosine(kept[depth], known) for depth, known in found.golden.items()}
-    if min(cosines.values(), default=1.0) < golden.CLOSE:
-        raise WeightsError(f"{file} must give its golden features (got cosines {cosines}). Compare timm's version.")
-    return card, found.model_copy(update={"golden": kept})
-
-
 def pack(path: Path, file: Path, repo: str) -> Parcel:
     """Inspect the card and its weights, and make everything that a repo holds beside them."""
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", repo):
@@ -201,50 +173,13 @@ def _known(source: str) -> Card:
         return cards.read(source)
     if Path(source).is_file():
         raise ValueError(f"output must be given (got none). Run zoo-upload convert {source} OUTPUT --card CARD.")
-    return published(source) if "/" in source else cards.find(source)
-
-
-def _check_names(card: Card, file: Path, path: Path) -> None:
-    step = f"Run zoo-upload convert {file} OUTPUT --card {path}."
-    try:
-        have = header.read(file).spans.keys()
-    except FileNotFoundError:
-        raise WeightsError(f"weights must be an existing file (got {str(file)!r}). Check the path.") from None
-    except ValueError as error:
-        raise WeightsError(f"{file} must be a whole safetensors file: {error}. {step}") from None
-    want = cutting.build(card.architecture, card.kwargs).state_dict().keys()
-    if wrong := sorted(have ^ want):
-        raise WeightsError(
-            f"{file} must have exactly timm's names ({len(wrong)} differ: {', '.join(wrong[:5])}). {step}"
-        )
-
-
-def _digests(file: Path) -> Digests:
-    """The file's digests; those that `convert` left beside it must agree, and tell its source."""
-    found, beside = opened.digest(file), file.with_suffix(".digests.json")
-    if not beside.is_file():
-        return found
-    kept = digests_.parse(beside.read_bytes())
-    if kept.model_copy(update={"source": None, "golden": {}}) != found:
-        raise WeightsError(f"{file} must be the file that {beside.name} lists (got another). Convert it again.")
-    return kept
-
-
-def _run(encoder: zoo.Encoder) -> list[float]:
-    x = golden.fixed_input(encoder.card)
-    with torch.no_grad():
-        features = encoder(torch.cat([x, -x]))  # two times (1, C, H, W) -> (2, D)
-    if not torch.isfinite(features).all():
-        raise ValueError(f"{encoder.name}: features must be finite (got NaN or infinity). Check the weights.")
-    if torch.allclose(features[0], features[1]):
-        raise ValueError(f"{encoder.name}: features must tell two images apart (got equal ones). Check the weights.")
-    return golden.values(encoder)
+    return card_of(source) if "/" in source else cards.find(source)
 
 
 def _pinned(repo: str) -> str | None:
     """The commit that the repo's own card names."""
     try:
-        place = published(repo).weights
+        place = card_of(repo).weights
     except CardError:
         return None
     return place.revision if place.repo == repo else None

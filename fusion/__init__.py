@@ -4,10 +4,13 @@ from fusion import FusionClassifier
 model = FusionClassifier(["mocov2-mini", "mae-mini"]).fit(images, labels, groups=patients)
 """
 
-from fusion.data.sets.brain_regions import Samples, brain_regions
+from fusion.data.samples import Samples
+from fusion.data.sets.brain_regions import brain_regions
 from fusion.estimators.classifier import FusionClassifier
-from fusion.evaluation.agreement import Agreement, Correlation, agreement, correlation
-from fusion.evaluation.score import Evaluation, Interval, contributions, difference, evaluate
+from fusion.evaluation.agreement import Agreement, agreement
+from fusion.evaluation.correlation import Correlation, correlation
+from fusion.evaluation.intervals import Interval
+from fusion.evaluation.score import Evaluation, contributions, difference, evaluate
 from fusion.features.extract import extract
 from fusion.selection.scan import Scan, scan
 from fusion.similarity.canonical import cca, pwcca, svcca

@@ -18,14 +18,15 @@ from safetensors.torch import save_file
 
 import zoo
 from fusion import Training
-from fusion.data.labels import folds
+from fusion.data.folds import folds
 from fusion.features import extract
-from fusion.heads.modules import MODULES, Fused
-from fusion.heads.optimum import settle
-from fusion.heads.solved import HEADS
+from fusion.heads.modules import TRAINED
+from fusion.heads.optimum import take_over
+from fusion.heads.solved import SOLVED
 from fusion.tuning import strategies
 from fusion.tuning.batches import Examples
 from fusion.tuning.loop import Fit
+from fusion.tuning.network import Fused
 from zoo.networks import cutting
 
 COUNT, CLASSES = 24, 3
@@ -81,7 +82,7 @@ def fused(encoders, head="concat", classes=CLASSES, multilabel=False, seed=1):
     """Copies of the encoders under a new head."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        made = MODULES[head]([encoder.num_features for encoder in encoders], classes, multilabel)
+        made = TRAINED[head]([encoder.num_features for encoder in encoders], classes, multilabel)
     made.standardise([extract.extract(encoder, IMAGES) for encoder in encoders])
     return Fused([copy.deepcopy(encoder) for encoder in encoders], made)
 
@@ -89,8 +90,8 @@ def fused(encoders, head="concat", classes=CLASSES, multilabel=False, seed=1):
 def solve(network, train=TRAIN, C=0.1):
     """The head at its optimum, as the classifier does it."""
     blocks = [extract.extract(encoder, train.images) for encoder in network.encoders]
-    head = HEADS["concat"]().fit(blocks, train.targets, folds(train.targets, None, 2, 0), [C] * len(blocks))
-    settle(network.head, head.arrays())
+    head = SOLVED["concat"]().fit(blocks, train.targets, folds(train.targets, None, 2, 0), [C] * len(blocks))
+    take_over(network.head, head.arrays())
 
 
 class Course:

@@ -13,7 +13,7 @@ import zoo
 from tests.conftest import ROOT
 from tests.loadable import REVISION, beside, inside, publish, write_card
 from zoo.fetching import hub as hubs
-from zoo.fetching.weights import store_of
+from zoo.fetching.places import store_of
 from zoo.upkeep import airgap, conversion
 
 

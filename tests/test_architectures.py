@@ -6,7 +6,7 @@ import pytest
 import timm
 import torch
 
-from zoo.networks import cutting
+from zoo.networks import cutting, families
 from zoo.networks.encoder import Encoder
 from zoo.registry import cards
 
@@ -119,7 +119,7 @@ def test_nothing_of_a_later_block_is_kept(architecture):
     kwargs = ARCHITECTURES[architecture]
     for depth in DEPTHS:
         network = cutting.build(architecture, kwargs)
-        order = [name for blocks in cutting.family(network).quarters(network) for name in blocks]
+        order = [name for blocks in families.family(network).quarters(network) for name in blocks]
         cut = cutting.cut(network, depth)
         kept = sum(map(len, cut.blocks))
         later = tuple(f"{name}." for name in order[kept:])

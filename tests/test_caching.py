@@ -10,7 +10,7 @@ import zoo
 from tests.loadable import REVISION, inside, publish, write_card
 from zoo.fetching import hub as hubs
 from zoo.fetching.pieces import Store
-from zoo.fetching.weights import store_of
+from zoo.fetching.places import store_of
 from zoo.upkeep import cache, conversion
 
 

@@ -9,9 +9,9 @@ from sklearn.model_selection import GroupKFold, cross_val_score
 import zoo
 from fusion import FusionClassifier, Phase, Training, brain_regions, contributions
 from fusion.estimators import classifier
-from fusion.evaluation.score import auc
+from fusion.evaluation.metrics import auc
 from fusion.features import extract
-from fusion.heads.solved import HEADS
+from fusion.heads.solved import SOLVED
 
 TRAIN = brain_regions("train", labels=60)
 HELD = brain_regions("validation", labels=60)
@@ -43,7 +43,7 @@ def test_integer_labels_come_back():
     assert set(model.predict(TRAIN.images).tolist()) <= {3, 7}
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", SOLVED)
 def test_every_head_and_its_saved_model(head, tmp_path):
     model = FusionClassifier(PAIR, head=head, C=0.1).fit(TRAIN.images, TRAIN.labels, TRAIN.groups)
     model.save(tmp_path / "model")

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save, save_file
 import zoo
 from tests.conftest import ROOT, TINY
 from tests.hub.faults import Fault
-from zoo.fetching import digests, weights
+from zoo.fetching import digests, places, weights
 from zoo.fetching.pieces import Store
 from zoo.networks import cutting
 from zoo.upkeep import conversion, unpickling
@@ -133,7 +133,7 @@ conversion.convert_card(zoo.card("moco-test"))
 
 @pytest.mark.slow
 def test_a_killed_conversion_leaves_nothing_and_two_at_once_agree(pickled, tmp_path):
-    place = weights.converted(digests.sha256_file(tmp_path / "served.pth"), pickled)
+    place = places.converted(digests.sha256_file(tmp_path / "served.pth"), pickled)
     caches = {"HF_HUB_CACHE": constants.HF_HUB_CACHE, "HF_ASSETS_CACHE": constants.HF_ASSETS_CACHE}
     with subprocess.Popen([sys.executable, "-c", DIE], env=os.environ | caches, cwd=ROOT) as dying:
         while not list(place.parent.glob("scratch-*")) and dying.poll() is None:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from fusion import FusionClassifier, brain_regions
-from fusion.commands.models import _row
+from fusion.commands.demo import _row
+from fusion.data import samples
 from fusion.data.sets import brain_regions as brain_regions_
 from fusion.demo import page as page_
 from fusion.demo import protocol
@@ -19,7 +20,7 @@ def thinned(part, labels=None):
         return whole
     drawn = {image.tobytes() for n in (60, 300) for image in brain_regions("train", labels=n).images}
     kept = [i for i, image in enumerate(whole.images) if i % 6 == 0 or image.tobytes() in drawn]
-    return brain_regions_.Samples(whole.images[kept], whole.labels[kept], whole.groups[kept])
+    return samples.Samples(whole.images[kept], whole.labels[kept], whole.groups[kept])
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 from tests.loadable import publish, write_card
 from zoo.fetching import account
 from zoo.fetching import hub as hubs
-from zoo.fetching.weights import store_of
+from zoo.fetching.places import store_of
 from zoo.registry import cards
 from zoo.upkeep import doctor
 from zoo.upkeep.doctor import Check

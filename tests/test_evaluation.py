@@ -3,7 +3,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 import fusion
-from fusion.evaluation import score
+from fusion.evaluation import intervals, metrics, score
 
 
 @pytest.fixture
@@ -23,27 +23,27 @@ def test_figures_equal_scikit_learns_with_weights(judged):
     y = np.searchsorted(CLASSES, labels)
     weights = np.random.default_rng(1).integers(1, 4, 300).astype(float)
     areas = [roc_auc_score(y == k, proba[:, k], sample_weight=weights) for k in range(3)]
-    assert score.auc(y, proba)(weights) == pytest.approx(np.mean(areas), abs=1e-12)
+    assert metrics.auc(y, proba)(weights) == pytest.approx(np.mean(areas), abs=1e-12)
     expected = balanced_accuracy_score(y, proba.argmax(1), sample_weight=weights)
-    assert score.balanced_accuracy(y, proba)(weights) == pytest.approx(expected, abs=1e-12)
+    assert metrics.balanced_accuracy(y, proba)(weights) == pytest.approx(expected, abs=1e-12)
 
 
 def test_two_classes_have_the_usual_auc():
     y, p = np.array([0, 0, 1, 1, 1]), np.array([0.1, 0.4, 0.35, 0.8, 0.4])
-    assert score.auc(y, np.stack([1 - p, p], 1))(np.ones(5)) == pytest.approx(roc_auc_score(y, p))
+    assert metrics.auc(y, np.stack([1 - p, p], 1))(np.ones(5)) == pytest.approx(roc_auc_score(y, p))
 
 
 def test_calibration_error_by_hand():
     proba = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.2, 0.8]])
     y = np.array([0, 1, 0, 1])
     # bins: 0.9 twice (accuracy 0.5), 0.6 once (1), 0.8 once (1)
-    assert score.calibration_error(y, proba)(np.ones(4)) == pytest.approx((2 * 0.4 + 0.4 + 0.2) / 4)
+    assert metrics.calibration_error(y, proba)(np.ones(4)) == pytest.approx((2 * 0.4 + 0.4 + 0.2) / 4)
 
 
 def test_whole_groups_are_drawn(judged):
     labels, _, groups = judged
     y = np.searchsorted(CLASSES, labels)
-    for weights in score.draws(y, groups, 3, 50, 0):
+    for weights in intervals.draws(y, groups, 3, 50, 0):
         assert all(len(set(weights[groups == g])) == 1 for g in range(20))
         assert weights.reshape(20, 15)[:, 0].sum() == 20
 
@@ -131,7 +131,7 @@ def test_bad_input_is_refused(judged, change, message):
 
 
 def test_a_class_in_one_of_very_many_groups_is_not_drawn_for_ever(monkeypatch):
-    monkeypatch.setattr(score, "_REDRAWS", 1)
+    monkeypatch.setattr(intervals, "_REDRAWS", 1)
     y = np.array(["a", "a", "a", "b"])
     with pytest.raises(ValueError, match=r"each class must be in enough groups to be drawn \(got 4 groups\)"):
         score.score(y, np.full((4, 2), 0.5), ["a", "b"])
@@ -192,9 +192,9 @@ def test_figures_of_several_labels_equal_scikit_learns_with_weights(several):
     y, proba, _ = several
     weights = np.random.default_rng(1).integers(1, 4, 240).astype(float)
     area = roc_auc_score(y, proba, average="macro", sample_weight=weights)
-    assert score.auc(y, proba)(weights) == pytest.approx(area, abs=1e-12)
+    assert metrics.auc(y, proba)(weights) == pytest.approx(area, abs=1e-12)
     shares = [balanced_accuracy_score(y[:, k], proba[:, k] > 0.5, sample_weight=weights) for k in range(3)]
-    assert score.balanced_accuracy(y, proba)(weights) == pytest.approx(np.mean(shares), abs=1e-12)
+    assert metrics.balanced_accuracy(y, proba)(weights) == pytest.approx(np.mean(shares), abs=1e-12)
 
 
 def test_calibration_error_of_several_labels_by_hand():
@@ -202,8 +202,8 @@ def test_calibration_error_of_several_labels_by_hand():
     proba = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.1], [0.0, 1.0]])
     # first label: 0.9 twice (half have it), 0.6 once (has it), 0 once (has not); second: 0.1 thrice (one has it), 1
     first, second = (2 * 0.4 + 0.4 + 0) / 4, (3 * abs(0.1 - 1 / 3) + 0) / 4
-    assert score.calibration_error(y, proba)(np.ones(4)) == pytest.approx((first + second) / 2)
-    doubled = score.calibration_error(np.repeat(y, 2, axis=0), np.repeat(proba, 2, axis=0))(np.ones(8))
+    assert metrics.calibration_error(y, proba)(np.ones(4)) == pytest.approx((first + second) / 2)
+    doubled = metrics.calibration_error(np.repeat(y, 2, axis=0), np.repeat(proba, 2, axis=0))(np.ones(8))
     assert doubled == pytest.approx((first + second) / 2)
 
 
@@ -239,7 +239,7 @@ def test_every_draw_holds_each_label_and_its_absence():
     y = np.zeros((30, 2), dtype=int)
     y[:10, 0] = 1
     y[3:, 1] = 1  # absent in three images only
-    draws = list(score.draws(y, np.arange(30), 2, 200, 0))
+    draws = list(intervals.draws(y, np.arange(30), 2, 200, 0))
     assert all((weights @ y > 0).all() and (weights @ (1 - y) > 0).all() for weights in draws)
     assert np.isfinite(score.score(y, np.random.default_rng(0).random((30, 2)), ["a", "b"]).auc.low)
 
@@ -265,6 +265,6 @@ def test_bad_input_of_several_labels_is_refused(several, change, message):
 
 
 def test_a_label_of_one_in_very_many_groups_is_not_drawn_for_ever(monkeypatch):
-    monkeypatch.setattr(score, "_REDRAWS", 1)
+    monkeypatch.setattr(intervals, "_REDRAWS", 1)
     with pytest.raises(ValueError, match=r"each label, and its absence, must be in enough groups .*got 4 groups"):
         score.score(np.eye(4, dtype=int), np.full((4, 4), 0.5), ["a", "b", "c", "d"])

@@ -20,7 +20,8 @@ from zoo.fetching import hub as hubs
 from zoo.fetching import opened
 from zoo.fetching.hub import WeightsError
 from zoo.fetching.pieces import CacheError
-from zoo.fetching.weights import open_weights, store_of
+from zoo.fetching.places import store_of
+from zoo.fetching.weights import open_weights
 
 FORK = multiprocessing.get_context("fork")  # a child that need not import torch anew
 SOME = ["layer1.weight", "layer2.weight", "half", "count", "none"]

@@ -6,7 +6,7 @@ from PIL import Image
 from sklearn.model_selection import StratifiedGroupKFold
 
 from fusion import brain_regions
-from fusion.data import sources, splits
+from fusion.data import samples, sources, splits
 from fusion.data.sets import brain_regions as brain_regions_
 from fusion.study import config as config_
 from fusion.study import run
@@ -28,7 +28,7 @@ def one_hot(labels):
 
 def divide(labels, patients, count, seed=0):
     held, classes = one_hot(np.asarray(labels))
-    return splits.folds(held, classes, patients, count=count, seed=seed)
+    return splits.divide(held, classes, patients, count=count, seed=seed)
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_patients_move_where_a_fold_would_lack_a_class():
 def test_images_of_several_labels_hold_each_and_its_absence_in_every_fold():
     rng = np.random.default_rng(0)
     held = rng.random((120, 4)) < [0.5, 0.3, 0.1, 0.08]
-    found = splits.folds(held, list("abcd"), [f"p{n // 2}" for n in range(120)], count=4, seed=0)
+    found = splits.divide(held, list("abcd"), [f"p{n // 2}" for n in range(120)], count=4, seed=0)
     assert not any(splits.lacking(held[rows], "abcd") for rows in found)
 
 
@@ -171,6 +171,6 @@ def test_a_source_is_the_same_from_everywhere(table, monkeypatch):
 
 
 def test_folds_have_fingerprints_of_their_own(table):
-    found = [sources.fingerprint(*sources.open_parts(f"{table}@{fold}")) for fold in ("1/4", "2/4", "1/3", "1/4")]
+    found = [samples.fingerprint(*sources.open_parts(f"{table}@{fold}")) for fold in ("1/4", "2/4", "1/3", "1/4")]
     assert len(set(found)) == 3
     assert found[0] == found[3]

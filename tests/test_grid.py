@@ -4,8 +4,8 @@ import pytest
 import yaml
 
 import zoo
-from fusion.study import check, encoders, grid
 from fusion.study import config as config_
+from fusion.study import encoders, grid, run
 from fusion.study.grid import Facts
 
 FACTS = {"a": Facts(0.75, "contrastive"), "b": Facts(1.0, "restorative"), "c": Facts(1.0, "supervised")}
@@ -208,9 +208,9 @@ def test_the_small_form_replaces_lists_and_merges_training():
 def test_ready_made_studies_name_what_exists(name):
     found = config_.read(name)
     small = found.in_small()
-    check.check_offline(small)
+    run.check_offline(small)
     for form in (found, small):
-        check.check(form)
+        run.check(form)
         laid = grid.lay_out(form, encoders.facts, "data")
         assert len(laid.cells) == len({cell.key for cell in laid.cells})
         assert yaml.safe_load(yaml.safe_dump(form.model_dump(mode="json"))) == form.model_dump(mode="json")
@@ -229,7 +229,7 @@ def test_the_ready_made_names():
 
 def test_a_small_form_that_would_fetch_is_refused():
     with pytest.raises(ValueError, match=r"small form must be in the package \(got mocov2-chest\)"):
-        check.check_offline(config(encoders=["mocov2-chest", "mae-mini"]))
+        run.check_offline(config(encoders=["mocov2-chest", "mae-mini"]))
 
 
 @pytest.mark.parametrize(
@@ -252,4 +252,4 @@ def test_a_small_form_that_would_fetch_is_refused():
 )
 def test_names_are_checked_before_anything_runs(values, said):
     with pytest.raises(ValueError, match=said):
-        check.check(config(**values))
+        run.check(config(**values))

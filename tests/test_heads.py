@@ -4,8 +4,9 @@ from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 
+from fusion.heads import probe as probe_
 from fusion.heads import solved
-from fusion.heads.solved import HEADS
+from fusion.heads.solved import SOLVED
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def problem():
 
 def test_a_probe_is_scikit_learns_optimum(problem):
     (x, _), y, _, _ = problem
-    probe = solved.fit_probe(x, y, 4, 0.1)
+    probe = probe_.fit_probe(x, y, 4, 0.1)
     z = (x - x.mean(0)) / x.std(0)
     reference = LogisticRegression(C=0.1, class_weight="balanced", max_iter=1000).fit(z, y)
     np.testing.assert_allclose(np.exp(probe.log_proba(x)), reference.predict_proba(z), atol=1e-3)
@@ -32,14 +33,14 @@ def test_a_probe_of_two_classes(problem):
     (x, _), y, _, _ = problem
     z = (x - x.mean(0)) / x.std(0)
     reference = LogisticRegression(C=0.1, class_weight="balanced").fit(z, y % 2)
-    found = solved.fit_probe(x, y % 2, 2, 0.1).log_proba(x)
+    found = probe_.fit_probe(x, y % 2, 2, 0.1).log_proba(x)
     np.testing.assert_allclose(np.exp(found), reference.predict_proba(z), atol=1e-3)
 
 
 def test_a_class_that_was_not_seen_gets_the_floor(problem):
     (x, _), y, _, _ = problem
     for seen in (y < 3, y < 2):
-        proba = solved.fit_probe(x[seen], y[seen], 4, 0.1).log_proba(x)
+        proba = probe_.fit_probe(x[seen], y[seen], 4, 0.1).log_proba(x)
         assert proba.shape == (240, 4)
         assert (proba[:, 3] < -8).all()
         assert np.isfinite(proba).all()
@@ -47,7 +48,7 @@ def test_a_class_that_was_not_seen_gets_the_floor(problem):
 
 def test_a_penalty_per_block_is_the_stated_objective(problem):
     blocks, y, folds, _ = problem
-    head = solved.Concat().fit(blocks, y, folds, [1.0, 0.01])
+    head = solved.SolvedConcat().fit(blocks, y, folds, [1.0, 0.01])
     z = np.concatenate([(b - b.mean(0)) / b.std(0) for b in blocks], 1)
     penalty = np.repeat([1 / 1.0, 1 / 0.01], [6, 40])
     weight, bias = head.probe.weight, head.probe.bias
@@ -61,52 +62,52 @@ def test_out_of_fold_predictions_do_not_see_their_group(problem):
     for train, test in folds:
         assert not set(groups[train]) & set(groups[test])
     leaky = np.concatenate([x, np.eye(240)], axis=1)
-    held = solved.out_of_fold(leaky, y, folds, 10.0)
+    held = probe_.out_of_fold(leaky, y, folds, 10.0)
     assert np.isfinite(held).all()
-    assert (held.argmax(1) == y).mean() < (solved.fit_probe(leaky, y, 4, 10.0).log_proba(leaky).argmax(1) == y).mean()
+    assert (held.argmax(1) == y).mean() < (probe_.fit_probe(leaky, y, 4, 10.0).log_proba(leaky).argmax(1) == y).mean()
 
 
 def test_convex_weights_ignore_a_partner_that_does_not_help(problem):
     blocks, y, folds, _ = problem
-    head = solved.Convex().fit(blocks, y, folds, [0.1, 0.1])
+    head = solved.SolvedConvex().fit(blocks, y, folds, [0.1, 0.1])
     assert head.weights.min() >= 0
     assert head.weights.sum() == pytest.approx(1)
     assert head.weights[0] > 0.9
-    assert solved.Mean().fit(blocks, y, folds, [0.1, 0.1]).weights.tolist() == [0.5, 0.5]
+    assert solved.SolvedMean().fit(blocks, y, folds, [0.1, 0.1]).weights.tolist() == [0.5, 0.5]
 
 
 def test_convex_weights_are_the_best_on_the_simplex(problem):
     blocks, y, folds, _ = problem
     twice = [blocks[0][:, :2], blocks[0][:, 2:]]
-    head = solved.Convex().fit(twice, y, folds, [0.1, 0.1])
-    held = np.stack([solved.out_of_fold(x, y, folds, 0.1) for x in twice])
+    head = solved.SolvedConvex().fit(twice, y, folds, [0.1, 0.1])
+    held = np.stack([probe_.out_of_fold(x, y, folds, 0.1) for x in twice])
 
     def loss(first, second):
-        return solved.log_loss(y, solved.normalised(first * held[0] + second * held[1], False))
+        return probe_.log_loss(y, probe_.normalised(first * held[0] + second * held[1], False))
 
     assert loss(*head.weights) <= min(loss(w, 1 - w) for w in np.linspace(0, 1, 101)) + 1e-5
 
 
-@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("name", SOLVED)
 def test_every_head_learns_and_survives_its_arrays(name, problem):
     blocks, y, folds, _ = problem
-    head = HEADS[name]().fit(blocks, y, folds, None)
+    head = SOLVED[name]().fit(blocks, y, folds, None)
     proba = np.exp(head.log_proba(blocks))
     assert proba.shape == (240, 4)
     np.testing.assert_allclose(proba.sum(1), 1, atol=1e-3)
     assert (proba.argmax(1) == y).mean() > 0.6
-    again = HEADS[name].restore(head.arrays())
+    again = SOLVED[name].restore(head.arrays())
     np.testing.assert_array_equal(again.log_proba(blocks), head.log_proba(blocks))
 
 
-@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("name", SOLVED)
 def test_a_head_that_was_not_fitted_says_so(name, problem):
     with pytest.raises(ValueError, match="head must be fitted before it predicts"):
-        HEADS[name]().log_proba(problem[0])
+        SOLVED[name]().log_proba(problem[0])
 
 
 def test_the_penalty_with_the_best_out_of_fold_auc_is_chosen(problem):
     (x, _), y, folds, _ = problem
-    chosen = solved.choose_penalty(x, y, folds)
-    figures = {c: solved.auc_of(y, solved.out_of_fold(x, y, folds, c)) for c in solved.GRID}
+    chosen = probe_.choose_penalty(x, y, folds)
+    figures = {c: probe_.auc_of(y, probe_.out_of_fold(x, y, folds, c)) for c in probe_.GRID}
     assert figures[chosen] == max(figures.values())

@@ -10,14 +10,16 @@ import pytest
 from PIL import Image
 
 import fusion
-import fusion.commands.models
+import fusion.commands
 import zoo
-from fusion.commands import compare
+from fusion.commands import compare as commands_compare
+from fusion.commands import select
+from fusion.data import sources
 from fusion.data.sets import brain_regions
 from fusion.features import extract
-from fusion.report import charts, comparison, style
+from fusion.report import charts, comparison, selection, style
 from fusion.report.page import number
-from fusion.similarity import batch_sizes
+from fusion.similarity import compare
 from fusion.similarity import compare as compare_
 from fusion.similarity.compare import Comparison
 from tests.small_fits import IMAGES, own
@@ -26,7 +28,7 @@ from tests.test_pictures import DEPTHS, PAIR, SCAN, VALUES, interval
 from tests.test_study_report import Reader
 
 SQUARE = Comparison("cca", "<b>&'one'", "other@1", (DEPTHS, DEPTHS), np.vstack([VALUES, [0.1] * 4]), 64)
-SIZES = batch_sizes.BatchSizes(("left@0.75", "right@1"), [4, 8], [0.51, 0.52], [0.91, 0.71], 12)
+SIZES = compare.BatchSizes(("left@0.75", "right@1"), [4, 8], [0.51, 0.52], [0.91, 0.71], 12)
 
 
 def compared(comparisons, **more):
@@ -58,7 +60,7 @@ def test_the_page_of_a_comparison_says_everything_in_order():
 
 
 def test_nothing_is_outside_the_pages_and_names_are_text():
-    for text in (compared([PAIR, SQUARE], command="x"), comparison.selection_page(SCAN, task="<i>")):
+    for text in (compared([PAIR, SQUARE], command="x"), selection.selection_page(SCAN, task="<i>")):
         links = Reader(text).links
         assert links
         assert all(link.startswith(("#", "data:image/png;base64,")) for link in links)
@@ -108,7 +110,7 @@ def test_wide_tables_are_cut_so_that_they_fit_a_sheet():
 
 
 def test_the_page_of_a_scan():
-    read = Reader(comparison.selection_page(SCAN, task="Regions.", command="fusion select"))
+    read = Reader(selection.selection_page(SCAN, task="Regions.", command="fusion select"))
     assert read.headings == [
         "Which encoders to fuse, cut where",
         *("What to fuse", "Depth by depth", "Pairs", "How alike they are", "The command that made this page"),
@@ -127,33 +129,33 @@ def test_the_page_of_a_scan():
 
 
 def test_only_the_recommended_rows_stand_out():
-    text = comparison.selection_page(SCAN, task="Regions.")
+    text = selection.selection_page(SCAN, task="Regions.")
     rows = re.findall(r'<tr class="chosen"><th scope="row">(.*?)</th><td>(.*?)</td>', text)
     assert rows == [("left", "0.75"), ("right", "1")]
 
 
 def test_the_verdict_in_words():
-    alone = comparison.verdict(SCAN)
+    alone = selection.verdict(SCAN)
     assert alone[0].startswith("Take left@0.75 alone: AUC 0.900 of its probe")
     assert alone[0].endswith("No partner adds to it.")
     assert "has AUC 0.650" in alone[1]
     assert "in 65 % of draws; the same depth of left in 95 %, right in 70 %. Other choices are close." in alone[2]
     both = dataclasses.replace(SCAN, recommended=["left@0.75", "right@1"], stability=SCAN.stability | {"set": 0.4})
-    fused = comparison.verdict(both, "images")
+    fused = selection.verdict(both, "images")
     assert fused[0].startswith("Fuse left@0.75 + right@1: AUC 0.900 of the mean of their probes")
     assert fused[2].startswith("Had other images been drawn")
     assert fused[2].endswith("The choice is not steady: others do about as well.")
     assert "judge the fusion on other images" in fused[3]
     steady = dataclasses.replace(SCAN, stability=SCAN.stability | {"set": 0.9})
-    assert comparison.verdict(steady)[2].endswith("The choice is steady.")
+    assert selection.verdict(steady)[2].endswith("The choice is steady.")
     said = 'model = FusionClassifier(["left@0.75", "right@1"], head="mean", folds=5).fit(images, labels)'
-    assert comparison.use(both, "images") == said
+    assert selection.use(both, "images") == said
 
 
 def test_one_encoder_has_no_pairs_and_three_have_a_matrix():
     levels = [level for level in SCAN.levels if level.encoder == "left"]
     one = dataclasses.replace(SCAN, levels=levels, depths={"left": 0.75}, pairs=[], stability={"left": 1.0, "set": 1.0})
-    read = Reader(comparison.selection_page(one, task="Regions."))
+    read = Reader(selection.selection_page(one, task="Regions."))
     assert read.headings[1:] == ["What to fuse", "Depth by depth"]
     assert "No partner" not in read.text
     third = [dataclasses.replace(level, encoder="third") for level in levels]
@@ -163,10 +165,10 @@ def test_one_encoder_has_no_pairs_and_three_have_a_matrix():
     ]
     depths = {**SCAN.depths, "third": 0.75}
     three = dataclasses.replace(SCAN, levels=SCAN.levels + third, depths=depths, pairs=SCAN.pairs + more)
-    read = Reader(comparison.selection_page(three, task="Regions."))
+    read = Reader(selection.selection_page(three, task="Regions."))
     assert read.svgs == 3
     assert read.under("Pairs")[0][2][-1] == "\N{EN DASH} [\N{EN DASH}, \N{EN DASH}]"
-    names, cka, kappa = comparison.similarities(three)
+    names, cka, kappa = selection.similarities(three)
     assert names == ["left@0.75", "right@1", "third@0.75"]
     np.testing.assert_array_equal(cka, [[1, 0.4, 0.4], [0.4, 1, 0.4], [0.4, 0.4, 1]])
     np.testing.assert_array_equal(kappa[2], [np.nan, np.nan, 1])
@@ -187,14 +189,14 @@ def test_numbers_as_text():
 
 def test_over_batch_sizes_is_the_library_s_minibatch_cka(tmp_path):
     pair = own(tmp_path, "left", seed=2), own(tmp_path, "right", 0.75, seed=3)
-    found = batch_sizes.over_batch_sizes(*pair, IMAGES)
+    found = compare.over_batch_sizes(*pair, IMAGES)
     x, y = (extract.extract(encoder, IMAGES) for encoder in pair)
     assert found.sizes == [4, 8, 16]
     assert found.debiased == [fusion.minibatch_cka(x, y, batch=n) for n in (4, 8, 16)]
     assert found.biased == [fusion.minibatch_cka(x, y, batch=n, debiased=False) for n in (4, 8, 16)]
     assert (found.names, found.images) == (("left@1", "right@0.75"), 24)
     many = np.random.default_rng(0).integers(0, 256, (520, 32, 32), dtype=np.uint8)
-    found = batch_sizes.over_batch_sizes(*pair, many)
+    found = compare.over_batch_sizes(*pair, many)
     assert (found.sizes[-1], found.images) == (256, 512)
 
 
@@ -214,7 +216,7 @@ def opened(monkeypatch):
 def test_compare_from_end_to_end(tmp_path, opened):
     output, out = tmp_path / "deep" / "out", tmp_path / "out.json"
     names = ("mocov2-mini@0.5", "mae-mini@0.25")
-    said = call(fusion.commands.models.app, "compare", *names, "--limit", 24, "--output", output, "--json", out)
+    said = call(fusion.commands.app, "compare", *names, "--limit", 24, "--output", output, "--json", out)
     assert opened == ["colin27.npz"]
     part = fusion.brain_regions("validation")
     drawn = part.images[np.random.default_rng(0).permutation(len(part.images))[:24]]
@@ -250,7 +252,7 @@ def test_compare_from_end_to_end(tmp_path, opened):
 
 def test_compare_with_the_same_blocks_prints_the_diagonal(tmp_path):
     given = ("compare", "mae-mini@0.25", "mae-mini@0.25", "--measure", "biased-cka", "--limit", 16)
-    said = call(fusion.commands.models.app, *given, "--output", tmp_path)
+    said = call(fusion.commands.app, *given, "--output", tmp_path)
     assert "depth same depth best match at value" in said
     assert "0.125 1.000 0.125 1.000" in said
     assert (tmp_path / "biased-cka.png").exists()
@@ -258,15 +260,13 @@ def test_compare_with_the_same_blocks_prints_the_diagonal(tmp_path):
 
 def test_select_from_end_to_end(tmp_path, opened):
     out, names = tmp_path / "out.json", ("mocov2-mini@0.125", "mae-mini@0.125")
-    said = call(
-        fusion.commands.models.app, "select", *names, "--labels", 60, "--output", tmp_path / "out", "--json", out
-    )
+    said = call(fusion.commands.app, "select", *names, "--labels", 60, "--output", tmp_path / "out", "--json", out)
     assert opened == ["colin27.npz"]
     train = fusion.brain_regions("train", labels=60)
     expected = fusion.scan(names, train.images, train.labels, train.groups)
     found = json.loads(out.read_text())
-    assert found.pop("python") == comparison.use(expected)
-    assert found == json.loads(json.dumps(compare._plain(dataclasses.asdict(expected))))
+    assert found.pop("python") == selection.use(expected)
+    assert found == json.loads(json.dumps(select._plain(dataclasses.asdict(expected))))
     made = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert made == ["depths.png", "depths.svg", "levels.csv", "map.png", "map.svg", "report.html"]
     with (tmp_path / "out" / "levels.csv").open() as stream:
@@ -274,14 +274,14 @@ def test_select_from_end_to_end(tmp_path, opened):
     assert [float(row["logme"]) for row in rows] == [level.logme for level in expected.levels]
     chosen = {row["encoder"]: float(row["depth"]) for row in rows if row["recommended"] == "True"}
     assert chosen == expected.depths
-    for line in (*comparison.verdict(expected), comparison.use(expected)):
+    for line in (*selection.verdict(expected), selection.use(expected)):
         assert line in said
     page = words((tmp_path / "out" / "report.html").read_text())
     assert "60 images of 6 classes in 6 groups, drawn from the train part of brain-regions." in page
 
 
 def test_what_is_not_a_number_is_null_in_json():
-    found = compare._plain({"a": (float("nan"), 1.0), "b": [{"c": np.float64("nan")}], "d": None, "e": "x"})
+    found = select._plain({"a": (float("nan"), 1.0), "b": [{"c": np.float64("nan")}], "d": None, "e": "x"})
     assert found == {"a": [None, 1.0], "b": [{"c": None}], "d": None, "e": "x"}
 
 
@@ -301,19 +301,19 @@ def table(tmp_path):
 def test_a_csv_with_patients_and_splits(table, tmp_path):
     out = tmp_path / "out"
     given = ("mae-mini@0.125", "--data", table, "--split", "train", "--output", out)
-    call(fusion.commands.models.app, "select", *given, "--folds", 3)
+    call(fusion.commands.app, "select", *given, "--folds", 3)
     page = words((out / "report.html").read_text())
     assert f"18 images of 2 classes in 18 groups, all of {table}, split train." in page
     assert "--split train --folds 3" in page
 
     assert not (out / "map.png").exists()
-    call(fusion.commands.models.app, "compare", "mae-mini@0.125", *given)
+    call(fusion.commands.app, "compare", "mae-mini@0.125", *given)
     assert "18 images, all of" in words((out / "report.html").read_text())
 
 
 def test_select_leaves_the_test_part_of_a_csv_alone(table, tmp_path):
     call(
-        fusion.commands.models.app,
+        fusion.commands.app,
         "select",
         "mae-mini@0.125",
         "--data",
@@ -327,7 +327,7 @@ def test_select_leaves_the_test_part_of_a_csv_alone(table, tmp_path):
     assert f"18 images of 2 classes in 18 groups, all of {table}, split train." in page
     table.write_text(re.sub(",[^,]*$", "", table.read_text(), flags=re.MULTILINE))  # without splits: all
     call(
-        fusion.commands.models.app,
+        fusion.commands.app,
         "select",
         "mae-mini@0.125",
         "--data",
@@ -341,9 +341,9 @@ def test_select_leaves_the_test_part_of_a_csv_alone(table, tmp_path):
 
 
 def test_images_are_in_a_drawn_order(table):
-    part, _ = compare._opened(str(table), "validation", None)
+    part, _ = sources.open_all(str(table), "validation", None)
     assert part.labels.tolist() == sorted(part.labels)
-    mixed = compare._shuffled(part, None)
+    mixed = commands_compare._shuffled(part, None)
     assert mixed.labels.tolist() != sorted(part.labels)
     assert sorted(map(str, mixed.images)) == sorted(map(str, part.images))
     assert all(label in path.name for label, path in zip(mixed.labels, mixed.images, strict=True))
@@ -366,7 +366,7 @@ def test_images_are_in_a_drawn_order(table):
     ],
 )
 def test_mistakes_are_one_sentence_and_leave_nothing(given, said, tmp_path, opened):
-    printed = call(fusion.commands.models.app, *given, "--output", tmp_path / "out", code=1)
+    printed = call(fusion.commands.app, *given, "--output", tmp_path / "out", code=1)
     assert printed.startswith(said) or said in printed
     assert "Traceback" not in printed
     assert not (tmp_path / "out").exists()
@@ -378,14 +378,12 @@ def test_an_output_that_is_a_file_is_refused_before_the_work(tmp_path, monkeypat
     place.write_text("mine")
     monkeypatch.setattr(zoo, "load", lambda *_: pytest.fail("worked before it looked"))
     for given in (("compare", "mae-mini", "mae-mini"), ("select",)):
-        assert "output must be a folder (got the file" in call(
-            fusion.commands.models.app, *given, "--output", place, code=1
-        )
+        assert "output must be a folder (got the file" in call(fusion.commands.app, *given, "--output", place, code=1)
     assert place.read_text() == "mine"
 
 
 def test_an_error_with_brackets_is_printed_whole(tmp_path):
-    said = call(fusion.commands.models.app, "compare", "[mae]", "mae-mini", "--output", tmp_path / "out", code=1)
+    said = call(fusion.commands.app, "compare", "[mae]", "mae-mini", "--output", tmp_path / "out", code=1)
     assert "(got '[mae]')" in said
 
 
@@ -396,7 +394,7 @@ def test_changes_of_a_saved_model(tmp_path, monkeypatch):
     fusion.FusionClassifier(pair, strategy="full", training=settings, folds=2).fit(train.images, train.labels).save(
         tmp_path / "model"
     )
-    call(fusion.commands.models.app, "changes", tmp_path / "model", "--limit", 64, "--output", tmp_path / "out")
+    call(fusion.commands.app, "changes", tmp_path / "model", "--limit", 64, "--output", tmp_path / "out")
     with (tmp_path / "out" / "values.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     titles = list(dict.fromkeys((row["first"], row["second"]) for row in rows))
@@ -411,10 +409,8 @@ def test_changes_of_a_saved_model(tmp_path, monkeypatch):
     assert len(list((tmp_path / "out").glob("cka-*.png"))) == 4
     assert "fusion changes" in (tmp_path / "out" / "report.html").read_text()
     monkeypatch.setattr(compare_, "_size", lambda encoder: encoder.name)
-    said = call(
-        fusion.commands.models.app, "changes", tmp_path / "model", "--limit", 64, "--output", tmp_path / "sizes"
-    )
+    said = call(fusion.commands.app, "changes", tmp_path / "model", "--limit", 64, "--output", tmp_path / "sizes")
     assert "Encoders whose images differ in size are not compared with one another." in said
     assert len(list((tmp_path / "sizes").glob("cka-*.png"))) == 2
-    call(fusion.commands.models.app, "changes", tmp_path / "none", "--output", tmp_path / "never", code=1)
+    call(fusion.commands.app, "changes", tmp_path / "none", "--output", tmp_path / "never", code=1)
     assert not (tmp_path / "never").exists()

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from fusion.similarity import interval as interval_
+from fusion.evaluation import intervals
 from fusion.similarity.canonical import cca
 from fusion.similarity.interval import interval
 from fusion.similarity.measures import cka, knn_overlap, procrustes
@@ -62,7 +62,7 @@ def test_a_bootstrap_takes_noise_for_likeness_and_this_does_not():
 def test_of_a_mean_it_is_the_textbook_interval():
     """A mean has nothing between its rows: Student's t of the rows, or of unequal groups near that of their sums."""
     values = np.random.default_rng(0).normal(size=40)
-    found = interval_.jackknife(lambda rows: float(values[rows].mean()), np.arange(40))
+    found = intervals.jackknife(lambda rows: float(values[rows].mean()), np.arange(40))
     reach = 2.0227 * values.std(ddof=1) / np.sqrt(40)
     assert found.value == pytest.approx(values.mean())
     assert found.high - found.value == pytest.approx(reach, rel=1e-3)
@@ -82,8 +82,8 @@ def test_groups_widen_it_where_their_images_are_alike():
 
 
 def test_images_without_groups_are_dealt_evenly():
-    assert np.bincount(interval_.blocks(120)).tolist() == [3] * 20 + [2] * 30
-    assert sorted(interval_.blocks(7)) == list(range(7))
+    assert np.bincount(intervals.blocks(120)).tolist() == [3] * 20 + [2] * 30
+    assert sorted(intervals.blocks(7)) == list(range(7))
 
 
 @pytest.mark.parametrize(

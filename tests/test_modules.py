@@ -3,10 +3,12 @@ import pytest
 import torch
 from torch import nn
 
-from fusion.data.labels import folds
-from fusion.heads.modules import MODULES, Fused, settle_modes
-from fusion.heads.optimum import settle
-from fusion.heads.solved import FLOOR, HEADS
+from fusion.data.folds import folds
+from fusion.heads.modules import TRAINED
+from fusion.heads.optimum import take_over
+from fusion.heads.probe import FLOOR
+from fusion.heads.solved import SOLVED
+from fusion.tuning.network import Fused, set_modes
 
 WIDTHS = [6, 9]
 
@@ -27,13 +29,13 @@ def targets(kind, count=150):
 
 def solved(name, kind, penalties=(0.1, 0.1)):
     y = targets(kind)
-    return HEADS[name]().fit(blocks(), y, folds(y, None, 3, 0), list(penalties))
+    return SOLVED[name]().fit(blocks(), y, folds(y, None, 3, 0), list(penalties))
 
 
 def settled(name, kind, head):
     y = targets(kind)
-    module = MODULES[name](WIDTHS, y.shape[1] if y.ndim == 2 else int(y.max()) + 1, y.ndim == 2)
-    settle(module, head.arrays())
+    module = TRAINED[name](WIDTHS, y.shape[1] if y.ndim == 2 else int(y.max()) + 1, y.ndim == 2)
+    take_over(module, head.arrays())
     return module
 
 
@@ -44,7 +46,7 @@ def answers(module, given):
 
 
 @pytest.mark.parametrize("kind", ["classes", "binary", "labels"])
-@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("name", SOLVED)
 def test_a_module_with_the_solved_heads_numbers_answers_the_same(name, kind):
     head = solved(name, kind)
     module = settled(name, kind, head)
@@ -56,7 +58,7 @@ def test_a_module_with_the_solved_heads_numbers_answers_the_same(name, kind):
 
 
 @pytest.mark.parametrize("kind", ["classes", "labels"])
-@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("name", SOLVED)
 def test_only_the_solved_head_has_a_floor(name, kind):
     head = solved(name, kind, (100.0, 100.0))
     module = settled(name, kind, head)
@@ -70,12 +72,12 @@ def test_only_the_solved_head_has_a_floor(name, kind):
 def test_a_class_that_a_probe_never_saw_is_as_improbable():
     given, y = blocks(), targets("classes")
     seen = y < 2
-    head = HEADS["concat"]().fit([x[seen] for x in given], y[seen], [], [0.1, 0.1])
+    head = SOLVED["concat"]().fit([x[seen] for x in given], y[seen], [], [0.1, 0.1])
     arrays = head.arrays()
     arrays["weight"] = np.vstack([arrays["weight"], np.zeros(15)])
     arrays["bias"] = np.append(arrays["bias"], FLOOR)
-    module = MODULES["concat"](WIDTHS, 3)
-    settle(module, arrays)
+    module = TRAINED["concat"](WIDTHS, 3)
+    take_over(module, arrays)
     found = answers(module, given)
     assert (found[:, 2] < -8).all()
     assert np.isfinite(found).all()
@@ -94,7 +96,7 @@ def test_weights_of_convex_heads_survive_the_way_there():
 @pytest.mark.parametrize("missing", [None, 0, 1])
 def test_a_gate_of_zero_is_the_plain_mean(missing):
     mean = settled("mean", "classes", solved("mean", "classes"))
-    gated = MODULES["gated"](WIDTHS, 3)
+    gated = TRAINED["gated"](WIDTHS, 3)
     left = gated.load_state_dict(mean.state_dict(), strict=False)
     assert set(left.missing_keys) == {"gate.weight", "gate.bias"}
     given = [None if e == missing else x for e, x in enumerate(blocks(40))]
@@ -103,7 +105,7 @@ def test_a_gate_of_zero_is_the_plain_mean(missing):
 
 def test_a_gate_weighs_image_by_image():
     torch.manual_seed(0)
-    gated, given = MODULES["gated"](WIDTHS, 3), blocks(40)
+    gated, given = TRAINED["gated"](WIDTHS, 3), blocks(40)
     gated.standardise(given)
     nn.init.normal_(gated.gate.weight, std=3)
     alone = np.stack([answers(gated, [given[0], None]), answers(gated, [None, given[1]])])
@@ -112,17 +114,17 @@ def test_a_gate_weighs_image_by_image():
     assert set(nearer) == {0, 1}
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", TRAINED)
 def test_an_image_is_answered_by_itself(name):
     torch.manual_seed(0)
-    module = MODULES[name](WIDTHS, 3).eval()
+    module = TRAINED[name](WIDTHS, 3).eval()
     given = blocks(40)
     np.testing.assert_allclose(answers(module, [x[3:7] for x in given]), answers(module, given)[3:7], atol=1e-5)
 
 
 def test_attention_does_not_look_at_a_missing_token():
     torch.manual_seed(0)
-    module = MODULES["attention"](WIDTHS, 3).eval()
+    module = TRAINED["attention"](WIDTHS, 3).eval()
     given = [torch.from_numpy(x) for x in blocks(40)]
     half = torch.tensor([True, False])
     with torch.inference_mode():
@@ -136,7 +138,7 @@ def test_attention_does_not_look_at_a_missing_token():
 @pytest.mark.parametrize("name", ["mean", "convex", "gated", "stack"])
 def test_no_head_looks_at_a_missing_block(name):
     torch.manual_seed(0)
-    module = MODULES[name](WIDTHS, 3)
+    module = TRAINED[name](WIDTHS, 3)
     given = [torch.from_numpy(x) for x in blocks(40)]
     with torch.inference_mode():
         nothing = module([given[0], None])
@@ -146,7 +148,7 @@ def test_no_head_looks_at_a_missing_block(name):
 
 
 def test_a_missing_block_is_the_training_mean_for_concat():
-    module = MODULES["concat"](WIDTHS, 3)
+    module = TRAINED["concat"](WIDTHS, 3)
     given = blocks()
     module.standardise(given)
     mean = np.tile(given[1].mean(0), (len(given[0]), 1))
@@ -154,7 +156,7 @@ def test_a_missing_block_is_the_training_mean_for_concat():
 
 
 def test_standardised_blocks_have_mean_0_and_deviation_1_and_constants_are_0():
-    module = MODULES["mean"](WIDTHS, 3)
+    module = TRAINED["mean"](WIDTHS, 3)
     given = blocks()
     given[1][:, 4] = 0.3
     module.standardise(given)
@@ -170,10 +172,10 @@ def test_standardised_blocks_have_mean_0_and_deviation_1_and_constants_are_0():
 @pytest.mark.parametrize("given", [[None, None], [torch.zeros(2, 6)]])
 def test_one_block_per_encoder_and_one_of_them_there(given):
     with pytest.raises(ValueError, match=r"blocks must be 2, not all of them missing. Keep one encoder"):
-        MODULES["mean"](WIDTHS, 3)(given)
+        TRAINED["mean"](WIDTHS, 3)(given)
 
 
-@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("name", SOLVED)
 def test_solved_heads_need_a_block_too(name):
     with pytest.raises(ValueError, match=r"blocks must not all be missing \(got none\). Keep one encoder"):
         solved(name, "classes").log_proba([None, None])
@@ -181,14 +183,14 @@ def test_solved_heads_need_a_block_too(name):
 
 def test_log_probabilities_of_classes_and_of_labels():
     logits = torch.tensor([[1.0, 2.0, -1.0]])
-    assert MODULES["mean"](WIDTHS, 3).log_proba(logits).exp().sum() == pytest.approx(1)
-    own = MODULES["mean"](WIDTHS, 3, True).log_proba(logits).exp()
+    assert TRAINED["mean"](WIDTHS, 3).log_proba(logits).exp().sum() == pytest.approx(1)
+    own = TRAINED["mean"](WIDTHS, 3, True).log_proba(logits).exp()
     torch.testing.assert_close(own, logits.sigmoid())
 
 
 def test_a_fused_network_drops_the_encoder_it_is_told_to():
     encoders = [nn.Linear(4, 6), nn.Linear(4, 9)]
-    network = Fused(encoders, MODULES["mean"](WIDTHS, 3))
+    network = Fused(encoders, TRAINED["mean"](WIDTHS, 3))
     images = [torch.randn(5, 4), torch.randn(5, 4)]
     torch.testing.assert_close(network(images, 1), network.head([encoders[0](images[0]), None]))
     torch.testing.assert_close(network(images), network.head([encoders[0](images[0]), encoders[1](images[1])]))
@@ -206,7 +208,7 @@ def frozen_first():
 
 def test_what_is_frozen_is_settled_and_what_moves_trains():
     network = frozen_first().eval()
-    settle_modes(network, statistics=True)
+    set_modes(network, statistics=True)
     frozen, between, moving, _ = network
     assert not frozen.training
     assert not any(part.training for part in frozen)  # its dropout is off: no weights of its own, taken from its holder
@@ -216,12 +218,12 @@ def test_what_is_frozen_is_settled_and_what_moves_trains():
 
 def test_norm_statistics_stand_still_where_they_shall_and_dropout_stays():
     network = frozen_first()
-    settle_modes(network, statistics=False)
+    set_modes(network, statistics=False)
     assert [part.training for part in network[2]] == [True, False, True]
     before = network[2][1].running_mean.clone()
     network(torch.randn(8, 1, 4, 4) + 3)
     assert torch.equal(network[2][1].running_mean, before)
-    settle_modes(network, statistics=True)
+    set_modes(network, statistics=True)
     network(torch.randn(8, 1, 4, 4) + 3)
     assert not torch.equal(network[2][1].running_mean, before)
     assert torch.equal(network[0][1].running_mean, torch.zeros(1))  # frozen: never
@@ -230,14 +232,14 @@ def test_norm_statistics_stand_still_where_they_shall_and_dropout_stays():
 def test_a_norm_whose_own_weights_are_frozen_stands_still_among_weights_that_move():
     network = nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1))
     network[1].requires_grad_(False)
-    settle_modes(network, statistics=True)
+    set_modes(network, statistics=True)
     assert (network[0].training, network[1].training) == (True, False)
 
 
 def test_a_norm_without_weights_follows_what_holds_it():
     for moves in (True, False):
         network = nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1, affine=False)).requires_grad_(moves)
-        settle_modes(network, statistics=True)
+        set_modes(network, statistics=True)
         assert network[1].training == moves
-        settle_modes(network, statistics=False)
+        set_modes(network, statistics=False)
         assert not network[1].training

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.colors import to_hex
 from PIL import Image
 
-from fusion.evaluation.score import Interval
+from fusion.evaluation.intervals import Interval
 from fusion.report import charts, style
 from fusion.selection.scan import Level, Pair, Scan
 from fusion.similarity.compare import Comparison

@@ -10,8 +10,9 @@ from hypothesis import strategies as some
 from scipy.stats import pearsonr, spearmanr, t
 from sklearn.metrics import accuracy_score, cohen_kappa_score
 
-from fusion.evaluation.agreement import agreement, correlation, gain, kappa
-from fusion.evaluation.score import Interval
+from fusion.evaluation.agreement import agreement, kappa
+from fusion.evaluation.correlation import correlation, gain
+from fusion.evaluation.intervals import Interval
 from tests.conftest import ROOT
 
 FIGURES = ["same", "disagreement", "errors", "expected", "kappa", "cohen"]

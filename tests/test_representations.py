@@ -13,7 +13,8 @@ import pytest
 import zoo
 from fusion.data import sources
 from fusion.estimators.classifier import FusionClassifier
-from fusion.evaluation.agreement import agreement, correlation, gain
+from fusion.evaluation.agreement import agreement
+from fusion.evaluation.correlation import correlation, gain
 from fusion.report.page import number
 from fusion.similarity.pixel_cca import cca_of, pixel_cca, sample
 from fusion.study import cell as cell_

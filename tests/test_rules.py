@@ -6,8 +6,9 @@ import torch
 from sklearn.utils.class_weight import compute_class_weight
 
 from fusion import Phase, Training
-from fusion.heads.modules import MODULES
-from fusion.tuning.rules import Anchor, class_weights, head_penalty, kernels, losses, relative_norms, sp_penalty
+from fusion.heads.losses import class_weights, losses
+from fusion.heads.modules import TRAINED
+from fusion.tuning.rules import Anchor, head_penalty, kernels, relative_norms, sp_penalty
 from fusion.tuning.settings import cosine
 from tests.small_fits import RESNET, VIT, own
 
@@ -85,10 +86,10 @@ def test_penalties_see_kernels_only(tmp_path):
     assert {"trunk.cls_token", "trunk.pos_embed"} <= {name for name, _ in vit.named_parameters()} - found
 
 
-@pytest.mark.parametrize("head", MODULES)
+@pytest.mark.parametrize("head", TRAINED)
 def test_the_anchor_adds_up_encoders_and_one_head(tmp_path, head):
     pair = [own(tmp_path), own(tmp_path, "other", 0.5, seed=3)]
-    module = MODULES[head]([e.num_features for e in pair], 3)
+    module = TRAINED[head]([e.num_features for e in pair], 3)
     anchor = Anchor(pair)
     with torch.no_grad():
         for encoder in pair:

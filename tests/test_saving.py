@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 import zoo
 from fusion import FusionClassifier, Training, brain_regions
 from fusion.estimators import saving
-from fusion.heads.solved import HEADS
+from fusion.heads.solved import SOLVED
 
 TRAIN = brain_regions("train", labels=36)
 OTHERS = brain_regions("validation", labels=12).images
@@ -92,7 +92,7 @@ def test_every_head_tuned_comes_back_for_classes_and_for_several_labels(head, se
 
 
 @pytest.mark.parametrize(
-    ("head", "several"), [("gated", False), ("attention", True), *((head, True) for head in HEADS)]
+    ("head", "several"), [("gated", False), ("attention", True), *((head, True) for head in SOLVED)]
 )
 def test_every_head_on_frozen_features_comes_back(head, several, tmp_path, monkeypatch):
     monkeypatch.setattr("fusion.heads.optimum._STEPS", 20)

@@ -5,11 +5,11 @@ import pytest
 
 import fusion
 import zoo
-from fusion.data import labels
+from fusion.data import folds as folds_
 from fusion.estimators import saving
-from fusion.evaluation import score
+from fusion.evaluation import metrics
 from fusion.features import extract
-from fusion.heads import solved
+from fusion.heads import probe as probe_
 from fusion.selection import recommendation
 from fusion.selection import scan as scan_
 from fusion.selection.recommendation import Bench, Recommendation, stability
@@ -64,20 +64,20 @@ def test_nested_chooses_the_penalty_of_a_fold_without_it():
     """By hand, with fits that share nothing."""
     x = extract.extract(fusion.selection.scan.zoo.load("mae-mini", 0.25), TRAIN.images)
     y = np.unique(TRAIN.labels, return_inverse=True)[1]
-    folds = labels.folds(y, TRAIN.groups, 4, 0)
+    folds = folds_.folds(y, TRAIN.groups, 4, 0)
     found = recommendation.nested(x, y, folds)
     for k, (train, test) in enumerate(folds):
         inner = []
-        for penalty in solved.GRID:
+        for penalty in probe_.GRID:
             opinions = np.full((len(y), 6), np.nan)
             for j, (_, held) in enumerate(folds):
                 if j != k:
                     rest = np.setdiff1d(train, held)
-                    probe = solved.fit_probe(x[rest], y[rest], 6, penalty, tolerance=recommendation.ROUGH)
+                    probe = probe_.fit_probe(x[rest], y[rest], 6, penalty, tolerance=recommendation.ROUGH)
                     opinions[held] = probe.opinions(x[held])
-            inner.append(score.auc(y[train], np.exp(opinions[train]))(np.ones(len(train))))
-        best = solved.GRID[int(np.argmax(inner))]
-        expected = solved.fit_probe(x[train], y[train], 6, best).opinions(x[test])
+            inner.append(metrics.auc(y[train], np.exp(opinions[train]))(np.ones(len(train))))
+        best = probe_.GRID[int(np.argmax(inner))]
+        expected = probe_.fit_probe(x[train], y[train], 6, best).opinions(x[test])
         np.testing.assert_allclose(found[test], expected, atol=1e-6)
 
 
@@ -88,7 +88,7 @@ def test_nested_does_not_find_what_is_not_there():
     found = []
     for _ in range(10):
         x = rng.normal(size=(60, 30))
-        found.append(solved.auc_of(y, recommendation.nested(x, y, labels.folds(y, None, 5, 0))))
+        found.append(probe_.auc_of(y, recommendation.nested(x, y, folds_.folds(y, None, 5, 0))))
     assert np.mean(found) == pytest.approx(0.5, abs=0.05)
 
 
@@ -190,9 +190,9 @@ def test_the_pair_is_judged_as_the_head_mean_judges():
     logs = [np.log(np.random.default_rng(seed).dirichlet([1, 1, 1], 60)) for seed in (0, 1)]
     bench = Bench({"a": {1.0: logs[0]}, "b": {1.0: logs[1]}}, y)
     both = np.exp(logs[0] / 2 + logs[1] / 2)
-    expected = solved.auc_of(y, np.log(both / both.sum(1, keepdims=True)))
+    expected = probe_.auc_of(y, np.log(both / both.sum(1, keepdims=True)))
     assert bench.auc([("a", 1.0), ("b", 1.0)], np.ones(60)) == pytest.approx(expected)
-    assert abs(solved.auc_of(y, np.log(both)) - expected) > 1e-4
+    assert abs(probe_.auc_of(y, np.log(both)) - expected) > 1e-4
 
 
 def test_few_images_whose_folds_lack_a_class_are_judged():

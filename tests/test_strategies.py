@@ -6,17 +6,17 @@ import torch
 
 import fusion
 from fusion import FusionClassifier, Training, brain_regions
-from fusion.evaluation import score
+from fusion.evaluation import metrics
 from fusion.features import extract
-from fusion.heads.modules import MODULES
-from fusion.tuning import rules
+from fusion.heads import losses as losses_
+from fusion.heads.modules import TRAINED
 
 DEEP = {"quarter-4"}  # needs the whole network
 
 
 def auc(model, part):
     truth = np.searchsorted(model.classes_, part.labels)
-    return score.auc(truth, model.predict_proba(part.images))(np.ones(len(truth)))
+    return metrics.auc(truth, model.predict_proba(part.images))(np.ones(len(truth)))
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +42,12 @@ def test_the_probe_beats_the_untrained_head(parts):
     model = FusionClassifier(["mocov2-mini@0.75"], C=0.03).fit(train.images, train.labels, train.groups)
     blocks = [extract.extract(model.encoders_[0], part.images) for part in parts]
     torch.manual_seed(0)
-    head = MODULES["concat"]([128], 6)
+    head = TRAINED["concat"]([128], 6)
     head.standardise(blocks[:1])
     truth = [torch.from_numpy(np.searchsorted(model.classes_, part.labels)) for part in parts]
     with torch.inference_mode():
         before = [head([torch.from_numpy(block)]) for block in blocks]
     after = torch.from_numpy(model.head_.log_proba(blocks[:1]))
-    assert rules.losses(after, truth[0], None).mean() < rules.losses(before[0], truth[0], None).mean()
-    untrained = score.auc(truth[1].numpy(), before[1].softmax(1).double().numpy())(np.ones(len(truth[1])))
+    assert losses_.losses(after, truth[0], None).mean() < losses_.losses(before[0], truth[0], None).mean()
+    untrained = metrics.auc(truth[1].numpy(), before[1].softmax(1).double().numpy())(np.ones(len(truth[1])))
     assert auc(model, held) > untrained + 0.1

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from fusion import brain_regions
 from fusion.commands import study
-from fusion.data import sources
+from fusion.data import samples, sources
 from fusion.data.sources import Part
 from fusion.study import choice, folder, run
 from fusion.study import config as config_
@@ -155,7 +155,7 @@ def test_random_weights_stand_in_a_table_of_their_own(data, tmp_path):
 def started(path, output, data, jobs):
     # What runs in the background of a script is begun with SIGINT ignored, and so is all that it begins.
     heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    command = f"{heed}from fusion.commands.study import app; app()"
+    command = f"{heed}import sys; from fusion.commands import studies; studies()"
     arguments = ["run", str(path), "--data", str(data), "--output", str(output), "--jobs", str(jobs)]
     return subprocess.Popen(
         [sys.executable, "-c", command, *arguments],
@@ -466,25 +466,25 @@ def part(sizes, groups=None):
     ("labels", "counts"), [(6, [2, 2, 2]), (10, [4, 4, 2]), (17, [5, 10, 2]), (0.5, [2, 5, 2]), (0.01, [2, 2, 2])]
 )
 def test_draws_are_as_equal_as_the_classes_allow(labels, counts):
-    drawn = sources.draw(part([5, 10, 2]), labels, 0)
+    drawn = samples.draw(part([5, 10, 2]), labels, 0)
     assert np.bincount(drawn.labels).tolist() == counts
     assert len(set(drawn.images)) == sum(counts)
-    assert not np.array_equal(drawn.images, sources.draw(part([5, 10, 2]), labels, 1).images) or sum(counts) == 17
-    np.testing.assert_array_equal(drawn.images, sources.draw(part([5, 10, 2]), labels, 0).images)
+    assert not np.array_equal(drawn.images, samples.draw(part([5, 10, 2]), labels, 1).images) or sum(counts) == 17
+    np.testing.assert_array_equal(drawn.images, samples.draw(part([5, 10, 2]), labels, 0).images)
 
 
 def test_draws_that_cannot_be():
     with pytest.raises(ValueError, match=r"labels must be at most the training images, 17 \(got 18\)"):
-        sources.draw(part([5, 10, 2]), 18, 0)
+        samples.draw(part([5, 10, 2]), 18, 0)
     with pytest.raises(ValueError, match=r"labels must be at least the classes, 3 \(got 2\)"):
-        sources.draw(part([5, 10, 2]), 2, 0)
+        samples.draw(part([5, 10, 2]), 2, 0)
 
 
 def test_several_labels_per_image_are_drawn_too():
     labels = np.eye(4, dtype=int)[np.arange(20) % 4]
-    drawn = sources.draw(Part(np.arange(20), labels, None), 8, 0)
+    drawn = samples.draw(Part(np.arange(20), labels, None), 8, 0)
     assert drawn.labels.shape == (8, 4)
-    assert len(sources.draw(Part(np.arange(20), labels, None), 0.25, 0)) == 5
+    assert len(samples.draw(Part(np.arange(20), labels, None), 0.25, 0)) == 5
 
 
 def test_the_fingerprint_tells_data_apart(tmp_path):
@@ -495,10 +495,10 @@ def test_the_fingerprint_tells_data_apart(tmp_path):
         Part(images, base.labels[::-1][[0, 0, 1]], None),
         Part(images, base.labels, np.array(["p", "p", "q"])),
     ]
-    assert len({sources.fingerprint(p) for p in [base, *others]}) == 4
+    assert len({samples.fingerprint(p) for p in [base, *others]}) == 4
     for name, text in (("x", "1"), ("y", "22")):
         (tmp_path / name).write_text(text)
     files = [tmp_path / "x", tmp_path / "y"]
-    first = sources.fingerprint(Part(files, np.array([0, 1]), None))
+    first = samples.fingerprint(Part(files, np.array([0, 1]), None))
     files[1].write_text("333")
-    assert sources.fingerprint(Part(files, np.array([0, 1]), None)) != first
+    assert samples.fingerprint(Part(files, np.array([0, 1]), None)) != first

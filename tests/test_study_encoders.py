@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from fusion import FusionClassifier, brain_regions
 from fusion.study import cell as cell_
-from fusion.study import check, choice, encoders, folder, run
+from fusion.study import choice, encoders, folder, run
 from fusion.study import config as config_
 from fusion.study.grid import Cell
 from tests.test_study import call, data  # noqa: F401 - a fixture
@@ -61,7 +61,7 @@ def test_names_and_what_they_stand_for():
 )
 def test_random_weights_of_what_is_not_there(name, said):
     with pytest.raises(ValueError, match=said):
-        check.check(config(encoders=[name], only={}, contests=[]))
+        run.check(config(encoders=[name], only={}, contests=[]))
 
 
 def test_random_weights_depend_on_the_seed_alone():
@@ -85,7 +85,7 @@ def test_settled_statistics_are_those_of_the_images():
     images = brain_regions("train", labels=66).images  # two batches of 33
     encoder, bare = encoders.load("untrained:mocov2-mini@1"), encoders.load("untrained:mocov2-mini@1")
     x = encoder.preprocess(images)
-    encoders.settle(encoder, images)
+    encoders.warm_norms(encoder, images)
     assert not any(module.training for module in encoder.modules())
     assert encoder.trunk.bn1.momentum == bare.trunk.bn1.momentum == 0.1
     halves = torch.stack([encoder.trunk.conv1(half).mean((0, 2, 3)) for half in (x[:33], x[33:])])
@@ -98,7 +98,7 @@ def test_settled_statistics_are_those_of_the_images():
 def test_without_batchnorm_nothing_is_settled():
     encoder = encoders.load("untrained:dino-histology@0.25")
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
-    encoders.settle(encoder, None)
+    encoders.warm_norms(encoder, None)
     assert all(torch.equal(before[name], value) for name, value in encoder.state_dict().items())
 
 
@@ -154,7 +154,7 @@ def test_the_command_says_that_nothing_is_fetched(data, tmp_path):  # noqa: F811
     said = call("run", tmp_path / "x.yaml", "--data", data, "--output", tmp_path / "out", "--jobs", 1)
     assert f"With random weights, nothing fetched: {RANDOM}." in said
     assert "in the package" not in said
-    check.check_offline(config(encoders=["untrained:supervised-natural"], only={}, contests=[]))
+    run.check_offline(config(encoders=["untrained:supervised-natural"], only={}, contests=[]))
 
 
 def test_two_of_one_architecture_in_one_model_differ(data, tmp_path):  # noqa: F811

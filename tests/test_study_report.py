@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from fusion.report import style as style_
+from fusion.report import words
 from fusion.study.results import page as page_
 from fusion.study.results import table
-from fusion.study.results.page import Page, render
+from fusion.study.results.page import StudyPage, render
 
 CLASSES = ["a", "b", "c"]
 INDEX = np.random.default_rng(0).permutation(np.arange(96) % 3)
@@ -47,7 +48,7 @@ def page(rows, **changes):
         "settings": {"seeds": [0, 1], "note": "<b>é</b>"},
         "validation": lines,
     }
-    return Page(**given | changes)
+    return StudyPage(**given | changes)
 
 
 class Reader(HTMLParser):
@@ -213,7 +214,7 @@ def test_paired_tests_and_contests(whole, text):
     shown = f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
     assert tests[1] == [
         *("probe \N{MINUS SIGN} full", "mocov2-mini@0.5", "concat", "60 labels", shown),
-        *(table.p_text(first.p), table.p_text(first.corrected)),
+        *(words.p_text(first.p), words.p_text(first.corrected)),
     ]
     assert "all 24 comparisons" in read.text
     assert "by Student's t over the groups" in " ".join(read.text.split())

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fusion.evaluation import score
+from fusion.evaluation import metrics, score
+from fusion.report import words
 from fusion.study.results import table
 
 CLASSES = ["a", "b", "c"]
@@ -38,7 +39,7 @@ def compared(rows, **options):
 
 def test_a_line_is_the_mean_and_the_spread_of_single_seeds():
     single = [score.score(Y, guesses(0.2, seed), CLASSES, GROUPS, resamples=50, seed=3).auc.value for seed in range(3)]
-    accuracies = [score.balanced_accuracy(INDEX, guesses(0.2, seed))(np.ones(96)) for seed in range(3)]
+    accuracies = [metrics.balanced_accuracy(INDEX, guesses(0.2, seed))(np.ones(96)) for seed in range(3)]
     (line,) = judged([row("full", 0.2, seeds=(0, 1, 2))], seed=3)
     assert line.figures.auc.value == pytest.approx(np.mean(single))
     assert line.auc_sd == pytest.approx(np.std(single, ddof=1))
@@ -181,8 +182,8 @@ def test_the_csv_reads_back():
     assert second["reference"] == "full"
     assert float(second["auc_difference"]) == pytest.approx(comparisons[0].difference.auc.value, abs=5e-5)
     assert (second["p"], second["p_corrected"]) == (
-        table.p_text(comparisons[0].p),
-        table.p_text(comparisons[0].corrected),
+        words.p_text(comparisons[0].p),
+        words.p_text(comparisons[0].corrected),
     )
 
 
@@ -202,11 +203,11 @@ def test_a_csv_without_lines_still_has_its_columns():
 
 def test_no_figure_is_minus_zero_and_no_p_is_zero():
     assert table._figure(-0.00001) == "0.0000"
-    assert [table.p_text(p) for p in (1, 0.0012345, 0.00001)] == ["1.0000", "0.0012", "1.0e-05"]
+    assert [words.p_text(p) for p in (1, 0.0012345, 0.00001)] == ["1.0000", "0.0012", "1.0e-05"]
 
 
 def test_budgets_in_words():
-    assert [table.labels_name(n) for n in (None, 60, 0.1, 1.0)] == [
+    assert [words.labels_name(n) for n in (None, 60, 0.1, 1.0)] == [
         "all labels",
         "60 labels",
         "10 % of labels",

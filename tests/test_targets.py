@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fusion.data import folds
 from fusion.data import labels as labels_
 
 LISTS = [["mass"], ["mass", "nodule"], [], ["effusion"]]
@@ -141,7 +142,7 @@ def problem(kind, count=120):
 @pytest.mark.parametrize("grouped", [True, False])
 def test_every_image_is_held_out_once_and_no_group_is_on_both_sides(kind, grouped):
     numbers, groups = problem(kind)
-    found = labels_.folds(numbers, groups if grouped else None, 4, 0)
+    found = folds.folds(numbers, groups if grouped else None, 4, 0)
     assert len(found) == 4
     assert sorted(np.concatenate([test for _, test in found]).tolist()) == list(range(120))
     for train, test in found:
@@ -153,9 +154,9 @@ def test_every_image_is_held_out_once_and_no_group_is_on_both_sides(kind, groupe
 
 def test_classes_are_spread_and_the_seed_decides():
     numbers, _ = problem("classes")
-    found = labels_.folds(numbers, None, 4, 0)
+    found = folds.folds(numbers, None, 4, 0)
     assert all(set(np.bincount(numbers[test])) <= {7, 8} for _, test in found)
-    again, other = (labels_.folds(numbers, None, 4, seed) for seed in (0, 1))
+    again, other = (folds.folds(numbers, None, 4, seed) for seed in (0, 1))
     assert all(np.array_equal(a[1], b[1]) for a, b in zip(found, again, strict=True))
     assert not all(np.array_equal(a[1], b[1]) for a, b in zip(found, other, strict=True))
 
@@ -177,13 +178,13 @@ def test_classes_are_spread_and_the_seed_decides():
 )
 def test_folds_that_cannot_be(numbers, groups, count, message):
     with pytest.raises(ValueError, match=message):
-        labels_.folds(np.array(numbers), None if groups is None else np.array(groups), count, 0)
+        folds.folds(np.array(numbers), None if groups is None else np.array(groups), count, 0)
 
 
 @pytest.mark.parametrize("kind", ["classes", "labels"])
 def test_what_is_held_out_holds_every_class_and_leaves_every_class(kind):
     numbers, groups = problem(kind)
-    train, test = labels_.held_out(numbers, groups, 5, 0)
+    train, test = folds.held_out(numbers, groups, 5, 0)
     assert not set(groups[train]) & set(groups[test])
     assert len(train) + len(test) == 120
     for part in (train, test):
@@ -195,7 +196,7 @@ def test_a_fold_grows_until_it_holds_every_class():
     """The last class is in two of six groups, which lack the first: no fold of a single group can hold all three."""
     groups = np.repeat(np.arange(6), 10)
     numbers = np.where((groups > 3) & (np.arange(60) % 2 == 0), 2, np.arange(60) % 2)
-    train, test = labels_.held_out(numbers, groups, 6, 0)
+    train, test = folds.held_out(numbers, groups, 6, 0)
     assert set(numbers[train]) == set(numbers[test]) == {0, 1, 2}
     assert not set(groups[train]) & set(groups[test])
 
@@ -205,24 +206,24 @@ def test_a_class_of_one_group_cannot_be_held_out():
     numbers = np.where(groups == 5, 2, np.arange(60) % 2)
     message = r"a fold to stop early on must hold every class \(got none such of 5 folds or fewer\). Pass validation="
     with pytest.raises(ValueError, match=message):
-        labels_.held_out(numbers, groups, 5, 0)
+        folds.held_out(numbers, groups, 5, 0)
     with pytest.raises(ValueError, match="folds must be from 2"):
-        labels_.held_out(numbers, groups, 1, 0)
+        folds.held_out(numbers, groups, 1, 0)
 
 
 def test_what_is_left_may_allow_fewer_folds():
     numbers, groups = np.array([0, 0, 0, 1, 1, 1, 1]), np.array([0, 0, 1, 1, 1, 0, 0])
-    assert labels_.fewer(numbers, None, 2) == 2
-    assert labels_.fewer(numbers, None, 5) == 3
-    assert labels_.fewer(numbers, groups, 5) == 2
-    assert labels_.fewer(numbers[2:], None, 5) == 2  # refused by `folds`
+    assert folds.fewer(numbers, None, 2) == 2
+    assert folds.fewer(numbers, None, 5) == 3
+    assert folds.fewer(numbers, groups, 5) == 2
+    assert folds.fewer(numbers[2:], None, 5) == 2  # refused by `folds`
 
 
 def test_groups_are_one_per_image():
-    assert labels_.members(None, 3) is None
-    assert labels_.members(["a", "a", "b"], 3).tolist() == ["a", "a", "b"]
+    assert folds.members(None, 3) is None
+    assert folds.members(["a", "a", "b"], 3).tolist() == ["a", "a", "b"]
     with pytest.raises(ValueError, match=r"groups must be one per image, 3 \(got shape \(2,\)\). Check groups"):
-        labels_.members(["a", "b"], 3)
+        folds.members(["a", "b"], 3)
 
 
 def test_a_fingerprint_tells_images_names_targets_and_order():

@@ -12,10 +12,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from fusion import FusionClassifier, Phase, Training
-from fusion.evaluation import score
+from fusion.evaluation import metrics
 from fusion.features import extract
+from fusion.heads.losses import class_weights, losses
 from fusion.tuning.batches import Examples
-from fusion.tuning.rules import class_weights, losses
 from tests.small_fits import COUNT, IMAGES, LABELS, RESNET, TRAIN, VIT, Course, fused, own, same, snapshot, solve
 
 ONE, TWO, THREE, FOUR = ({f"quarter-{q}": 1.0} for q in (1, 2, 3, 4))
@@ -203,7 +203,7 @@ def validated(network, held=HELD):
     with torch.no_grad():
         logits = network([encoder.preprocess(held.images) for encoder in network.encoders])
     loss = losses(logits, torch.from_numpy(held.targets), class_weights(LABELS, 3)).mean()
-    auc = score.auc(held.targets, logits.double().softmax(1).numpy())(np.ones(len(held)))
+    auc = metrics.auc(held.targets, logits.double().softmax(1).numpy())(np.ones(len(held)))
     return auc, float(loss)
 
 

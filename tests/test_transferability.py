@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
-from fusion.data import labels as labels_
+from fusion.data import folds as folds_
 from fusion.selection import scores
 from fusion.selection.scores import h_score, knn, logme
 
@@ -200,7 +200,7 @@ def test_knn_of_several_labels_is_the_mean_over_them():
 
 def test_knn_asks_ten_neighbours_and_takes_the_folds_of_targets():
     x, y = features(90, 6, signal=0.5)
-    own = labels_.folds(y, None, 3, 0)
+    own = folds_.folds(y, None, 3, 0)
     assert knn(x, y, own) == knn(x, y, own, neighbours=10) != knn(x, y, own, neighbours=11)
     assert knn(x, y, [(train.tolist(), held.tolist()) for train, held in own]) == knn(x, y, own)
 

@@ -7,7 +7,7 @@ import yaml
 
 import zoo
 from fusion import Phase, strategies
-from fusion.heads.modules import MODULES
+from fusion.heads.modules import TRAINED
 from fusion.tuning.phases import Stretch, groups, movers, timeline
 from fusion.tuning.strategies import plan
 from tests.small_fits import RESNET, VIT, own
@@ -237,7 +237,7 @@ def test_the_rate_of_the_head():
 def test_the_most_exact_name_counts_and_the_rest_is_frozen(encoder):
     phase = Phase({"quarter-1": 0.5, "stem": 0.1, "block-2": 0.0, "block-8": 2.0})
     names = {id(p): name.removeprefix("trunk.") for name, p in encoder.named_parameters()}
-    head = MODULES["concat"]([16], 3)
+    head = TRAINED["concat"]([16], 3)
     moving = movers(Stretch(1, (phase,)), [encoder], head)
     assert [group["name"] for group in moving] == ["head", "tiny@1 stem", "tiny@1 block-1", "tiny@1 block-8"]
     assert [group["rate"] for group in moving] == [1.0, 0.1, 0.5, 2.0]

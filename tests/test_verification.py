@@ -13,7 +13,8 @@ from tests.hub.faults import Fault
 from tests.test_fetching import read, right
 from zoo.fetching import digests, opened
 from zoo.fetching.hub import WeightsError
-from zoo.fetching.weights import open_weights, store_of
+from zoo.fetching.places import store_of
+from zoo.fetching.weights import open_weights
 from zoo.upkeep import golden
 from zoo.upkeep.verification import verify
 

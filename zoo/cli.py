@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from zoo import loading
+from zoo.fetching import published
 from zoo.registry import cards, page, search, terms
 from zoo.upkeep import airgap, doctor, recording, verification
 from zoo.upkeep import cache as cache_
@@ -44,7 +45,7 @@ def list_cards(
     with _clear_errors():
         if author and not hub:
             raise ValueError(f"--author must come with --hub (got --author {author}). Add --hub.")
-        known, unread = search.published(author) if hub else (search.registry(), {})
+        known, unread = published.cards_of(author) if hub else (search.registry(), {})
         wanted = {"family": family, "domain": domain, "architecture": architecture, "text": text}
         kept = search.matching(known, **wanted, commercial=True if commercial else None)
     table = Table(box=SIMPLE, padding=0, pad_edge=False)

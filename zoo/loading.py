@@ -10,7 +10,8 @@ from torch import Tensor
 from zoo.fetching import digests, hub
 from zoo.fetching.header import Span
 from zoo.fetching.opened import Local, Ranged, some
-from zoo.fetching.weights import open_weights, published
+from zoo.fetching.published import card_of
+from zoo.fetching.weights import open_weights
 from zoo.networks import cutting, layouts
 from zoo.networks import depth as depths
 from zoo.networks.encoder import Encoder, Report
@@ -168,7 +169,7 @@ def _resolve(record: cards.Card, depth: float | None) -> tuple[float, str]:
 def _record(name: str, card: str | Path | None, revision: str | None) -> Card:
     """The caller's card, the one that a repo on the Hub carries, or the registry's."""
     if card is None and "/" in name:
-        return published(name, revision)
+        return card_of(name, revision)
     record = cards.find(name) if card is None else cards.read(card)
     if "/" in name and record.weights.repo is None:
         record = cards.within(record, name)

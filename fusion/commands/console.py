@@ -1,17 +1,32 @@
-"""What the commands share: the console, text as it is, errors in one sentence, and `--json`."""
+"""What the commands share: the console, text as it is, errors in one sentence, their options, and what they write."""
 
 import json
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
+from rich.table import Table
+
+from fusion.data.writing import write
+
+if TYPE_CHECKING:  # they draw and judge: not for a page of help
+    from matplotlib.figure import Figure
+
+    from fusion.evaluation.score import Evaluation
+    from fusion.report import page
 
 console = Console()
+
+Source = Annotated[str, typer.Option("--data", help="Folder per class, CSV path,label[,patient][,split], .npz.")]
+Split = Annotated[str | None, typer.Option(help="Only this split of a CSV, an .npz or brain-regions.")]
+Json = Annotated[Path | None, typer.Option("--json", help="Write what was found to this file.")]
 
 
 @contextmanager
@@ -29,6 +44,16 @@ def say(text: str, style: str | None = None) -> None:
     console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
+def show(table: "page.Table") -> None:
+    """Print a table of a page; its chosen rows are bold."""
+    shown = Table(title=table.caption, box=SIMPLE, padding=(0, 1, 0, 0))
+    for place, column in enumerate(table.head):
+        shown.add_column(column, justify="left" if place == 0 else "right")
+    for place, row in enumerate(table.rows):
+        shown.add_row(*row, style="bold" if place in table.chosen else None)
+    console.print(shown)
+
+
 def busy(text: str) -> Status:
     """A spinner with the text as it is, in a `with` around long work."""
     return console.status(escape(text))
@@ -37,9 +62,33 @@ def busy(text: str) -> Status:
 def record(path: Path | None, values: Any) -> None:
     """Write the values as JSON, where a path is given."""
     if path is not None:
-        write(path, values)
+        write(path, json.dumps(values, indent=2) + "\n")
 
 
-def write(path: Path, values: Any) -> None:
-    """Write the values as JSON."""
-    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+def figures(found: "Evaluation") -> dict[str, Any]:
+    """An evaluation as plain values: each figure with its interval, and on how much it rests."""
+    intervals = {name: vars(getattr(found, name)) for name in found.figures}
+    return {**intervals, "images": found.images, "groups": found.groups, "resamples": found.resamples}
+
+
+def check_folder(output: Path) -> None:
+    """Before the work: what comes out of it needs a place."""
+    if output.exists() and not output.is_dir():
+        raise ValueError(f"output must be a folder (got the file {str(output)!r}). Try --output another.")
+
+
+def write_report(output: Path, page: str, shown: Mapping[str, "Figure"], table: tuple[str, str]) -> None:
+    """Write `report.html`, each picture as PNG and SVG, and the table (name of the file, CSV) into the folder."""
+    from fusion.report import style
+
+    write(output / "report.html", page)
+    write(output / table[0], table[1])
+    for name, figure in shown.items():
+        for suffix in ("png", "svg"):
+            style.save(figure, output / f"{name}.{suffix}")
+
+
+def command_line(name: str, arguments: Sequence[str], options: Mapping[str, Any]) -> str:
+    """What reproduces a page: the command with the options that were given."""
+    given = [part for key, value in options.items() if value is not None for part in (f"--{key}", str(value))]
+    return shlex.join(["fusion", name, *arguments, *given])

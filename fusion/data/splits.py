@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 Array = npt.NDArray[np.generic]
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
+Patients = Sequence[str] | npt.NDArray[Any]
 
 
 def check_patients(source: Path, patients: Sequence[str], names: Sequence[str]) -> None:
@@ -28,7 +30,7 @@ def check_patients(source: Path, patients: Sequence[str], names: Sequence[str]) 
 
 
 def draw(
-    held: Bools, classes: Sequence[str], patients: Sequence[str] | None, *, parts: Sequence[str], seed: int
+    held: Bools, classes: Sequence[str], patients: Patients | None, *, parts: Sequence[str], seed: int
 ) -> dict[str, Ints]:
     """The places of the images of each part, ascending.
 
@@ -56,7 +58,7 @@ def draw(
     )
 
 
-def folds(held: Bools, classes: Sequence[str], patients: Sequence[str] | None, *, count: int, seed: int) -> list[Ints]:
+def divide(held: Bools, classes: Sequence[str], patients: Patients | None, *, count: int, seed: int) -> list[Ints]:
     """The places of the images of each of `count` folds, ascending; every image is in one, and no patient in two.
 
     Classes are spread evenly, as far as whole patients allow. Where a fold would lack a class, or be a single patient,
@@ -106,7 +108,7 @@ def check(held: Mapping[str, Bools], classes: Sequence[str]) -> None:
             )
 
 
-def _units(held: Bools, patients: Sequence[str] | None) -> tuple[Ints, str]:
+def _units(held: Bools, patients: Patients | None) -> tuple[Ints, str]:
     """(N,) who of whom no two parts may have images, numbered; and what that is, in words."""
     if patients is None:
         return np.arange(len(held)), "images"

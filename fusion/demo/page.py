@@ -7,12 +7,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix
 
-from fusion.data.sets.brain_regions import Samples
-from fusion.demo.protocol import BUDGETS, DEPTHS, ENCODERS, Choice, Row
+from fusion.data.samples import Samples
+from fusion.demo.protocol import BUDGETS, DEPTHS, ENCODERS, Choice, Outcome
 from fusion.report.style import COLOURS, MARKERS, svg
 
 
-def render(rows: list[Row], test: Samples, seconds: float) -> str:
+def render(rows: list[Outcome], test: Samples, seconds: float) -> str:
     """One HTML page without links to anything outside it."""
     source = resources.files("fusion.demo").joinpath("page.html.jinja").read_text(encoding="utf-8")
     page = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(source)
@@ -40,7 +40,7 @@ def row_name(choice: Choice) -> str:
     return choice.row if shown else f"{choice.row} @ {' + '.join(f'{depth:g}' for depth in choice.depths)}"
 
 
-def depth_curve(rows: list[Row]) -> Figure:
+def depth_curve(rows: list[Outcome]) -> Figure:
     """Validation and test AUC over depth, a panel per label budget."""
     figure = Figure(figsize=(10, 3.4), layout="constrained")
     panels = figure.subplots(1, len(BUDGETS), sharey=True)
@@ -59,7 +59,7 @@ def depth_curve(rows: list[Row]) -> Figure:
     return figure
 
 
-def confusion(rows: list[Row], test: Samples) -> Figure:
+def confusion(rows: list[Outcome], test: Samples) -> Figure:
     """The fusion's confusion matrix with all labels, as shares of each true region."""
     fused = next(row for row in _of(rows, None) if row.choice.row == "fusion")
     names = np.unique(test.labels)
@@ -78,5 +78,5 @@ def confusion(rows: list[Row], test: Samples) -> Figure:
     return figure
 
 
-def _of(rows: list[Row], budget: int | None) -> list[Row]:
+def _of(rows: list[Outcome], budget: int | None) -> list[Outcome]:
     return [row for row in rows if row.choice.budget == budget]

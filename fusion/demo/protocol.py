@@ -14,11 +14,13 @@ import torch
 from sklearn.model_selection import StratifiedGroupKFold
 
 import zoo
-from fusion.data.sets.brain_regions import Samples, brain_regions
+from fusion.data.samples import Samples
+from fusion.data.sets.brain_regions import brain_regions
 from fusion.estimators.classifier import FusionClassifier
-from fusion.evaluation import score
+from fusion.evaluation import metrics, score
 from fusion.features import extract as extract_
-from fusion.heads.solved import GRID, HEADS, Folds, Head
+from fusion.heads.probe import GRID, Folds
+from fusion.heads.solved import SOLVED, Head
 
 ENCODERS = ("mocov2-mini", "mae-mini")
 BUDGETS: tuple[int | None, ...] = (60, 300, None)
@@ -54,7 +56,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Row:
+class Outcome:
     """A choice with its test figures and, where it is not the reference, how much the fusion is above it."""
 
     choice: Choice
@@ -92,7 +94,7 @@ def choose(encoders: dict[str, zoo.Encoder | None], step: Step) -> list[Choice]:
     return choices
 
 
-def judge(choices: list[Choice], encoders: dict[str, zoo.Encoder | None], step: Step) -> tuple[list[Row], Samples]:
+def judge(choices: list[Choice], encoders: dict[str, zoo.Encoder | None], step: Step) -> tuple[list[Outcome], Samples]:
     """Judge every choice on the test brain, once."""
     test = brain_regions("test")
     levels = extract(encoders, test, step)
@@ -101,7 +103,7 @@ def judge(choices: list[Choice], encoders: dict[str, zoo.Encoder | None], step: 
     tests = [score.score(test.labels, proba, classes, test.groups) for proba in probas]
     fusion = {c.budget: figures for c, figures in zip(choices, tests, strict=True) if c.row == "fusion"}
     rows = [
-        Row(choice, figures, None if choice.row == "fusion" else fusion[choice.budget] - figures, proba)
+        Outcome(choice, figures, None if choice.row == "fusion" else fusion[choice.budget] - figures, proba)
         for choice, figures, proba in zip(choices, tests, probas, strict=True)
     ]
     step("test brain")
@@ -151,8 +153,9 @@ class _Bench:
         head: str = "concat",
         grid: Sequence[list[float]] = (),
     ) -> Choice:
-        y = np.searchsorted(self.classes, self.samples.labels[index])
-        folds = _folds(y, self.samples.groups[index])
+        picked = self.samples.take(index)
+        y = np.searchsorted(self.classes, picked.labels)
+        folds = _folds(y, picked.groups)
         best = -np.inf
         for inputs in options:
             for penalties in grid or [[c] * len(inputs[0]) for c in GRID]:
@@ -173,11 +176,11 @@ class _Bench:
         penalties: list[float],
     ) -> Head:
         blocks = [self.train[source][level][index] for source, level in keys]
-        return cast(Head, HEADS[head]()).fit(blocks, y, folds, penalties)
+        return cast(Head, SOLVED[head]()).fit(blocks, y, folds, penalties)
 
     def _auc(self, probas: list[npt.NDArray[np.float64]]) -> float:
         y = np.searchsorted(self.classes, self.held.labels)
-        return float(np.mean([score.auc(y, proba)(np.ones(len(y))) for proba in probas]))
+        return float(np.mean([metrics.auc(y, proba)(np.ones(len(y))) for proba in probas]))
 
 
 def _auc(choice: Choice) -> float:
@@ -188,7 +191,7 @@ def _predict(head: Head, keys: list[Key], levels: Levels) -> npt.NDArray[np.floa
     return np.exp(head.log_proba([levels[source][level] for source, level in keys]))
 
 
-def _folds(y: npt.NDArray[np.int64], groups: npt.NDArray[Any]) -> Folds:
+def _folds(y: npt.NDArray[np.int64], groups: npt.NDArray[Any] | None) -> Folds:
     return list(StratifiedGroupKFold(5, shuffle=True, random_state=0).split(y, y, groups))
 
 

@@ -14,16 +14,19 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import NotFittedError
 
 import zoo
+from fusion.data import folds as folds_
 from fusion.data import labels as labels_
 from fusion.data.labels import Targets
+from fusion.data.samples import Samples, fingerprint
 from fusion.estimators import parameters, saving
 from fusion.features import extract
-from fusion.heads.modules import MODULES, Fused
-from fusion.heads.optimum import Trained, settle
-from fusion.heads.solved import EXACT, HEADS, TOLERANCE, Head
+from fusion.heads.modules import TRAINED
+from fusion.heads.optimum import ModuleHead, take_over
+from fusion.heads.probe import EXACT, TOLERANCE
+from fusion.heads.solved import SOLVED, Head
 from fusion.tuning import strategies
-from fusion.tuning.batches import Examples
 from fusion.tuning.loop import Fit
+from fusion.tuning.network import Fused
 from fusion.tuning.phases import Stretch
 from fusion.tuning.settings import Training
 
@@ -105,14 +108,14 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         started = time.monotonic()
         parameters.check(self)
         known = labels_.read(y, len(X))
-        patients = labels_.members(groups, len(X))
+        patients = folds_.members(groups, len(X))
         given = self._given(X, y, patients)
         encoders = extract.loaded(given, self.device)
         stretches = strategies.plan(self.strategy, encoders, (self.training or Training()).epochs)
         parameters.check_weighting(self, stretches)
         self.origins_ = [saving.identity(encoder) for encoder in encoders]
         if all(stretch.solve for stretch in stretches):
-            folds = labels_.folds(known.numbers, patients, self.folds, self.seed)
+            folds = folds_.folds(known.numbers, patients, self.folds, self.seed)
             blocks = [extract.extract(encoder, X) for encoder in encoders]
             self.head_ = self._solved(blocks, known.numbers, folds)
             self.history_: list[dict[str, Any]] = []
@@ -165,7 +168,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "multilabel": self.multilabel_,
             "trained": self.trained_,
             "history": self.history_,
-            "solved": not isinstance(self.head_, Trained),
+            "solved": not isinstance(self.head_, ModuleHead),
         }
         saving.write(Path(path), record, self.head_.arrays(), self.encoders_, self.changed_)
 
@@ -201,7 +204,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         model.origins_ = found
         model.classes_, model.multilabel_ = np.asarray(record["classes"]), record["multilabel"]
         model.history_, model.trained_ = record["history"], record["trained"]
-        restore = HEADS[model.head].restore if record["solved"] else partial(Trained.restore, model.head)
+        restore = SOLVED[model.head].restore if record["solved"] else partial(ModuleHead.restore, model.head)
         model.head_ = cast(Head, restore(arrays, multilabel=model.multilabel_))
         return model
 
@@ -224,64 +227,58 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ) -> float:
         """Returns the seconds that were spent before this process took the fit up."""
         settings = self.training or Training()
-        train, held, groups = self._parts(X, known, groups, validation, settings.patience)
+        train, held = self._parts(Samples(X, known.numbers, groups), known, validation, settings.patience)
         whole = len(train) == len(known.numbers)
-        count = self.folds if whole else labels_.fewer(train.targets, groups, self.folds)
+        count = self.folds if whole else folds_.fewer(train.labels, train.groups, self.folds)
         solves = any(stretch.solve for stretch in stretches)
-        folds = labels_.folds(train.targets, groups, count, self.seed) if solves else []
+        folds = folds_.folds(train.labels, train.groups, count, self.seed) if solves else []
         before = [{name: v.detach().cpu().clone() for name, v in e.state_dict().items()} for e in encoders]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            head = MODULES[self.head]([e.num_features for e in encoders], len(known.classes), known.multilabel)
+            head = TRAINED[self.head]([e.num_features for e in encoders], len(known.classes), known.multilabel)
         head.standardise([extract.extract(encoder, train.images) for encoder in encoders])
         fit = Fit(Fused(encoders, head), stretches, train, held, settings, seed=self.seed, device=self.device)
         identity = {
             "encoders": self.origins_,
             "head": [self.head, self.C, count],
-            "images": labels_.fingerprint(train.images, train.targets),
-            "validation": labels_.fingerprint(held.images, held.targets) if held else None,
+            "images": fingerprint(train),
+            "validation": fingerprint(held) if held else None,
         }
-        self.history_ = fit.run(lambda network: self._settle(network, train, folds), identity)
+        self.history_ = fit.run(lambda network: self._solve_into(network, train, folds), identity)
         self.trained_ = sum(fit.progress.moved.values())
         after = [encoder.eval().state_dict() for encoder in encoders]
         self.changed_ = [
             {n for n in a if not torch.equal(a[n].cpu(), b[n])} for a, b in zip(after, before, strict=True)
         ]
-        self.head_ = cast(Head, Trained(self.head, head))
+        self.head_ = cast(Head, ModuleHead(self.head, head))
         for encoder in encoders:
             saving.disown(encoder.requires_grad_(True))
         return fit.earlier
 
     def _parts(
-        self,
-        X: Any,
-        known: Targets,
-        groups: npt.NDArray[Any] | None,
-        validation: tuple[Any, Any] | None,
-        patience: int | None,
-    ) -> tuple[Examples, Examples | None, npt.NDArray[Any] | None]:
+        self, whole: Samples, known: Targets, validation: tuple[Any, Any] | None, patience: int | None
+    ) -> tuple[Samples, Samples | None]:
         if validation is not None:
             held, labels = validation
             numbers = labels_.numbered(labels, len(held), known.classes, multilabel=known.multilabel)
-            return Examples(X, known.numbers), Examples(held, numbers), groups
+            return whole, Samples(held, numbers)
         if patience is None:
-            return Examples(X, known.numbers), None, groups
-        train, test = labels_.held_out(known.numbers, groups, self.folds, self.seed)
-        whole = Examples(X, known.numbers)
-        return whole.take(train), whole.take(test), None if groups is None else groups[train]
+            return whole, None
+        train, test = folds_.held_out(whole.labels, whole.groups, self.folds, self.seed)
+        return whole.take(train), whole.take(test)
 
-    def _settle(self, network: Fused, train: Examples, folds: labels_.Folds) -> None:
+    def _solve_into(self, network: Fused, train: Samples, folds: folds_.Folds) -> None:
         blocks = [extract.extract(cast(zoo.Encoder, encoder), train.images) for encoder in network.encoders]
-        head = self._solved(blocks, train.targets, folds, EXACT)
-        if isinstance(head, Trained):
+        head = self._solved(blocks, train.labels, folds, EXACT)
+        if isinstance(head, ModuleHead):
             network.head.load_state_dict(cast(torch.nn.Module, head.module).state_dict())
         else:
-            settle(network.head, head.arrays())
+            take_over(network.head, head.arrays())
 
     def _solved(
-        self, blocks: list[Any], numbers: labels_.Ints, folds: labels_.Folds, tolerance: float = TOLERANCE
+        self, blocks: list[Any], numbers: labels_.Ints, folds: folds_.Folds, tolerance: float = TOLERANCE
     ) -> Head:
-        made = HEADS[self.head]() if self.head in HEADS else Trained(self.head, seed=self.seed)
+        made = SOLVED[self.head]() if self.head in SOLVED else ModuleHead(self.head, seed=self.seed)
         made.tolerance = tolerance
         return cast(Head, made).fit(blocks, numbers, folds, parameters.penalties(self.C, len(blocks)))
 

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from fusion.heads.modules import MODULES
+from fusion.heads.modules import TRAINED
 from fusion.tuning.phases import Stretch
 from fusion.tuning.settings import Training
 
@@ -16,8 +16,8 @@ def check(model: Any) -> None:
     Raises:
         ValueError: Naming the parameter, what it may be and what it is.
     """
-    if model.head not in MODULES:
-        raise ValueError(f"head must be one of {sorted(MODULES)} (got {model.head!r}). Try head='concat'.")
+    if model.head not in TRAINED:
+        raise ValueError(f"head must be one of {sorted(TRAINED)} (got {model.head!r}). Try head='concat'.")
     if (isinstance(model.encoders, str) and model.encoders != "auto") or not len(model.encoders):
         raise ValueError(f"encoders must be a list of names, or 'auto' (got {model.encoders!r}). Try ['mae-mini'].")
     if not isinstance(model.training, Training | None):

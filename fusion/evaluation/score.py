@@ -9,35 +9,18 @@ that label, present or absent, and a draw without the one or the other is drawn 
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from fusion.evaluation.intervals import Interval, draws
+from fusion.evaluation.metrics import METRICS
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
-# Labels (N,) or (N, K) and probabilities (N, K) are prepared once; each draw then is one call with weights (N,).
-Figure = Callable[[Floats], float]
-Metric = Callable[[Ints, Floats], Figure]
-Binary = Callable[[Bools, Floats], Figure]  # of one column: (N,), (N,)
-
-_BINS = 15
-_REDRAWS = 100
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A value with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
 @dataclass(frozen=True)
@@ -140,71 +123,6 @@ def score(y: Any, proba: Any, classes: Any, groups: Any = None, *, resamples: in
     return _summary(figures, len(index), int(members.max()) + 1, sample)
 
 
-def auc(y: Ints, proba: Floats) -> Figure:
-    """Area under the ROC curve, one class against the rest, mean over classes; ties count half.
-
-    Equal to scikit-learn's `roc_auc_score(multi_class="ovr", sample_weight=weights)`, but it sorts once for all draws.
-    """
-    return _mean(_binary_auc, y if y.ndim == 2 else y[:, None] == np.arange(proba.shape[1]), proba)
-
-
-def balanced_accuracy(y: Ints, proba: Floats) -> Figure:
-    """Mean over classes of the share of its images that are recognised; of several labels, the mean over labels."""
-    if y.ndim == 2:
-        return _mean(_binary_balanced_accuracy, y, proba)
-    correct, classes = proba.argmax(1) == y, proba.shape[1]
-    return lambda weights: float(np.mean(np.bincount(y, weights * correct, classes) / np.bincount(y, weights, classes)))
-
-
-def calibration_error(y: Ints, proba: Floats) -> Figure:
-    """Expected calibration error: |confidence - accuracy| of the predicted class, averaged over 15 equal bins.
-
-    Of several labels, the mean over labels of |probability - share of images with the label|, in bins of its
-    probability. Source: Guo et al. arXiv:1706.04599, equation 3.
-    """
-    if y.ndim == 2:
-        return _mean(_binary_calibration_error, y, proba)
-    return _binary_calibration_error(proba.argmax(1) == y, proba.max(1))
-
-
-METRICS: dict[str, Metric] = {
-    "auc": auc,
-    "balanced_accuracy": balanced_accuracy,
-    "calibration_error": calibration_error,
-}
-
-
-def _mean(binary: Binary, positives: npt.NDArray[Any], proba: Floats) -> Figure:
-    """The mean over the columns of `positives` and `proba`, both (N, K)."""
-    parts = [binary(positives[:, k] == 1, proba[:, k]) for k in range(proba.shape[1])]
-    return lambda weights: float(np.mean([part(weights) for part in parts]))
-
-
-def _binary_balanced_accuracy(positive: Bools, values: Floats) -> Figure:
-    return balanced_accuracy(positive.astype(np.int64), np.stack([1 - values, values], axis=1))
-
-
-def _binary_calibration_error(positive: Bools, values: Floats) -> Figure:
-    gaps = values - positive
-    bins = np.minimum((values * _BINS).astype(int), _BINS - 1)
-    return lambda weights: float(np.abs(np.bincount(bins, weights * gaps, _BINS)).sum() / weights.sum())
-
-
-def _binary_auc(positive: Bools, values: Floats) -> Figure:
-    order = np.argsort(values, kind="stable")
-    positive, values = positive[order], values[order]
-    starts = np.flatnonzero(np.r_[True, values[1:] != values[:-1]])
-
-    def area(weights: Floats) -> float:
-        weights = weights[order]
-        won, all_ = np.add.reduceat(weights * positive, starts), np.add.reduceat(weights, starts)
-        lost = all_ - won
-        below = np.cumsum(lost) - lost
-        return float((won * (below + lost / 2)).sum() / (won.sum() * lost.sum()))
-
-    return area
-
-
 def _summary(figures: dict[str, Floats], images: int, groups: int, sample: str) -> Evaluation:
     intervals = {
         name: Interval(float(values[0]), *map(float, np.quantile(values[1:], [0.025, 0.975])))
@@ -256,26 +174,3 @@ def _indicator(labels: npt.NDArray[Any], names: npt.NDArray[Any]) -> npt.NDArray
         if lacking:
             raise ValueError(f"each label must be {where} for an AUC (not so: {lacking[:5]}). Add such images.")
     return labels
-
-
-def draws(y: Ints, members: Ints, classes: int, count: int, seed: int) -> Iterator[Floats]:
-    """Weights (N,) of images, `count` times: how often their group was drawn with replacement, each class with one."""
-    rng = np.random.default_rng(seed)
-    groups = int(members.max()) + 1
-    drawn, what = _drawn(y, classes), "class" if y.ndim == 1 else "label, and its absence,"
-    for _ in range(count):
-        for _ in range(_REDRAWS):
-            weights = np.bincount(rng.integers(groups, size=groups), minlength=groups)[members].astype(np.float64)
-            if drawn(weights).min() > 0:
-                break
-        else:
-            raise ValueError(f"each {what} must be in enough groups to be drawn (got {groups} groups). Add patients.")
-        yield weights
-
-
-def _drawn(y: Ints, classes: int) -> Callable[[Floats], npt.NDArray[Any]]:
-    """How much of each class, or of each label and of its absence, a draw holds."""
-    if y.ndim == 1:
-        return lambda weights: np.bincount(y, weights, classes)
-    sides = np.hstack([y, 1 - y]).astype(np.float64)
-    return lambda weights: weights @ sides

@@ -12,8 +12,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-import zoo
-
 Blocks = Sequence[Tensor | None]
 Arrays = dict[str, npt.NDArray[np.floating]]
 
@@ -160,7 +158,7 @@ class Attention(TrainedHead):
         return cast(Tensor, self.linear(found[:, 0]))  # (N, 1, D) -> (N, K)
 
 
-MODULES: dict[str, type[TrainedHead]] = {
+TRAINED: dict[str, type[TrainedHead]] = {
     "concat": Concat,
     "convex": Convex,
     "gated": Gated,
@@ -168,41 +166,6 @@ MODULES: dict[str, type[TrainedHead]] = {
     "stack": Stack,
     "mean": Mean,
 }
-
-
-class Fused(nn.Module):
-    """Encoders and a head as one network: a list of (N, C, H, W), one per encoder, -> logits (N, K)."""
-
-    def __init__(self, encoders: Sequence[zoo.Encoder], head: TrainedHead) -> None:
-        super().__init__()
-        self.encoders = nn.ModuleList(encoders)
-        self.head = head
-
-    def forward(self, images: Sequence[Tensor], dropped: int | None = None) -> Tensor:
-        """`dropped`: the encoder that is missing in this batch."""
-        blocks = [
-            None if e == dropped else encoder(x)
-            for e, (encoder, x) in enumerate(zip(self.encoders, images, strict=True))
-        ]
-        return cast(Tensor, self.head(blocks))
-
-
-def settle_modes(module: nn.Module, statistics: bool, training: bool = True) -> None:
-    """Training mode where weights move, `eval()` where they are frozen: there statistics stand still, dropout is off.
-
-    Args:
-        module: What is settled, with all it holds.
-        statistics: Whether BatchNorm statistics move where the weights do.
-        training: The mode of modules without weights: that of what comes before them.
-    """
-    own = list(module.parameters())
-    training = any(parameter.requires_grad for parameter in own) if own else training
-    still = isinstance(module, nn.modules.batchnorm._BatchNorm) and not statistics
-    module.training = training and not still
-    for child in module.children():
-        settle_modes(child, statistics, training)
-        weights = list(child.parameters())
-        training = any(weight.requires_grad for weight in weights) if weights else training
 
 
 def _set(target: Tensor, values: npt.NDArray[np.floating]) -> None:

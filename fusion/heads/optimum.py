@@ -8,9 +8,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from fusion.evaluation import score
-from fusion.heads.modules import MODULES, Concat, Convex, Mean, Stack, TrainedHead
-from fusion.tuning.rules import class_weights, losses
+from fusion.evaluation import metrics
+from fusion.heads.losses import class_weights, losses
+from fusion.heads.modules import TRAINED, Concat, Convex, Mean, Stack, TrainedHead
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -23,7 +23,7 @@ _STEPS = 200
 _LEAST = 1e-6
 
 
-class Trained:
+class ModuleHead:
     """A `TrainedHead` behind the interface of `fusion.heads.solved.Head`.
 
     Fitted by itself, on frozen features, it is the optimum of the probe's objective: balanced log-loss with an L2
@@ -65,25 +65,25 @@ class Trained:
         """The inverse of `arrays`."""
         widths = [len(arrays[f"standards.{e}.mean"]) for e in range(sum(".mean" in name for name in arrays))]
         last = {"concat": "linear", "attention": "linear", "stack": "second"}.get(kind, "linears.0")
-        module = MODULES[kind](widths, len(arrays[f"{last}.bias"]), multilabel)
+        module = TRAINED[kind](widths, len(arrays[f"{last}.bias"]), multilabel)
         module.load_state_dict({name: torch.from_numpy(value) for name, value in arrays.items()})
         return cls(kind, module)
 
     def _held(self, blocks: Sequence[Block], y: Ints, folds: Any, strength: float) -> float:
         proba = np.zeros((len(y), y.shape[1] if y.ndim == 2 else int(y.max()) + 1))
         for train, test in folds:
-            fold = Trained(self.kind, self._optimum([x[train] for x in blocks], y[train], strength, proba.shape[1]))
+            fold = ModuleHead(self.kind, self._optimum([x[train] for x in blocks], y[train], strength, proba.shape[1]))
             proba[test] = np.exp(fold.log_proba([x[test] for x in blocks]))
         columns = y.T if y.ndim == 2 else [y == k for k in range(proba.shape[1])]
         both = [k for k, column in enumerate(columns) if len(np.unique(column)) == 2]
         pairs = [(np.asarray(columns[k], np.int64), np.stack([1 - proba[:, k], proba[:, k]], 1)) for k in both]
-        return float(np.mean([score.auc(truth, pair)(np.ones(len(y))) for truth, pair in pairs]))
+        return float(np.mean([metrics.auc(truth, pair)(np.ones(len(y))) for truth, pair in pairs]))
 
     def _optimum(self, blocks: Sequence[Block], y: Ints, strength: float, classes: int | None = None) -> TrainedHead:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             total = classes or (y.shape[1] if y.ndim == 2 else int(y.max()) + 1)
-            module = MODULES[self.kind]([x.shape[1] for x in blocks], total, y.ndim == 2)
+            module = TRAINED[self.kind]([x.shape[1] for x in blocks], total, y.ndim == 2)
         module.standardise(blocks)
         inputs = [torch.from_numpy(np.asarray(x, np.float32)) for x in blocks]
         target, weight = torch.from_numpy(y), class_weights(y, total)
@@ -100,7 +100,7 @@ class Trained:
         return module
 
 
-def settle(module: TrainedHead, arrays: dict[str, npt.NDArray[Any]]) -> None:
+def take_over(module: TrainedHead, arrays: dict[str, npt.NDArray[Any]]) -> None:
     """Give a module the numbers of the solved head of its kind (`fusion.heads.solved`), so that it answers the same."""
     with torch.no_grad():
         if isinstance(module, Concat):

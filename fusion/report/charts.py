@@ -1,7 +1,7 @@
 """Similarity, agreement and depth as pictures that are legible in print and without colour vision."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import matplotlib as mpl
 import numpy as np
@@ -13,10 +13,8 @@ from matplotlib.ticker import NullLocator
 from sklearn.manifold import MDS
 
 from fusion.report.style import COLOURS, style
-
-if TYPE_CHECKING:  # pictures only read them
-    from fusion.selection.scan import Level, Scan
-    from fusion.similarity.compare import Comparison
+from fusion.selection.scan import Level, Scan
+from fusion.similarity.compare import Comparison
 
 Floats = npt.NDArray[np.float64]
 Curves = Mapping[str, Sequence[float]]
@@ -31,7 +29,7 @@ _DARK = 0.18  # luminance below which white letters stand out more than black on
 _NAMES = {"cka": "debiased CKA", "biased-cka": "biased CKA", "cca": "mean CCA"}
 
 
-def heat_map(comparison: "Comparison") -> Figure:
+def heat_map(comparison: Comparison) -> Figure:
     """Every block of one encoder against every block of another, from 0 to 1; numbers where there is room.
 
     What is below 0 has the colour of 0 and its own number.
@@ -109,7 +107,7 @@ def agreement_matrix(names: Sequence[str], values: npt.ArrayLike, *, label: str 
     return figure
 
 
-def depth_curves(scan: "Scan") -> Figure:
+def depth_curves(scan: Scan) -> Figure:
     """What a scan says of each depth: AUC of probes and of nearest neighbours, and LogME beside them.
 
     Rings mark the depth that is recommended of each encoder.
@@ -168,7 +166,7 @@ def measure_name(measure: str) -> str:
 _RING: dict[str, Any] = {"ls": "", "marker": "o", "ms": 15, "mfc": "none", "color": COLOURS[-1], "mew": 1.5}
 
 
-def _of_encoder(panels: Sequence[Axes], levels: Sequence["Level"], look: dict[str, Any], best: float) -> None:
+def _of_encoder(panels: Sequence[Axes], levels: Sequence[Level], look: dict[str, Any], best: float) -> None:
     """The curves of one encoder, and rings at its best depth."""
     left, right = panels
     name, depths = levels[0].encoder, [level.depth for level in levels]

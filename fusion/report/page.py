@@ -8,7 +8,7 @@ from importlib import resources
 import jinja2
 from matplotlib.figure import Figure
 
-from fusion.evaluation.score import Interval
+from fusion.evaluation.intervals import Interval
 from fusion.report import style
 
 

@@ -46,17 +46,17 @@ def save(figure: Figure, path: str | Path) -> None:
     if suffix == ".svg":
         _as_svg(figure, path)
     else:
-        _settle(figure)
+        _lay_out(figure)
         figure.savefig(path, format="png", dpi=_DPI)
 
 
 def _as_svg(figure: Figure, target: io.StringIO | str | Path) -> None:
-    _settle(figure)
+    _lay_out(figure)
     with mpl.rc_context({"svg.hashsalt": "sslzoo"}):
         figure.savefig(target, format="svg", metadata={"Date": None})
 
 
-def _settle(figure: Figure) -> None:
+def _lay_out(figure: Figure) -> None:
     """Lay the figure out once and for all: each further time moves it by a hair. (Saving would do so twice.)"""
     if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
         for _ in range(2):

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fusion.evaluation import score
-from fusion.evaluation.score import Figure
-from fusion.heads.solved import GRID, Block, Floats, Folds, Ints, auc_of, count, fit_probe, normalised
+from fusion.evaluation import intervals, metrics
+from fusion.evaluation.metrics import Figure
+from fusion.heads.probe import GRID, Block, Folds, auc_of, count, fit_probe, normalised
+from fusion.heads.solved import Floats, Ints
 
 Key = tuple[str, float]  # encoder, depth
 Opinions = dict[str, dict[float, Floats]]  # by encoder and depth (N, K) log-probabilities
@@ -45,7 +46,7 @@ class Bench:
         known = frozenset(keys)
         if known not in self._figures:
             mean = np.mean([self.opinions[name][depth] for name, depth in keys], axis=0)
-            self._figures[known] = score.auc(self.y, np.exp(normalised(mean, multilabel=False)))
+            self._figures[known] = metrics.auc(self.y, np.exp(normalised(mean, multilabel=False)))
         return self._figures[known](weights)
 
     def recommend(self, weights: Floats) -> Recommendation:
@@ -115,7 +116,8 @@ def stability(bench: Bench, best: Recommendation, groups: npt.NDArray[Any] | Non
     """
     members = np.arange(len(bench.y)) if groups is None else np.unique(groups, return_inverse=True)[1]
     drawn = [
-        bench.recommend(weights) for weights in score.draws(bench.y, members, int(bench.y.max()) + 1, _DRAWS, seed=0)
+        bench.recommend(weights)
+        for weights in intervals.draws(bench.y, members, int(bench.y.max()) + 1, _DRAWS, seed=0)
     ]
     same = {name: np.mean([found.depths[name] == depth for found in drawn]) for name, depth in best.depths.items()}
     keys = {name: best.depths[name] for name in best.names}

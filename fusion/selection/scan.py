@@ -12,11 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 import zoo
+from fusion.data import folds as folds_
 from fusion.data import labels as labels_
 from fusion.evaluation.agreement import agreement
-from fusion.evaluation.score import Interval
+from fusion.evaluation.intervals import Interval
 from fusion.features import extract
-from fusion.heads.solved import Floats, Folds, Ints, auc_of
+from fusion.heads.probe import Folds, auc_of
+from fusion.heads.solved import Floats, Ints
 from fusion.selection import recommendation
 from fusion.selection.recommendation import Bench, Recommendation, nested, stability
 from fusion.selection.scores import h_score, knn, logme
@@ -132,7 +134,7 @@ def scan(
     known = labels_.read(labels, len(images))
     if known.multilabel:
         raise ValueError("labels must be one per image to select (got several). Scan for each label by itself.")
-    members = labels_.members(groups, len(images))
+    members = folds_.members(groups, len(images))
     split = _split(known, members, folds)
     loaded = extract.loaded(_whole(encoders), device)
     names = [_name(encoder) for encoder in loaded]
@@ -158,7 +160,7 @@ def _split(known: labels_.Targets, members: npt.NDArray[Any] | None, folds: int)
         raise ValueError(
             f"folds must be at least {LEAST} (got {folds!r}): one judges, others choose. Pass folds={LEAST}."
         )
-    split = labels_.folds(known.numbers, members, folds, 0)
+    split = folds_.folds(known.numbers, members, folds, 0)
     recommendation.check(known.numbers, split)
     return split
 

@@ -22,8 +22,8 @@ from sklearn.preprocessing import StandardScaler
 
 from fusion.data import labels
 from fusion.data.labels import Targets
-from fusion.evaluation import score
-from fusion.heads.solved import Folds
+from fusion.evaluation import metrics
+from fusion.heads.probe import Folds
 
 Floats = npt.NDArray[np.float64]
 Array = npt.ArrayLike
@@ -124,7 +124,7 @@ def knn(x: Array, y: Array, folds: Folds, *, neighbours: int = 10) -> float:
         voters = KNeighborsRegressor(neighbours, weights="distance", metric="cosine")
         model = make_pipeline(StandardScaler(), voters).fit(found[train], sides[train])
         votes[held] = model.predict(found[held])
-    return score.auc(read.numbers, votes)(np.ones(len(votes)))
+    return metrics.auc(read.numbers, votes)(np.ones(len(votes)))
 
 
 def _checked(x: Array, y: Array) -> tuple[Floats, Targets]:

@@ -11,11 +11,13 @@ import numpy.typing as npt
 import zoo
 from fusion.features import extract
 from fusion.similarity import streaming
-from fusion.similarity.measures import LEAST, cka
+from fusion.similarity.measures import LEAST, cka, minibatch_cka
 
 Floats = npt.NDArray[np.float64]
 
 MEASURES = ("cka", "biased-cka", "cca", "minibatch-cka")
+LARGEST = 256  # batch of which minibatch CKA is computed
+IMAGES = 2 * LARGEST
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,47 @@ def pairwise(encoders: Sequence[str | zoo.Encoder], images: Any, *, batch: int =
     for pair in itertools.combinations(known, 2):
         _check_sizes(*pair)
     found = [extract.extract(encoder, images, batch=batch) for encoder in known]
-    return np.array([[cka(x, y) for y in found] for x in found])
+    values = np.empty((len(found), len(found)))
+    for i, j in itertools.combinations_with_replacement(range(len(found)), 2):
+        values[i, j] = values[j, i] = cka(found[i], found[j])  # once for both: a sum in another order differs by a hair
+    return values
+
+
+@dataclass(frozen=True)
+class BatchSizes:
+    """Minibatch CKA between the features of two encoders, over batch sizes.
+
+    Attributes:
+        names: Of both encoders.
+        sizes: Images in a batch: doublings from 4.
+        debiased: A value per size.
+        biased: Likewise, without the correction for few images.
+        images: How many they were.
+    """
+
+    names: tuple[str, str]
+    sizes: list[int]
+    debiased: list[float]
+    biased: list[float]
+    images: int
+
+
+def over_batch_sizes(first: zoo.Encoder, second: zoo.Encoder, images: Any) -> BatchSizes:
+    """Batches from 4 to 256 images, of the first 512 of `images` in their order.
+
+    Args:
+        first: An encoder, compared by its features at the depth it has.
+        second: Another.
+        images: What `encoder.preprocess` takes, N >= 4, in an order that mixes classes: batches of one class say less.
+
+    Raises:
+        ValueError: There are too few images, or features are not finite or the same for all.
+    """
+    some = images[:IMAGES]
+    x, y = (extract.extract(encoder, some) for encoder in (first, second))
+    sizes = [size for size in (LEAST * 2**k for k in range(20)) if size <= min(LARGEST, max(LEAST, len(some)))]
+    debiased, biased = ([minibatch_cka(x, y, batch=n, debiased=kind) for n in sizes] for kind in (True, False))
+    return BatchSizes((first.name, second.name), sizes, debiased, biased, len(some))
 
 
 def _encoders(first: str | zoo.Encoder, second: str | zoo.Encoder, device: str) -> tuple[zoo.Encoder, zoo.Encoder]:

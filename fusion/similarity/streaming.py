@@ -14,7 +14,7 @@ from fusion.similarity.measures import LEAST, gram, hsic, hsic_of_sums
 
 Floats = npt.NDArray[np.float64]
 Levels = list[npt.NDArray[np.float32]]
-Batch = tuple[Levels, Levels]
+Sides = tuple[Levels, Levels]
 # Of all layers of both sides, M = L + L': the squared entries of x^T y (M, M), and over rows |x|^2 (M,) and |x|^2 |y|^2
 # (M, M), each summed up.
 Sums = tuple[Floats, Floats, Floats]
@@ -23,7 +23,7 @@ _ROWS = 1024  # at a time: few enough to hold every layer of two ResNet-50 in fl
 _TILE = 256  # the same for a part of their Gram matrices
 
 
-def pooled(batches: Iterable[Batch], measure: str) -> Floats:
+def pooled(batches: Iterable[Sides], measure: str) -> Floats:
     """`cka`, `biased-cka` or `cca` of features (N, D_l): equal to those of `measures` for any batch size.
 
     Args:
@@ -59,7 +59,7 @@ def minibatch(first: Iterable[Levels], second: Iterable[Levels]) -> Floats:
     return _ratios(cross, left, right)
 
 
-def _spooled(batches: Iterable[Batch], stack: ExitStack) -> tuple[Spool, Spool]:
+def _spooled(batches: Iterable[Sides], stack: ExitStack) -> tuple[Spool, Spool]:
     spools: tuple[Spool, ...] = ()
     for batch in batches:
         spools = spools or tuple(Spool([level.shape[1] for level in levels], stack) for levels in batch)

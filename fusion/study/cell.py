@@ -13,11 +13,12 @@ import numpy.typing as npt
 import torch
 
 import zoo
+from fusion.data import folds as folds_
 from fusion.data import labels as labels_
-from fusion.data.sources import Part, draw, held
+from fusion.data.samples import Samples, draw
 from fusion.estimators.classifier import FusionClassifier
-from fusion.evaluation import score
-from fusion.heads.solved import Concat
+from fusion.evaluation import metrics, score
+from fusion.heads.solved import SolvedConcat
 from fusion.study import encoders as encoders_
 from fusion.study import folder, grid
 from fusion.study.grid import Cell
@@ -50,8 +51,8 @@ class Task:
     definition: Any
     training: Mapping[str, Any]
     stop_images: int | None
-    train: Part
-    validation: Part
+    train: Samples
+    validation: Samples
     size: int | None
     alone: bool
 
@@ -88,11 +89,11 @@ def encoders(task: Task) -> list[zoo.Encoder]:
     few = train.take(np.linspace(0, len(train) - 1, min(len(train), _SETTLED)).astype(np.int64))
     for name, encoder in zip(task.cell.encoders, found, strict=True):
         if encoders_.is_random(name):
-            encoders_.settle(encoder, few.images)
+            encoders_.warm_norms(encoder, few.images)
     return found
 
 
-def answers(task: Task, part: Part) -> Floats:
+def answers(task: Task, part: Samples) -> Floats:
     """(N, K) of the landed cell on another part, by its kept model."""
     cell = task.cell
     if not cell.encoders:  # seconds to fit anew, and the same to the bit
@@ -107,12 +108,12 @@ class Pixels:
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
-    def fit(self, train: Part) -> Self:
+    def fit(self, train: Samples) -> Self:
         """Fit the head; its penalty is chosen on folds, as a probe's is."""
         known = labels_.read(train.labels, len(train))
-        folds = labels_.folds(known.numbers, train.groups, _count(train.labels, train.groups), self.seed)
+        folds = folds_.folds(known.numbers, train.groups, _count(train.labels, train.groups), self.seed)
         self.classes_ = known.classes
-        self.head = Concat().fit([_pixels(train.images)], known.numbers, folds, None)
+        self.head = SolvedConcat().fit([_pixels(train.images)], known.numbers, folds, None)
         return self
 
     def predict_proba(self, images: Any) -> Floats:
@@ -123,6 +124,12 @@ class Pixels:
     def size(self) -> int:
         """How many numbers the head has."""
         return sum(values.size for values in self.head.arrays().values())
+
+
+def held(validation: Samples, labels: float | int | None) -> Samples:
+    """The validation images of a plumbing check: a quarter as many as it is trained on, two of each class at least."""
+    classes = len(np.unique(validation.labels)) if validation.labels.ndim == 1 else validation.labels.shape[1]
+    return draw(validation, min(max(int(labels or 1) // 4, 2 * classes), len(validation)), 0)
 
 
 def _fitted(task: Task) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
@@ -152,7 +159,7 @@ def _fitted(task: Task) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
     return record, {"probabilities": proba, "classes": np.asarray(model.classes_)}
 
 
-def _classifier(task: Task, train: Part, validation: Part) -> FusionClassifier:
+def _classifier(task: Task, train: Samples, validation: Samples) -> FusionClassifier:
     cell = task.cell
     own = grid.per_encoder(task.definition, cell.encoders)
     model = FusionClassifier(
@@ -206,10 +213,10 @@ def _size(model: FusionClassifier) -> int:
     return head + sum(p.numel() for encoder in model.encoders_ for p in encoder.parameters())
 
 
-def _figures(part: Part, proba: Floats, classes: Any) -> dict[str, float]:
+def _figures(part: Samples, proba: Floats, classes: Any) -> dict[str, float]:
     # One draw, which is not looked at: the intervals are the table's.
     figures = score.score(part.labels, proba, classes, part.groups, resamples=1)
-    return {name: getattr(figures, name).value for name in score.METRICS}
+    return {name: getattr(figures, name).value for name in metrics.METRICS}
 
 
 def _count(labels: npt.NDArray[Any], groups: npt.NDArray[Any] | None) -> int:

@@ -7,30 +7,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fusion.evaluation import score
+from fusion.report import words
 from fusion.study.config import Config, Filter
 from fusion.study.grid import Cell
-from fusion.study.results import table
-from fusion.study.results.table import Line, Row
 
 Floats = npt.NDArray[np.float64]
 Records = dict[str, dict[str, Any]]  # what landed of the cells that are done, by key
 Predictions = Callable[[Cell], Floats]
-
-
-@dataclass(frozen=True)
-class Judged:
-    """What rows are judged against.
-
-    Attributes:
-        labels: (N,) labels or (N, K) 0/1.
-        groups: (N,) patients, or None.
-        classes: (K,) the columns of the probabilities.
-    """
-
-    labels: npt.NDArray[Any]
-    groups: npt.NDArray[Any] | None
-    classes: npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -55,7 +38,7 @@ class Chosen:
 
 
 @dataclass(frozen=True)
-class Pair:
+class Match:
     """A contest whose sides are picked."""
 
     name: str
@@ -77,7 +60,7 @@ def choose(cells: Sequence[Cell], records: Records) -> list[Chosen]:
     return found
 
 
-def pair(config: Config, chosen: Sequence[Chosen]) -> list[Pair]:
+def pair(config: Config, chosen: Sequence[Chosen]) -> list[Match]:
     """The contests of the config at every label budget; one whose side is empty is left out."""
     found = []
     for contest in config.contests:
@@ -86,8 +69,8 @@ def pair(config: Config, chosen: Sequence[Chosen]) -> list[Pair]:
             sides = [[row for row in rows if admits(side, row.row)] for side in (contest.ours, contest.theirs)]
             if all(sides):
                 ours, theirs = (max(side, key=lambda row: (len(row.cells), row.auc)) for side in sides)
-                name = contest.name if len(config.labels) == 1 else f"{contest.name}, {table.labels_name(labels)}"
-                found.append(Pair(name, ours, theirs))
+                name = contest.name if len(config.labels) == 1 else f"{contest.name}, {words.labels_name(labels)}"
+                found.append(Match(name, ours, theirs))
     return found
 
 
@@ -103,35 +86,6 @@ def admits(side: Filter, row: Cell) -> bool:
         and (side.encoders is None or stems <= set(side.encoders))
         and (side.depths is None or depths <= set(side.depths))
     )
-
-
-def as_row(chosen: Chosen, records: Records, answers: Predictions) -> Row:
-    """The row for `fusion.study.results.table`, with the probabilities that `answers` gives for its cells."""
-    own = [records[cell.key] for cell in chosen.cells]
-    cell = chosen.row
-    return Row(
-        encoders=cell.encoders,
-        head=cell.head,
-        strategy=cell.strategy,
-        labels=cell.labels,
-        learning_rate=cell.learning_rate,
-        seeds=tuple(cell.seed for cell in chosen.cells),
-        probabilities=np.stack([answers(cell) for cell in chosen.cells]),
-        seconds=tuple(record["seconds"] for record in own),
-        trained=own[0]["trained"],
-        parameters=own[0]["parameters"],
-    )
-
-
-def lines(rows: Sequence[Row], part: Judged) -> list[Line]:
-    """The judged rows; none of none."""
-    return table.judge(rows, part.labels, part.classes, part.groups) if rows else []
-
-
-def difference(ours: Floats, theirs: Floats, part: Judged) -> score.Evaluation:
-    """The figures of one side (S, N, K) minus those of the other, paired."""
-    first, second = (score.score(part.labels, side, part.classes, part.groups) for side in (ours, theirs))
-    return first - second
 
 
 def _mean_auc(cells: Sequence[Cell], records: Records) -> float:

@@ -8,9 +8,10 @@ from typing import Annotated, Any, Self
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from fusion.data.sources import LEAST_FOLDS, resolved
+
 FOLDER = Path(__file__).parent / "configs"
 BRAIN_REGIONS = "brain-regions"
-LEAST_FOLDS = 3  # one to test, one to validate, one to train
 
 
 def _listed(value: Any) -> Any:
@@ -199,6 +200,22 @@ def parse(values: Any, source: str) -> Config:
     except (ValidationError, TypeError) as error:
         said = _said(error) if isinstance(error, ValidationError) else f"keys must be words ({error})"
         raise ValueError(f"{source}: {said}. Edit the config.") from None
+
+
+def source(config: Config, data: str | Path | None) -> str:
+    """The source of a study wherever it runs: its path is absolute.
+
+    Args:
+        config: Of the study.
+        data: Goes before what the config names.
+
+    Raises:
+        ValueError: Neither names one, or its fold is none.
+    """
+    given = data or config.data
+    if given is None:
+        raise ValueError(f"data must be given for {config.name} (got none). Add --data FOLDER, CSV or NPZ.")
+    return resolved(given)
 
 
 class _Loader(yaml.SafeLoader):

@@ -1,6 +1,5 @@
 """What the names of a study's encoders stand for: a card, random weights (`untrained:CARD`), or the brain-MR VGG16."""
 
-from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -8,9 +7,8 @@ import numpy as np
 import torch
 
 import zoo
-from fusion.study import brain_mr, grid
-from fusion.study.config import Config
-from fusion.study.grid import Facts, Grid
+from fusion.study import brain_mr
+from fusion.study.grid import Facts
 
 RANDOM = "untrained:"  # no card's name has a colon
 
@@ -35,7 +33,7 @@ def load(name: str, *, untrained: bool = False, seed: int = 0, size: int | None 
     return brain_mr.load(float(depth)) if stem == brain_mr.NAME else zoo.load(name)
 
 
-def settle(encoder: zoo.Encoder, images: Any) -> None:
+def warm_norms(encoder: zoo.Encoder, images: Any) -> None:
     """Give BatchNorm the statistics of these images, in place, as that of a trained encoder has those of its own.
 
     Without any, random features in use are not what they are in training: a head standardised by the former meets
@@ -95,24 +93,6 @@ def digest(name: str) -> str | None:
     """The sha256 of the weights that the name stands for, where its card knows it."""
     found = card(name)
     return found.weights.sha256 if found else None
-
-
-def lay_out(config: Config, data: str) -> Grid:
-    """The cells of a config on data with this fingerprint; those whose optional encoder is not installed are skipped.
-
-    Raises:
-        ValueError: As `facts`.
-    """
-    return grid.lay_out(config, facts, data, _absent(_stem(name) for entry in config.encoders for name in entry))
-
-
-def _absent(stems: Iterable[str]) -> dict[str, str]:
-    try:
-        if brain_mr.NAME in stems:
-            brain_mr.load()
-    except brain_mr.Absent as error:
-        return {brain_mr.NAME: str(error)}
-    return {}
 
 
 def _stem(name: str) -> str:

@@ -1,34 +1,34 @@
-"""Studies: a grid of encoders, strategies, label budgets and seeds, run in parallel, gone on with after any end.
+"""One study: a grid of encoders, strategies, label budgets and seeds, run in parallel, gone on with after any end.
 
-from fusion import study, study_config
-study.run(study_config.read("s1-strategies"), "output", data="images/", jobs=4)
+from fusion.study import config, run
+run.run(config.read("s1-strategies"), "output", data="images/", jobs=4)
 
-A config with folds or targets is a series of studies: `run_series`.
+A config with folds or targets is a series of studies: `fusion.study.series`.
 """
 
 import dataclasses
+import difflib
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from joblib import Parallel, delayed
-from joblib.externals.loky.process_executor import TerminatedWorkerError
-
-from fusion.data import sources
-from fusion.data.sources import Part
+from fusion.data import samples, sources
+from fusion.data.samples import Samples
+from fusion.heads import modules
+from fusion.study import brain_mr, choice, encoders, engine, grid
 from fusion.study import cell as cell_
-from fusion.study import check, choice, encoders, series
+from fusion.study import config as config_
 from fusion.study import folder as folder_
 from fusion.study.cell import Task
 from fusion.study.config import Config
-from fusion.study.grid import Cell
-
-Step = Callable[[dict[str, Any]], None]
-
-_BARREN = 2  # pools in a row that died before they did anything
+from fusion.study.engine import Step
+from fusion.study.grid import Cell, Grid
+from fusion.tuning import strategies
+from fusion.tuning.settings import Training
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,52 @@ class Plan:
     left_out: dict[str, str]
     skipped: dict[str, str]
     fingerprint: str
-    train: Part
-    validation: Part
+    train: Samples
+    validation: Samples
+
+
+def check(config: Config) -> None:
+    """Refuse a config that names what does not exist.
+
+    Raises:
+        ValueError: An encoder, head, strategy or field of training is unknown; the nearest are offered.
+    """
+    for name in [*(config.mechanics.encoders if config.mechanics else ()), *chain(*config.encoders)]:
+        encoders.facts(name)
+    for head in config.heads:
+        _known("heads", head, modules.TRAINED)
+    mechanics = config.mechanics.strategies if config.mechanics else []
+    for definition in [*config.strategies.values(), *mechanics]:
+        parts = definition.values() if isinstance(definition, dict) else definition
+        for name in [parts] if isinstance(parts, str) else parts:
+            if isinstance(name, str):
+                _known("strategies", name, strategies.strategies())
+    for name in config.training:
+        _known("training", name, [field.name for field in dataclasses.fields(Training)])
+    Training(**{**config.training, "checkpoint": "work"})  # its values
+
+
+def check_offline(config: Config) -> None:
+    """Refuse a config that would fetch weights.
+
+    Raises:
+        ValueError: An encoder's weights are not in the package.
+    """
+    cards = [encoders.card(name) for entry in config.encoders for name in entry]
+    if fetched := sorted({card.name for card in cards if card and card.weights.repo is not None}):
+        raise ValueError(
+            f"encoders of the small form must be in the package (got {', '.join(fetched)}). Name others under `small`."
+        )
+
+
+def lay_out(config: Config, data: str) -> Grid:
+    """The cells of a config on data with this fingerprint; those whose optional encoder is not installed are skipped.
+
+    Raises:
+        ValueError: There is no such encoder, or its depth is none.
+    """
+    stems = (name.partition("@")[0] for entry in config.encoders for name in entry)
+    return grid.lay_out(config, encoders.facts, data, _absent(stems))
 
 
 def plan(config: Config, data: str | Path | None = None) -> Plan:
@@ -67,13 +111,13 @@ def plan(config: Config, data: str | Path | None = None) -> Plan:
         ValueError: No data are named or they cannot be read, or the config names an encoder, head, strategy or
             field of training that does not exist, or is that of a series.
     """
-    check.check(config)
+    check(config)
     if config.several:
-        raise ValueError(f"config must be of one study ({config.name} has folds or targets). Call study.run_series.")
-    source = sources.source(config, data)
+        raise ValueError(f"config must be of one study ({config.name} has folds or targets). Call series.run.")
+    source = config_.source(config, data)
     train, validation = sources.open_parts(source)
-    fingerprint = sources.fingerprint(train, validation)
-    laid = encoders.lay_out(config, fingerprint)
+    fingerprint = samples.fingerprint(train, validation)
+    laid = lay_out(config, fingerprint)
     return Plan(config, source, laid.cells, laid.left_out, laid.skipped, fingerprint, train, validation)
 
 
@@ -102,54 +146,21 @@ def run(
         ValueError: As `plan`, or the folder belongs to another config or data set.
         OSError: The folder cannot be written, or another run holds it.
     """
-    _check_jobs(jobs)
+    check_jobs(jobs)
     output = Path(output)
     found = plan(config, data)
     with folder_.opened(output):
         folder_.agree(output, config.model_dump(mode="json"), _about(found, jobs))
         folder_.keep(output / "validation.npz", found.validation.labels, found.validation.groups)
         announce(found)
-        _compute(_tasks(found, output, jobs), jobs, step)
+        work = engine.Work(cell_.work, cell_.failed, output)
+        engine.compute(_tasks(found, output, jobs), work, jobs, step)
         if final:
             if left := len(missing(found, output)):
                 raise ValueError(f"every cell must be done before the test part is opened ({left} are not). Run again.")
             _judge(found, output)
         shutil.rmtree(output / "work", ignore_errors=True)
     return found
-
-
-def run_series(
-    config: Config,
-    output: str | Path,
-    data: str | Path | None = None,
-    jobs: int = 1,
-    *,
-    final: bool = False,
-    announce: Callable[[Plan], None] = lambda _: None,
-    step: Step = lambda _: None,
-) -> None:
-    """Run each study of a config with folds or targets, in a folder of its own; one that fails does not stop the rest.
-
-    Args:
-        config: Of the series.
-        output: Its folder.
-        data: Of all its studies, where the config names neither data nor targets.
-        jobs: As in `run`.
-        final: As in `run`; each study chooses for itself.
-        announce: Called with the plan of each study.
-        step: Called with each result.
-
-    Raises:
-        ValueError: The config names what does not exist, or the folder belongs to another.
-        OSError: The folder cannot be written, or another run holds it.
-    """
-    _check_jobs(jobs)
-    check.check(config)
-
-    def one(own: Config, folder: Path) -> None:
-        run(own, folder, jobs=jobs, final=final, announce=announce, step=step)
-
-    series.run(config, Path(output), one, data)
 
 
 def missing(found: Plan, output: Path) -> list[Cell]:
@@ -169,7 +180,8 @@ def kept(found: Plan) -> dict[str, int]:
     return sizes
 
 
-def _check_jobs(jobs: int) -> None:
+def check_jobs(jobs: int) -> None:
+    """Refuse fewer than one process."""
     if jobs < 1:
         raise ValueError(f"jobs must be at least 1 (got {jobs}). Try jobs=1.")
 
@@ -205,42 +217,8 @@ def task(found: Plan, output: Path, cell: Cell, *, alone: bool = False) -> Task:
     )
 
 
-def _tasks(found: Plan, output: Path, jobs: int) -> list[Task]:
-    return [task(found, output, cell, alone=jobs > 1) for cell in missing(found, output)]
-
-
-def _compute(tasks: Sequence[Task], jobs: int, step: Step) -> None:
-    """Every task once; one whose process dies is tried once more by itself, and then recorded as failed."""
-    waiting, barren = {task.cell.key: task for task in tasks}, 0
-    while waiting:
-        before, output = len(waiting), tasks[0].output
-        try:
-            for record in _results(list(waiting.values()), jobs):
-                del waiting[record["key"]]
-                step(record)
-        except TerminatedWorkerError:
-            for key in folder_.begun(output) & waiting.keys():
-                step(_by_itself(waiting.pop(key)))
-            barren = barren + 1 if len(waiting) == before else 0
-            if barren == _BARREN:
-                raise OSError(f"workers must live to begin a cell (got {barren} times none). Lower --jobs.") from None
-
-
-def _results(tasks: list[Task], jobs: int) -> Iterator[dict[str, Any]]:
-    if not tasks[0].alone:
-        return map(cell_.work, tasks)
-    # Arrays go to the workers as copy-on-write maps of one file.
-    place = tasks[0].output / "work"
-    pool = Parallel(jobs, backend="loky", return_as="generator_unordered", mmap_mode="c", temp_folder=place)
-    found: Iterator[dict[str, Any]] = pool(delayed(cell_.work)(task) for task in tasks)
-    return found
-
-
-def _by_itself(task: Task) -> dict[str, Any]:
-    try:
-        return next(_results([task], 2))
-    except TerminatedWorkerError:
-        return cell_.failed(task, ChildProcessError("the cell's process died twice, killed or out of memory"))
+def _tasks(found: Plan, output: Path, jobs: int) -> dict[str, Task]:
+    return {cell.key: task(found, output, cell, alone=jobs > 1) for cell in missing(found, output)}
 
 
 def _judge(found: Plan, output: Path) -> None:
@@ -250,8 +228,23 @@ def _judge(found: Plan, output: Path) -> None:
     pairs = [(pair.name, str(pair.ours), str(pair.theirs)) for pair in choice.pair(found.config, chosen)]
     folder_.choose(output, {"cells": [cell.key for cell in cells], "contests": pairs})
     test = sources.open_test(found.source)
-    sample = sources.fingerprint(test)
+    sample = samples.fingerprint(test)
     folder_.keep(output / "final" / "part.npz", test.labels, test.groups)
     for cell in cells:
         if not folder_.answered(output, cell.key, sample):
             folder_.answer(output, cell.key, sample, cell_.answers(task(found, output, cell), test))
+
+
+def _absent(stems: Iterable[str]) -> dict[str, str]:
+    try:
+        if brain_mr.NAME in stems:
+            brain_mr.load()
+    except brain_mr.Absent as error:
+        return {brain_mr.NAME: str(error)}
+    return {}
+
+
+def _known(key: str, name: str, allowed: Any) -> None:
+    if name not in allowed:
+        near = difflib.get_close_matches(name, allowed, n=2, cutoff=0.3) or sorted(allowed)
+        raise ValueError(f"{key} must name one of {', '.join(allowed)} (got {name!r}). Nearest: {', '.join(near)}.")

@@ -1,22 +1,22 @@
-"""A series: one config, a study per target and fold, each in a folder of its own, `TARGET/fold-K`.
-
-What runs a study is given by who calls: `fusion.study.run_series` does.
-"""
+"""A series: one config, a study per target and fold, each in a folder of its own, `TARGET/fold-K`."""
 
 import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from fusion.data import sources
+from fusion.study import config as config_
 from fusion.study import encoders, grid
 from fusion.study import folder as folder_
+from fusion.study import run as study
 from fusion.study.config import Config
-
-One = Callable[[Config, Path], object]
+from fusion.study.engine import Step
+from fusion.study.run import Plan
 
 _OWN = ".series"  # holds the lock; no target has this name
 
@@ -70,39 +70,59 @@ def parts(output: Path) -> list[Member]:
     return [Member(**entry, folder=_place(output, entry["target"], entry["fold"])) for entry in listed]
 
 
-def run(config: Config, output: Path, one: One, data: str | Path | None = None) -> None:
-    """Run every study; an error of one is recorded, and the others go on.
+def run(
+    config: Config,
+    output: str | Path,
+    data: str | Path | None = None,
+    jobs: int = 1,
+    *,
+    final: bool = False,
+    announce: Callable[[Plan], None] = lambda _: None,
+    step: Step = lambda _: None,
+) -> None:
+    """Run the only study of a config, or each of one with folds or targets; one that fails does not stop the rest.
 
     Args:
-        config: With folds or targets.
-        output: The folder of the series.
-        one: Runs a config in a folder, or goes on with it.
+        config: Of the study or series.
+        output: Its folder; of a series each study has one of its own in it.
         data: Where the config names neither data nor targets.
+        jobs: As in `fusion.study.run.run`.
+        final: As there; each study chooses for itself.
+        announce: Called with the plan of each study.
+        step: Called with each result.
 
     Raises:
-        ValueError: As `lay_out`, or the folder belongs to another config.
+        ValueError: The config names what does not exist, or the folder belongs to another.
         OSError: The folder cannot be written, or another run holds it.
     """
+    one = partial(study.run, jobs=jobs, final=final, announce=announce, step=step)
+    if not config.several:
+        one(config, output, data)
+        return
+    study.check_jobs(jobs)
+    study.check(config)
+    output = Path(output)
     members = lay_out(config, output, data)
     with folder_.opened(output / _OWN, ()):
         folder_.agree(output, config.model_dump(mode="json"), _about(config, members))
         for member in members:
-            _run(member, config, one, output)
+            own = config.model_copy(update={"folds": None, "targets": None, "small": {}, "data": member.source})
+            _recorded(member, output, partial(one, own, member.folder))
         shutil.rmtree(output / _OWN / "work", ignore_errors=True)
 
 
-def _run(member: Member, config: Config, one: One, output: Path) -> None:
+def _recorded(member: Member, output: Path, one: Callable[[], object]) -> None:
+    """Run one study; its error is written down, and that of an earlier run forgotten."""
     known = {name: error for name, error in folder_.failures(output).items() if name != str(member)}
-    own: dict[str, Any] = {"folds": None, "targets": None, "small": {}, "data": member.source}
     try:
-        one(config.model_copy(update=own), member.folder)
+        one()
     except Exception as error:
         known[str(member)] = f"{type(error).__name__}: {error}"
     folder_.fail(output, known)
 
 
 def _about(config: Config, members: list[Member]) -> dict[str, Any]:
-    laid = encoders.lay_out(config, "")
+    laid = study.lay_out(config, "")
     names = sorted({name.partition("@")[0] for cell in laid.cells if not cell.untrained for name in cell.encoders})
     listed = [{"target": member.target, "fold": member.fold, "source": member.source} for member in members]
     return {
@@ -118,7 +138,7 @@ def _about(config: Config, members: list[Member]) -> dict[str, Any]:
 def _targets(config: Config, data: str | Path | None) -> list[tuple[str, str]]:
     """(name, source) of each."""
     if not config.targets:
-        source = sources.source(config, data)
+        source = config_.source(config, data)
         return [(_name(source), source)]
     if data is not None:
         raise ValueError(f"data must be left out where the config names targets (got {str(data)!r}). Drop --data.")

@@ -17,11 +17,13 @@ from torch import Tensor, nn
 
 import zoo
 from fusion.data.augmentation import augment
-from fusion.evaluation import score as score_
-from fusion.heads.modules import Fused, settle_modes
+from fusion.data.samples import Samples
+from fusion.evaluation import metrics
+from fusion.heads import losses
 from fusion.tuning import lora, rules
-from fusion.tuning.batches import Batch, Examples, Shuffled, loader
+from fusion.tuning.batches import Batch, Shuffled, loader
 from fusion.tuning.checkpoints import Checkpoints, Progress
+from fusion.tuning.network import Fused, set_modes
 from fusion.tuning.phases import Stretch, movers
 from fusion.tuning.randomness import repeatable
 from fusion.tuning.settings import Training, cosine
@@ -37,8 +39,9 @@ class Fit:
 
     Args:
         network: Its encoders move as the stretches say, its head always trains.
-        stretches: From `tuning.plan`.
-        train, validation: Without validation there is no early stopping, and the last weights stay.
+        stretches: From `strategies.plan`.
+        train: Images with class numbers (N,) or labels (N, K) of 0 and 1.
+        validation: Likewise; without it there is no early stopping, and the last weights stay.
         settings: See `Training`.
         seed: Of order, augmentation and dropout.
         device: `auto`, `cpu` or `cuda`.
@@ -49,8 +52,8 @@ class Fit:
         self,
         network: Fused,
         stretches: Sequence[Stretch],
-        train: Examples,
-        validation: Examples | None,
+        train: Samples,
+        validation: Samples | None,
         settings: Training,
         *,
         seed: int = 0,
@@ -63,7 +66,7 @@ class Fit:
         if settings.augment:  # an unknown modality is refused before anything is written
             augment(torch.zeros(0, 1, 1, 1), settings.augment, ())
         balanced = settings.class_weight == "balanced"
-        self.weight = rules.class_weights(train.targets, network.head.classes) if balanced else None
+        self.weight = losses.class_weights(train.labels, network.head.classes) if balanced else None
         self.anchor = rules.Anchor(self.encoders)
         self.progress = Progress()
         self.earlier, self.started = 0.0, time.monotonic()
@@ -160,7 +163,7 @@ class Fit:
         self._measure(stretch, batches)
         self.network.train()
         for encoder, phase in zip(self.encoders, stretch.phases, strict=True):
-            settle_modes(encoder, phase.statistics and self.settings.statistics and not phase.lora)
+            set_modes(encoder, phase.statistics and self.settings.statistics and not phase.lora)
         steps, total = len(self.loader), 0.0
         for step, batch in enumerate(self.loader):
             share = cosine(self.progress.epoch * steps + step, stretch.epochs * steps, self.settings.warmup)
@@ -179,7 +182,7 @@ class Fit:
             group["lr"] = learning_rate * group["rate"]
         self.optimiser.zero_grad()
         dropped = self._dropped(step)
-        each = rules.losses(self.model(batch["images"], dropped), batch["target"], self.weight)
+        each = losses.losses(self.model(batch["images"], dropped), batch["target"], self.weight)
         loss = each.mean() + self.anchor.penalty(stretch.phases, self.network.head, dropped)
         value = float(self.accelerator.reduce(loss.detach(), "mean"))
         if not math.isfinite(value):
@@ -208,7 +211,7 @@ class Fit:
 
     def _norms(self, measured: dict[str, nn.Parameter], batch: Batch) -> dict[str, float]:
         batch = send_to_device(batch, self.accelerator.device)
-        loss = rules.losses(self.network(batch["images"]), batch["target"], self.weight).mean()
+        loss = losses.losses(self.network(batch["images"]), batch["target"], self.weight).mean()
         gradients = torch.autograd.grad(loss, list(measured.values()))
         return {name: float(gradient.norm()) for name, gradient in zip(measured, gradients, strict=True)}
 
@@ -244,14 +247,14 @@ class Fit:
         with torch.inference_mode():
             parts = [self._answers(batch) for batch in self.accelerator.prepare_data_loader(places)]
         logits, target = (torch.cat(column) for column in zip(*parts, strict=True))
-        loss = float(rules.losses(logits, target, self.weight).mean())
+        loss = float(losses.losses(logits, target, self.weight).mean())
         if not math.isfinite(loss):
-            worst = rules.losses(logits, target, None).isfinite().logical_not().nonzero().flatten().tolist()
+            worst = losses.losses(logits, target, None).isfinite().logical_not().nonzero().flatten().tolist()
             names = [self.validation.name(i) for i in worst[:5]]
             raise FloatingPointError(self._told("validation loss", loss, f"after epoch {self.progress.epochs}", names))
         proba = self.network.head.log_proba(logits).double().exp().cpu().numpy()
         truth = target.cpu().numpy()
-        return {"validation_auc": score_.auc(truth, proba)(np.ones(len(truth))), "validation_loss": loss}
+        return {"validation_auc": metrics.auc(truth, proba)(np.ones(len(truth))), "validation_loss": loss}
 
     def _check_weights(self) -> None:
         """Where no validation shows it, the last step of an epoch may have ruined what is about to be kept."""

@@ -19,7 +19,7 @@ def refuse(event, arguments):
         raise SystemExit(f"the demo asked for {arguments}")
 sys.addaudithook(refuse)
 sys.argv = ["fusion", "demo", sys.argv[1]]
-from fusion.commands.models import app
+from fusion.commands import app
 app()
 """
 

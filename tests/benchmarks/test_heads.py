@@ -13,7 +13,7 @@ import pytest
 import zoo
 from fusion import brain_regions
 from fusion.demo import protocol
-from fusion.heads.solved import HEADS
+from fusion.heads.solved import SOLVED
 
 
 def encoder(name):
@@ -27,7 +27,7 @@ def test_heads_on_the_validation_slabs(monkeypatch):
     train, held = brain_regions("train"), brain_regions("validation")
     levels = [protocol.extract(encoders, samples, lambda _: None) for samples in (train, held)]
     bench = protocol._Bench(*levels, train, held)
-    figures = {head: [] for head in HEADS}
+    figures = {head: [] for head in SOLVED}
     for budget in protocol.BUDGETS:
         index = protocol._where(brain_regions("train", labels=budget), train)
         options = [[[[(name, level)]] for level in range(4)] for name in encoders]

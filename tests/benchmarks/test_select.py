@@ -13,9 +13,9 @@ import pytest
 
 import zoo
 from fusion import FusionClassifier, Training, brain_regions, scan
-from fusion.data import labels as labels_
+from fusion.data import folds
 from fusion.features import extract
-from fusion.heads.solved import auc_of, choose_penalty, fit_probe
+from fusion.heads.probe import auc_of, choose_penalty, fit_probe
 
 NAMES = ("mocov2-mini", "mae-mini")
 HELD = brain_regions("validation")
@@ -33,7 +33,7 @@ def tried(name, depth, train):
     encoder = zoo.load(name, depth)
     x, held = (extract.extract(encoder, part.images) for part in (train, HELD))
     y = np.unique(train.labels, return_inverse=True)[1]
-    penalty = choose_penalty(x, y, labels_.folds(y, train.groups, 5, 0))
+    penalty = choose_penalty(x, y, folds.folds(y, train.groups, 5, 0))
     opinions = fit_probe(x, y, 6, penalty).opinions(held)
     return auc_of(np.unique(HELD.labels, return_inverse=True)[1], opinions)
 

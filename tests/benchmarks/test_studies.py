@@ -18,7 +18,7 @@ import pytest
 COMMAND = [
     sys.executable,
     "-c",
-    "from fusion.commands.models import app; app()",
+    "from fusion.commands import app; app()",
     "study",
     "run",
     "s1-strategies",

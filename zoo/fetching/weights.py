@@ -1,17 +1,16 @@
 """From a card to its open weights file: where it lies, and which digests its bytes are held against."""
 
-import contextlib
-import json
 import os
-import re
 from pathlib import Path
 
 from zoo.fetching import digests as digests_
-from zoo.fetching import header, opened
+from zoo.fetching import header
 from zoo.fetching.digests import Digests
-from zoo.fetching.hub import Remote, WeightsError, cache, text
-from zoo.fetching.opened import Local, Ranged, SpoiltError
-from zoo.fetching.pieces import CacheError, Store
+from zoo.fetching.hub import Remote, WeightsError, text
+from zoo.fetching.opened import Local, Ranged
+from zoo.fetching.pieces import Store
+from zoo.fetching.places import converted, remote_of, store_of
+from zoo.fetching.whole import digests_of, fault, open_whole
 from zoo.registry import cards
 from zoo.registry.cards import Card
 
@@ -39,64 +38,10 @@ def open_weights(card: Card, weights: str | Path | None = None, *, whole: bool =
     known, verified = _known(card, remote, store)
     if (forced := whole or strict) or remote.cached:
         if known is None or (forced and not store.sound("whole")):
-            derived = _derived(card, remote, store, known)
+            derived = digests_of(card, remote, store, known)
             known, verified = (known, verified) if known else (derived, "whole file")
-        return _whole(card, remote, store, known, verified)
+        return open_whole(card, remote, store, known, verified)
     return Ranged(remote, store, card.weights.layout, verified, known)
-
-
-def published(repo: str, revision: str | None = None) -> Card:
-    """The card that a repo on the Hub carries: its README.md.
-
-    Raises:
-        CardError: The repo has no card with a `zoo:` block.
-        WeightsError: The Hub cannot be reached, or the repo is gone or private.
-    """
-    data = text(repo, "README.md", revision or "main")
-    if data is None:
-        raise cards.CardError(f"{repo} must have a card (got no README.md). Pass card=PATH.")
-    try:
-        card = cards.parse(data.decode("utf-8", "replace"), repo, Path(f"{repo}/README.md"))
-    except cards.CardError as error:
-        raise cards.CardError(f"{error} Or pass card=PATH.") from None
-    if card.weights.repo is None:
-        raise cards.CardError(f"card {repo}/README.md must name the repo of its weights (got None). Pass card=PATH.")
-    return card
-
-
-def store_of(card: Card) -> Store:
-    """The cache of the card's file."""
-    # No part of a card's path or repo holds a percent sign, so two files never share a folder.
-    parts = (str(part).replace("/", "%2F") for part in (card.weights.repo, card.weights.revision, card.weights.file))
-    return Store(cache().joinpath(*parts))
-
-
-def remote_of(card: Card) -> Remote:
-    """The card's file on the Hub."""
-    if card.weights.repo is None or card.weights.revision is None or card.weights.file is None:
-        raise WeightsError(
-            f"revision must be pinned (got None). Pass zoo.load({card.name!r}, revision='<40 hex digits>')."
-        )
-    return Remote(card.weights.repo, card.weights.revision, card.weights.file, sha256=card.weights.sha256)
-
-
-def converted(source: str, card: Card) -> Path:
-    """Where the safetensors file lies that was made, as `card` says, from the pickled file with the sha256 `source`."""
-    recipe = json.dumps([card.architecture, card.kwargs, card.weights.layout], sort_keys=True, default=str)
-    return cache() / "converted" / source / digests_.sha256(recipe.encode())[:16] / "model.safetensors"
-
-
-def fetch_whole(card: Card) -> tuple[Path, str]:
-    """The card's whole file, whatever its format, and its sha256: the one that the card or else the Hub states.
-
-    Raises:
-        WeightsError: The file cannot be had; or it is not the published one, even when it was fetched once more.
-    """
-    remote = remote_of(card)
-    path = remote.download()
-    expected = card.weights.sha256 or _listed(path, remote)
-    opened.twice(lambda: _check_whole(path, expected), lambda _: _again(path, remote, store_of(card), expected), path)
-    return path, digests_.sha256_file(path)
 
 
 def _own(path: Path, layout: str) -> Local:
@@ -116,7 +61,7 @@ def _beside(card: Card) -> Local:
         pinned = _pinned(card)
         return Local(path, card.weights.layout, "card", pinned.file if pinned else None, pinned)
     if (found := digests_.sha256_file(path)) != expected:
-        cause = _cause(path) or "its bytes are not the published ones"
+        cause = fault(path) or "its bytes are not the published ones"
         raise WeightsError(f"{path} must have sha256 {expected} (got {found}): {cause}. Delete it and load again.")
     return Local(path, card.weights.layout, "card", found, _pinned(card))
 
@@ -126,14 +71,6 @@ def _refuse_pickle(path: Path) -> None:
         if "pickled" in (header.foreign(stream.read(8)) or ""):
             step = f"Run zoo-upload convert {path} OUTPUT.safetensors --card CARD."
             raise WeightsError(f"{path} must be safetensors (got a pickled checkpoint). {step}")
-
-
-def _cause(path: Path) -> str | None:
-    try:
-        header.read(path)
-    except ValueError as error:
-        return str(error)
-    return None
 
 
 def _converted(card: Card) -> Local:
@@ -209,66 +146,6 @@ def _checked(data: bytes, card: Card, what: str) -> Digests:
         return digests_.parse(data)
     except ValueError as error:
         raise WeightsError(f"{what}: {error}") from None
-
-
-def _whole(card: Card, remote: Remote, store: Store, known: Digests, verified: str) -> Local:
-    path = remote.download()
-
-    def replace() -> Path:
-        _again(path, remote, store, known.file)
-        return path
-
-    return Local(path, card.weights.layout, verified, known.file, known, replace, remote)
-
-
-def _derived(card: Card, remote: Remote, store: Store, known: Digests | None) -> Digests:
-    """The digests of the whole file, once its own sha256 was found right."""
-    path = remote.download()
-    expected = card.weights.sha256 or (known.file if known else None) or _listed(path, remote)
-    derived = opened.twice(lambda: _derive(path, expected), lambda _: _again(path, remote, store, expected), path)
-    with contextlib.suppress(CacheError):  # a read-only cache is derived from anew each time
-        _hold(store, path, derived, expected)
-    return derived
-
-
-def _again(path: Path, remote: Remote, store: Store, expected: str) -> None:
-    """Put the whole file aside and fetch it once more, unless another process has done so."""
-    with store.lock():
-        if path.exists() and _hash(path, expected) != expected:
-            store.quarantine_file(path)
-        remote.download()
-
-
-def _hash(path: Path, like: str) -> str:
-    return digests_.sha256_file(path) if len(like) == 64 else digests_.git_sha1(path)
-
-
-def _check_whole(path: Path, expected: str) -> None:
-    kind = "sha256" if len(expected) == 64 else "git sha1"
-    if (found := _hash(path, expected)) != expected:
-        cause = (_cause(path) if path.suffix == ".safetensors" else None) or "flipped bits or wrong revision"
-        raise SpoiltError(f"must have {kind} {expected} (got {found}): {cause}")
-
-
-def _derive(path: Path, expected: str) -> Digests:
-    _check_whole(path, expected)
-    return opened.well_formed(lambda: opened.digest(path))
-
-
-def _hold(store: Store, path: Path, derived: Digests, etag: str) -> None:
-    """Keep the digests of the whole file, and put aside what was fetched before and contradicts them."""
-    spans = header.read(path).spans
-    right = {"etag": digests_.sha256(etag.encode()), "header": derived.header}
-    right |= {opened.key(span): derived.tensors[name] for name, span in spans.items()}
-    with store.lock():
-        store.put("whole", digests_.dump(derived))
-        store.disprove(right)
-
-
-def _listed(path: Path, remote: Remote) -> str:
-    # The Hub client's cache names the blob by what the Hub listed at the commit: its sha256, or git's sha1.
-    blob = path.resolve().name
-    return blob if re.fullmatch(r"[0-9a-f]{64}|[0-9a-f]{40}", blob) else remote.listed
 
 
 def _strict() -> bool:

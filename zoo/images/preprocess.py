@@ -15,7 +15,8 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode, functional
 
-from zoo.images.reading import Array, decoded, read, windowed
+from zoo.images.reading import decoded, read
+from zoo.images.scale import Array, unit, windowed
 from zoo.registry.cards import Card
 
 Picture = str | PathLike[str] | Image.Image | Array
@@ -135,22 +136,6 @@ class Preprocess:
             return [max(1, side * size // max(sides)) for side in sides]
         scale = round(size / self.input.crop_pct) / min(sides)
         return [max(size, round(side * scale)) for side in sides]
-
-
-def unit(pixels: Array) -> Array:
-    """Scale stored values to float32 in [0, 1]: integers by their type's maximum, floats must already be there."""
-    if pixels.dtype in (np.uint8, np.uint16):
-        return pixels.astype(np.float32) / np.iinfo(pixels.dtype).max
-    if pixels.dtype.kind == "b":
-        return pixels.astype(np.float32)
-    if pixels.dtype.kind != "f":
-        raise TypeError(f"images must be uint8, uint16 or float in [0, 1] (got {pixels.dtype}). Convert them first.")
-    # Written so that NaN fails too.
-    if not (pixels.min() >= 0 and pixels.max() <= 1):
-        raise ValueError(
-            f"float images must lie in [0, 1] (got {pixels.min():g} to {pixels.max():g}). Rescale them, or pass uint8."
-        )
-    return pixels.astype(np.float32)
 
 
 def _with_channels(pixels: Array) -> Array:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from zoo.images.preprocess import Preprocess
-from zoo.networks.cutting import Cut, Quarters
+from zoo.networks.cutting import Cut
+from zoo.networks.families import Quarters
 from zoo.registry.cards import Card
 
 

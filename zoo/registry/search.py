@@ -2,7 +2,6 @@
 
 import difflib
 
-from zoo.fetching import hub, weights
 from zoo.registry import cards, terms
 from zoo.registry.cards import Card
 
@@ -62,22 +61,6 @@ def matching(
     if commercial is not None:
         found = [card for card in found if terms.commercial(card) == commercial]
     return [card for card in found if _contains(card, text or "")]
-
-
-def published(author: str | None = None) -> tuple[list[Card], dict[str, str]]:
-    """The cards of the repos on the Hub that carry the tag `sslzoo`, and why others could not be read.
-
-    Raises:
-        WeightsError: The Hub cannot be reached.
-    """
-    found: list[Card] = []
-    unread: dict[str, str] = {}
-    for repo in hub.models(author):
-        try:
-            found.append(weights.published(repo))
-        except (cards.CardError, hub.WeightsError) as error:
-            unread[repo] = str(error)
-    return found, unread
 
 
 def _check(key: str, value: str | None, have: list[str]) -> None:

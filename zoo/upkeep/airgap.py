@@ -25,7 +25,8 @@ from zoo.fetching.digests import sha256, sha256_file
 from zoo.fetching.hub import WeightsError, cache
 from zoo.fetching.opened import Local, Ranged
 from zoo.fetching.pieces import Store, write
-from zoo.fetching.weights import open_weights, store_of
+from zoo.fetching.places import store_of
+from zoo.fetching.weights import open_weights
 from zoo.networks import cutting, layouts
 from zoo.registry import cards, terms
 from zoo.registry.cards import Card

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from zoo.fetching.hub import cache
 from zoo.fetching.pieces import Store, writing
-from zoo.fetching.weights import converted, store_of
+from zoo.fetching.places import converted, store_of
 from zoo.registry import cards as cards_
 from zoo.registry.cards import Card
 

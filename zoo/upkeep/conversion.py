@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from zoo.fetching import digests as digests_
-from zoo.fetching import header, opened, weights
+from zoo.fetching import header, opened, places, whole
 from zoo.fetching.digests import Digests
 from zoo.fetching.hub import WeightsError
 from zoo.fetching.pieces import Store, write
@@ -88,12 +88,12 @@ def convert_card(card: Card) -> Path:
     if card.weights.revision is None:
         step = f"Run zoo-upload convert {card.name} --revision <40 hex digits>."
         raise ValueError(f"revision of {card.name} must be pinned (got None). {step}")
-    source, found = weights.fetch_whole(card)
-    path = weights.converted(found, card)
+    source, found = whole.fetch_whole(card)
+    path = places.converted(found, card)
     with (store := Store(path.parent)).lock():
         if not _done(path, store):
             _convert_into(path, store, source, card)
-    with (pointer := weights.store_of(card)).lock():
+    with (pointer := places.store_of(card)).lock():
         if pointer.get(["source"]).get("source") != found.encode():
             pointer.quarantine(["source"])
             pointer.put("source", found.encode())

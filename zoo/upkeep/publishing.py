@@ -6,12 +6,22 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from timm.models._hub import save_config_for_hf
 from torch import nn
 
+import zoo
+from zoo.fetching import digests as digests_
+from zoo.fetching import header, opened
+from zoo.fetching.digests import Digests
+from zoo.fetching.hub import WeightsError
 from zoo.networks import cutting
+from zoo.registry import cards
 from zoo.registry.cards import Card
+from zoo.upkeep import golden, publishing
+
+FILE = "model.safetensors"
 
 _CROPS = {"squash": "squash", "crop": "center", "pad": "border"}  # timm's names
 
@@ -80,3 +90,64 @@ def _span(node: yaml.Node | None) -> tuple[int, int]:
 
 def _flow(values: dict[str, Any]) -> str:
     return f"{{{', '.join(f'{key}: {json.dumps(value)}' for key, value in values.items())}}}"
+
+
+def examine(path: Path, file: Path) -> tuple[Card, Digests]:
+    """Load and run the encoder at every quarter; returns its card and the file's digests with the golden features.
+
+    Raises:
+        CardError, WeightsError, ValueError: The card is not complete, or the file is not what it describes.
+    """
+    card = cards.read(path)
+    if unknown := [key for key in ("mean", "std", "interpolation") if getattr(card.input, key) is None]:
+        raise ValueError(f"{path} must state {', '.join(unknown)} (got null). Edit its front matter.")
+    _check_names(card, file, path)
+    found = _digests(file)
+    with tempfile.TemporaryDirectory() as scratch:
+        plain = Path(scratch) / path.name
+        text = publishing.pin(path.read_text(encoding="utf-8"), {"repo": None, "file": FILE}, [])
+        plain.write_text(text, encoding="utf-8")
+        encoders = (zoo.load(card.name, quarter / 4, card=plain, weights=file) for quarter in (1, 2, 3, 4))
+        values = {f"{encoder.depth:g}": _run(encoder) for encoder in encoders}
+    kept = {key: values[key] for key in (f"{depth:g}" for depth in golden.DEPTHS)}
+    cosines = {depth: golden.cosine(kept[depth], known) for depth, known in found.golden.items()}
+    if min(cosines.values(), default=1.0) < golden.CLOSE:
+        raise WeightsError(f"{file} must give its golden features (got cosines {cosines}). Compare timm's version.")
+    return card, found.model_copy(update={"golden": kept})
+
+
+def _check_names(card: Card, file: Path, path: Path) -> None:
+    step = f"Run zoo-upload convert {file} OUTPUT --card {path}."
+    try:
+        have = header.read(file).spans.keys()
+    except FileNotFoundError:
+        raise WeightsError(f"weights must be an existing file (got {str(file)!r}). Check the path.") from None
+    except ValueError as error:
+        raise WeightsError(f"{file} must be a whole safetensors file: {error}. {step}") from None
+    want = cutting.build(card.architecture, card.kwargs).state_dict().keys()
+    if wrong := sorted(have ^ want):
+        raise WeightsError(
+            f"{file} must have exactly timm's names ({len(wrong)} differ: {', '.join(wrong[:5])}). {step}"
+        )
+
+
+def _digests(file: Path) -> Digests:
+    """The file's digests; those that `convert` left beside it must agree, and tell its source."""
+    found, beside = opened.digest(file), file.with_suffix(".digests.json")
+    if not beside.is_file():
+        return found
+    kept = digests_.parse(beside.read_bytes())
+    if kept.model_copy(update={"source": None, "golden": {}}) != found:
+        raise WeightsError(f"{file} must be the file that {beside.name} lists (got another). Convert it again.")
+    return kept
+
+
+def _run(encoder: zoo.Encoder) -> list[float]:
+    x = golden.fixed_input(encoder.card)
+    with torch.no_grad():
+        features = encoder(torch.cat([x, -x]))  # two times (1, C, H, W) -> (2, D)
+    if not torch.isfinite(features).all():
+        raise ValueError(f"{encoder.name}: features must be finite (got NaN or infinity). Check the weights.")
+    if torch.allclose(features[0], features[1]):
+        raise ValueError(f"{encoder.name}: features must tell two images apart (got equal ones). Check the weights.")
+    return golden.values(encoder)

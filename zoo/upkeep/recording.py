@@ -18,7 +18,8 @@ import yaml
 from zoo.fetching import digests, hub, opened
 from zoo.fetching.digests import Digests
 from zoo.fetching.pieces import write
-from zoo.fetching.weights import open_weights, remote_of
+from zoo.fetching.places import remote_of
+from zoo.fetching.weights import open_weights
 from zoo.loading import assemble
 from zoo.registry import cards
 from zoo.registry.cards import Card

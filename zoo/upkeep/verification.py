@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from zoo.fetching.hub import Remote, WeightsError
 from zoo.fetching.opened import Local, Ranged
 from zoo.fetching.pieces import Store
-from zoo.fetching.weights import open_weights, store_of
+from zoo.fetching.places import store_of
+from zoo.fetching.weights import open_weights
 from zoo.loading import assemble
 from zoo.registry import cards
 from zoo.registry.cards import Card

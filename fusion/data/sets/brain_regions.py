@@ -4,33 +4,19 @@ Training and validation patches come from one brain (Colin27), test patches from
 and licences: `fusion/data/sets/_brain_regions/NOTICE`.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from fusion.data.samples import Samples
+
 FOLDER = Path(__file__).parent / "_brain_regions"
 SIZE = 64
 
 Part = Literal["train", "validation", "test"]
 _FILES = {"train": "colin27.npz", "validation": "colin27.npz", "test": "mni152.npz"}
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Images with labels; patches of one group (a slab of slices) depend on each other.
-
-    Attributes:
-        images: (N, 64, 64) uint8.
-        labels: (N,) region names.
-        groups: (N,) slab names.
-    """
-
-    images: npt.NDArray[np.uint8]
-    labels: npt.NDArray[np.str_]
-    groups: npt.NDArray[np.str_]
 
 
 def brain_regions(part: Part, *, labels: int | None = None, variant: str = "matched", seed: int = 0) -> Samples:

@@ -19,15 +19,17 @@ import zoo
 from fusion.data import sources
 from fusion.estimators.classifier import FusionClassifier
 from fusion.evaluation import score
-from fusion.evaluation.agreement import Agreement, Correlation, agreement, correlation, gain
+from fusion.evaluation.agreement import Agreement, agreement
+from fusion.evaluation.correlation import Correlation, correlation, gain
+from fusion.report import words
+from fusion.report.words import Labels
 from fusion.similarity.pixel_cca import Sample, cca_of, same_maps, sample
 from fusion.study import cell as cell_
 from fusion.study import encoders, series
 from fusion.study.cell import Task
-from fusion.study.choice import Judged
-from fusion.study.results import read, table
-from fusion.study.results.read import Results
-from fusion.study.results.table import Labels, Row
+from fusion.study.results import read
+from fusion.study.results.read import Judged, Results
+from fusion.study.results.table import Row
 from fusion.study.series import Member
 
 Floats = npt.NDArray[np.float64]
@@ -269,7 +271,7 @@ def _trends(changes: Mapping[Tuned, Sequence[_Change]]) -> tuple[list[Trend], di
         quarters = np.array([np.mean([c.quarters for c in fold], axis=0) for fold in folds])  # over seeds: (F, Q)
         for quarter, values in enumerate(quarters.T, 1):
             if why := _undefined(values, gains, groups):
-                left_out[f"{encoder}, {strategy}, {table.labels_name(labels)}, quarter {quarter}"] = why
+                left_out[f"{encoder}, {strategy}, {words.labels_name(labels)}, quarter {quarter}"] = why
             else:
                 trends.append(Trend(encoder, strategy, labels, quarter, correlation(values, gains, groups)))
     return trends, left_out

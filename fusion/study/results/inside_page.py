@@ -2,20 +2,16 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fusion.evaluation.score import Interval
-from fusion.report import charts
+from fusion.evaluation.intervals import Interval
+from fusion.report import charts, words
 from fusion.report.page import Page, Section, Table, number, render
+from fusion.report.words import Labels, csv_text
 from fusion.study import folder
-from fusion.study.results import table
-from fusion.study.results.table import Labels, csv_text
-
-if TYPE_CHECKING:  # a page is made of what was measured; it measures nothing
-    from fusion.study.results.inside import Representations, Run, Together, Trend
-    from fusion.study.series import Member
+from fusion.study.results.inside import Representations, Run, Together, Trend
+from fusion.study.series import Member
 
 _RUN = ("target", "fold", "labels", "seed")
 _LIKENESS = (*_RUN, "first", "second", "quarter", "cca")
@@ -38,7 +34,7 @@ _GAIN = (
 )
 
 
-def write(output: Path, found: "Representations") -> list[Path]:
+def write(output: Path, found: Representations) -> list[Path]:
     """Write `inside.html`, `representations.csv`, `predictions.csv` and `correlations.csv` into the folder."""
     texts = {
         "inside.html": render(page(found)),
@@ -51,18 +47,18 @@ def write(output: Path, found: "Representations") -> list[Path]:
     return [output / name for name in texts]
 
 
-def page(found: "Representations") -> Page:
+def page(found: Representations) -> Page:
     """The page: likeness by quarter, mistakes in common, and likeness against gain."""
     runs = list(dict.fromkeys(entry.run for entry in found.likeness))
     members = dict.fromkeys(str(run.member) for run in runs)
     seeds = ", ".join(map(str, dict.fromkeys(run.seed for run in runs)))
-    budgets = ", ".join(map(table.labels_name, _budgets(found)))
+    budgets = ", ".join(map(words.labels_name, _budgets(found)))
     task = f"Folds: {'; '.join(members)}. Label budget: {budgets}. Seeds: {seeds}."
     sections = [*_alike(found), _mistakes(found), *_against_gain(found)]
     return Page("What fine-tuning changed inside", task, sections)
 
 
-def means(found: "Representations") -> dict[str, list[float]]:
+def means(found: Representations) -> dict[str, list[float]]:
     """Mean CCA per quarter of each pair of encoders, over seeds, folds and targets."""
     rows: dict[str, list[list[float]]] = {}
     budgets = _budgets(found)
@@ -71,7 +67,7 @@ def means(found: "Representations") -> dict[str, list[float]]:
     return {pair: np.mean(values, axis=0).tolist() for pair, values in rows.items()}
 
 
-def _alike(found: "Representations") -> Iterator[Section]:
+def _alike(found: Representations) -> Iterator[Section]:
     """Pairs of as many quarters share a picture."""
     curves = means(found)
     for count in dict.fromkeys(len(values) for values in curves.values()):
@@ -86,7 +82,7 @@ def _alike(found: "Representations") -> Iterator[Section]:
         )
 
 
-def _mistakes(found: "Representations") -> Section:
+def _mistakes(found: Representations) -> Section:
     """Means over the seeds of a fold, then mean and deviation over folds."""
     folds: dict[str, dict[Member, list[list[float]]]] = {}
     budgets = _budgets(found)
@@ -102,7 +98,7 @@ def _mistakes(found: "Representations") -> Section:
     return Section("Mistakes in common", [_ERRORS], tables=[Table("Mean and deviation over folds.", head, rows)])
 
 
-def _against_gain(found: "Representations") -> Iterator[Section]:
+def _against_gain(found: Representations) -> Iterator[Section]:
     """The correlations, and why others are not there; nothing where there is no source."""
     rows, budgets = [], _budgets(found)
     for trend in found.trends:
@@ -120,10 +116,10 @@ def _left_out(reasons: Mapping[str, str]) -> Iterator[str]:
         yield f"Left out: {'; '.join(what for what, own in reasons.items() if own == why)}: {why}."
 
 
-def _budgets(found: "Representations") -> dict[Labels, str]:
+def _budgets(found: Representations) -> dict[Labels, str]:
     """Of each label budget what tells its rows from those of others."""
     budgets = dict.fromkeys(entry.run.labels for entry in found.likeness)
-    return {labels: f", {table.labels_name(labels)}" if len(budgets) > 1 else "" for labels in budgets}
+    return {labels: f", {words.labels_name(labels)}" if len(budgets) > 1 else "" for labels in budgets}
 
 
 def _spread(values: Sequence[float]) -> str:
@@ -131,23 +127,23 @@ def _spread(values: Sequence[float]) -> str:
     return f"{number(float(np.mean(values)))}{deviation}"
 
 
-def _likeness(found: "Representations") -> Iterator[list[str]]:
+def _likeness(found: Representations) -> Iterator[list[str]]:
     for entry in found.likeness:
         for quarter, value in enumerate(entry.quarters, 1):
             yield [*_run(entry.run), entry.first, entry.second, str(quarter), f"{value:.4f}"]
 
 
-def _errors(entry: "Together") -> list[str]:
+def _errors(entry: Together) -> list[str]:
     figures = (getattr(entry.found, name).value for name in _FIGURES)
     return [*_run(entry.run), entry.strategy, entry.first, entry.second, *(f"{value:z.4f}" for value in figures)]
 
 
-def _correlation(trend: "Trend") -> list[str]:
+def _correlation(trend: Trend) -> list[str]:
     head = [trend.encoder, trend.strategy, _labels(trend.labels), str(trend.quarter), str(trend.found.points)]
     return [*head, *_three(trend.found.pearson), *_three(trend.found.spearman)]
 
 
-def _run(run: "Run") -> list[str]:
+def _run(run: Run) -> list[str]:
     return [run.member.target, str(run.member.fold or ""), _labels(run.labels), str(run.seed)]
 
 

@@ -11,13 +11,15 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from fusion.evaluation.score import Evaluation, Interval
+from fusion.evaluation.intervals import Interval
+from fusion.evaluation.score import Evaluation
+from fusion.report import words
 from fusion.report.style import COLOURS, MARKERS, svg
-from fusion.study.results import table
-from fusion.study.results.table import Comparison, Labels, Line
+from fusion.report.words import Labels
+from fusion.study.results.table import Against, Line
 
 # Name, ours, theirs, and the figures of ours minus those of theirs.
-Contest = tuple[str, str, str, Evaluation]
+Decided = tuple[str, str, str, Evaluation]
 Column = tuple[tuple[str, ...], str]  # encoders, head
 
 MECHANICS = "random weights: plumbing, not evidence"
@@ -25,7 +27,7 @@ _WIDE = 6  # columns that a sheet of paper takes
 
 
 @dataclass(frozen=True)
-class Page:
+class StudyPage:
     """What the page tells.
 
     Attributes:
@@ -50,8 +52,8 @@ class Page:
     settings: dict[str, Any]
     validation: Sequence[Line]
     test: Sequence[Line] | None = None
-    comparisons: Sequence[Comparison] = ()
-    contests: Sequence[Contest] = ()
+    comparisons: Sequence[Against] = ()
+    contests: Sequence[Decided] = ()
     compared_on: str = "validation"
     warnings: Sequence[str] = ()
     choices: Sequence[str] = ()
@@ -75,7 +77,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Grid:
+class Sheet:
     """Strategies by columns at one label budget; a wide one is cut into several that fit a sheet."""
 
     columns: list[Column]
@@ -83,12 +85,12 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class Part:
+class Side:
     """One part, judged: its grids by label budget, mean ranks and curves."""
 
     name: str
     lines: Sequence[Line]
-    budgets: list[tuple[str, list[Grid]]] = field(default_factory=list)
+    budgets: list[tuple[str, list[Sheet]]] = field(default_factory=list)
     ranks: list[Line] = field(default_factory=list)
     depths: list[Markup] = field(default_factory=list)
     labels: list[Markup] = field(default_factory=list)
@@ -104,11 +106,11 @@ class Point:
     auc: Interval
 
 
-def render(page: Page) -> str:
+def render(page: StudyPage) -> str:
     """One HTML page without links to anything outside it."""
     source = resources.files("fusion.study.results").joinpath("page.html.jinja").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"encoders": table.encoders_name, "labels": table.labels_name, "p": table.p_text}
+    environment.filters |= {"encoders": words.encoders_name, "labels": words.labels_name, "p": words.p_text}
     named = [("test", page.test), ("validation", page.validation)]
     return environment.from_string(source).render(
         page=page,
@@ -120,15 +122,15 @@ def render(page: Page) -> str:
     )
 
 
-def part(name: str, lines: Sequence[Line]) -> Part:
+def part(name: str, lines: Sequence[Line]) -> Side:
     """Everything that is shown of one part."""
     budgets = sorted({line.row.labels for line in lines}, key=_order)
     strategies = _strategies(lines)
     ranked = {line.row.strategy: line for line in lines if line.mean_rank is not None}
-    return Part(
+    return Side(
         name,
         lines,
-        budgets=[(table.labels_name(b), list(_grids([i for i in lines if i.row.labels == b]))) for b in budgets],
+        budgets=[(words.labels_name(b), list(_grids([i for i in lines if i.row.labels == b]))) for b in budgets],
         ranks=sorted(ranked.values(), key=lambda line: line.mean_rank or 0),
         depths=[svg(figure) for figure in depth_curves(lines, strategies)],
         labels=[svg(figure) for figure in label_curves(lines, strategies)],
@@ -141,7 +143,7 @@ def depth_curves(lines: Sequence[Line], strategies: Sequence[str]) -> Iterator[F
     for line in lines:
         names, depths = zip(*map(_split, line.row.encoders), strict=True) if line.row.encoders else ((), ())
         if len(set(depths)) == 1 and depths[0] is not None:
-            panel = f"{' + '.join(names)}, {line.row.head}\n{table.labels_name(line.row.labels)}"
+            panel = f"{' + '.join(names)}, {line.row.head}\n{words.labels_name(line.row.labels)}"
             points.append(Point(panel, line.row.strategy, depths[0], line.figures.auc))
     return _curves(points, strategies, "depth", lambda depth: f"{depth:g}")
 
@@ -195,7 +197,7 @@ def _panel(points: list[Point], strategies: Sequence[str], step: float) -> Figur
     return figure
 
 
-def _grids(lines: Sequence[Line]) -> Iterator[Grid]:
+def _grids(lines: Sequence[Line]) -> Iterator[Sheet]:
     """The grids of one label budget."""
     columns: dict[Column, dict[str, Line]] = {}
     for line in lines:
@@ -203,7 +205,7 @@ def _grids(lines: Sequence[Line]) -> Iterator[Grid]:
     names = list(columns)
     for some in (names[start : start + _WIDE] for start in range(0, len(names), _WIDE)):
         rows = [(strategy, [_shown(columns[name], strategy) for name in some]) for strategy in _strategies(lines)]
-        yield Grid(some, [(strategy, row) for strategy, row in rows if any(row)])
+        yield Sheet(some, [(strategy, row) for strategy, row in rows if any(row)])
 
 
 def _shown(column: dict[str, Line], strategy: str) -> Shown | None:
@@ -236,4 +238,4 @@ def _folded(encoders: tuple[str, ...]) -> str:
 
 
 def _short(labels: Labels) -> str:
-    return table.labels_name(labels).removesuffix(" of labels").removesuffix(" labels")
+    return words.labels_name(labels).removesuffix(" of labels").removesuffix(" labels")

@@ -1,16 +1,21 @@
 """What a study's folder holds, told: how far it is, its tables, its page."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from fusion.data.sources import Part, divided, held
+from fusion.data.samples import Samples
+from fusion.data.sources import BRAIN_REGIONS, divided
+from fusion.evaluation import score
 from fusion.study import choice, folder
 from fusion.study import config as config_
-from fusion.study.choice import Chosen, Judged, Records
-from fusion.study.config import BRAIN_REGIONS, Config
+from fusion.study.cell import held
+from fusion.study.choice import Chosen, Floats, Predictions, Records
+from fusion.study.config import Config
 from fusion.study.grid import Cell
 from fusion.study.results import page, table
 from fusion.study.results.table import Line, Row
@@ -75,6 +80,21 @@ def _named(cell: Cell) -> str:
 
 
 @dataclass(frozen=True)
+class Judged:
+    """What rows are judged against.
+
+    Attributes:
+        labels: (N,) labels or (N, K) 0/1.
+        groups: (N,) patients, or None.
+        classes: (K,) the columns of the probabilities.
+    """
+
+    labels: npt.NDArray[Any]
+    groups: npt.NDArray[Any] | None
+    classes: npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
 class Results:
     """All that the report is made of.
 
@@ -108,8 +128,8 @@ def write(output: Path) -> list[Path]:
         ValueError: No cell is done yet.
     """
     found = results(output)
-    validation = choice.lines(*found.validation)
-    test = choice.lines(*found.test) if found.test else None
+    validation = lines(*found.validation)
+    test = lines(*found.test) if found.test else None
     reference = found.config.reference
     texts = {"results.csv": table.table_csv(validation, table.paired(validation, reference))}
     if test:
@@ -130,10 +150,10 @@ def results(output: Path) -> Results:
         raise ValueError(f"{output} must hold results (got no cell that is done). Go on with: fusion study run.")
     picked = [row for row in chosen if not row.row.untrained]
     first = folder.arrays(output / "cells" / f"{picked[0].row.key}.npz")
-    validation = [choice.as_row(row, records, lambda c: _proba(output / "cells", c)) for row in picked]
+    validation = [as_row(row, records, lambda c: _proba(output / "cells", c)) for row in picked]
     test = None
     if all((output / "final" / f"{cell.key}.npz").exists() for row in picked for cell in row.cells):
-        rows = [choice.as_row(row, records, lambda c: _proba(output / "final", c)) for row in picked]
+        rows = [as_row(row, records, lambda c: _proba(output / "final", c)) for row in picked]
         test = rows, _part(output / "final" / "part.npz", first["classes"])
     return Results(
         config, study, chosen, records, (validation, _part(output / "validation.npz", first["classes"])), test
@@ -144,14 +164,14 @@ def mechanics(output: Path, found: Results) -> list[Line]:
     """The lines of random weights, on the few images that they were tried on."""
     chosen = [row for row in found.chosen if row.row.untrained]
     part = found.validation[1]
-    rows = [choice.as_row(row, found.records, lambda c: _proba(output / "cells", c)) for row in chosen]
+    rows = [as_row(row, found.records, lambda c: _proba(output / "cells", c)) for row in chosen]
     if not rows:
         return []
-    few = held(Part(np.arange(len(part.labels)), part.labels, None), chosen[0].row.labels)
-    return choice.lines(rows, Judged(few.labels, None, part.classes))
+    few = held(Samples(np.arange(len(part.labels)), part.labels), chosen[0].row.labels)
+    return lines(rows, Judged(few.labels, None, part.classes))
 
 
-def contests(found: Results) -> list[page.Contest]:
+def contests(found: Results) -> list[page.Decided]:
     """The pairs that validation picked, judged on the test part; none before that is open."""
     if found.test is None:
         return []
@@ -160,15 +180,44 @@ def contests(found: Results) -> list[page.Contest]:
     said = []
     for pair in choice.pair(found.config, found.chosen):
         ours, theirs = (rows[places[id(side)]].probabilities for side in (pair.ours, pair.theirs))
-        said.append((pair.name, str(pair.ours), str(pair.theirs), choice.difference(ours, theirs, part)))
+        said.append((pair.name, str(pair.ours), str(pair.theirs), difference(ours, theirs, part)))
     return said
 
 
-def _page(output: Path, found: Results, validation: list[Line], test: list[Line] | None) -> page.Page:
+def as_row(chosen: Chosen, records: Records, answers: Predictions) -> Row:
+    """The row for `fusion.study.results.table`, with the probabilities that `answers` gives for its cells."""
+    own = [records[cell.key] for cell in chosen.cells]
+    cell = chosen.row
+    return Row(
+        encoders=cell.encoders,
+        head=cell.head,
+        strategy=cell.strategy,
+        labels=cell.labels,
+        learning_rate=cell.learning_rate,
+        seeds=tuple(cell.seed for cell in chosen.cells),
+        probabilities=np.stack([answers(cell) for cell in chosen.cells]),
+        seconds=tuple(record["seconds"] for record in own),
+        trained=own[0]["trained"],
+        parameters=own[0]["parameters"],
+    )
+
+
+def lines(rows: Sequence[Row], part: Judged) -> list[Line]:
+    """The judged rows; none of none."""
+    return table.judge(rows, part.labels, part.classes, part.groups) if rows else []
+
+
+def difference(ours: Floats, theirs: Floats, part: Judged) -> score.Evaluation:
+    """The figures of one side (S, N, K) minus those of the other, paired."""
+    first, second = (score.score(part.labels, side, part.classes, part.groups) for side in (ours, theirs))
+    return first - second
+
+
+def _page(output: Path, found: Results, validation: list[Line], test: list[Line] | None) -> page.StudyPage:
     now = state(output)
     config = found.config
     data = "" if found.study["source"] == config.data else f" --data {found.study['source']}"
-    return page.Page(
+    return page.StudyPage(
         title=config.title or config.name,
         task=_task(found.study["source"]),
         command=f"fusion study run config.yaml{data}{' --final' if found.test else ''}",

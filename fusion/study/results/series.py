@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from fusion.evaluation import score
+from fusion.report import words
+from fusion.report.words import csv_text
 from fusion.study import folder, series
-from fusion.study.choice import Judged
-from fusion.study.results import read, table
-from fusion.study.results.read import Results, State
-from fusion.study.results.table import Row, csv_text
+from fusion.study.results import read
+from fusion.study.results.read import Judged, Results, State
+from fusion.study.results.table import Row
 from fusion.study.series import Member
 
 _NAMES = ("auc", "balanced_accuracy")
@@ -25,7 +26,7 @@ MEANS = (*_ROW, "folds", "folds_tested", *(f"{name}{sd}" for name in _FIGURES fo
 
 
 @dataclass(frozen=True)
-class Line:
+class FoldLine:
     """One row of one study, in points: means over its seeds, without intervals.
 
     Attributes:
@@ -43,7 +44,7 @@ class Line:
         """What the row is, whatever the fold."""
         row = self.row
         labels = "all" if row.labels is None else str(row.labels)
-        return self.member.target, table.encoders_name(row.encoders), row.head, row.strategy, labels
+        return self.member.target, words.encoders_name(row.encoders), row.head, row.strategy, labels
 
 
 def state(output: Path) -> State:
@@ -92,11 +93,11 @@ def _begun(member: Member) -> bool:
     return (member.folder / "study.json").exists()
 
 
-def _lines(member: Member, found: Results) -> Iterator[Line]:
+def _lines(member: Member, found: Results) -> Iterator[FoldLine]:
     tested = _points("test", *found.test) if found.test else [{} for _ in found.validation[0]]
     seen = _points("validation", *found.validation)
     for row, validation, test in zip(found.validation[0], seen, tested, strict=True):
-        yield Line(member, row, validation | test)
+        yield FoldLine(member, row, validation | test)
 
 
 def _points(part: str, rows: Sequence[Row], truth: Judged) -> list[dict[str, float]]:
@@ -105,14 +106,14 @@ def _points(part: str, rows: Sequence[Row], truth: Judged) -> list[dict[str, flo
     return [{f"{part}_{name}": getattr(figures, name).value for name in _NAMES} for figures in found]
 
 
-def _record(line: Line) -> list[str]:
+def _record(line: FoldLine) -> list[str]:
     target, *rest = line.over
     rate = "" if line.row.learning_rate is None else f"{line.row.learning_rate:g}"
     figures = [_figure(line.figures.get(name)) for name in _FIGURES]
     return [target, str(line.member.fold or ""), *rest, rate, " ".join(map(str, line.row.seeds)), *figures]
 
 
-def _means(lines: Sequence[Line]) -> Iterator[list[str]]:
+def _means(lines: Sequence[FoldLine]) -> Iterator[list[str]]:
     """Mean and sample deviation over folds."""
     for key in dict.fromkeys(line.over for line in lines):
         own = [line.figures for line in lines if line.over == key]

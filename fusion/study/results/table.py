@@ -1,7 +1,5 @@
 """The tables of a study: means over seeds, intervals over groups, ranks, and paired tests with a correction."""
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from fusion.evaluation import score
+from fusion.evaluation import intervals, score
 from fusion.evaluation.score import Evaluation
+from fusion.report.words import Labels, csv_text, encoders_name, labels_name, p_text
 
 Floats = npt.NDArray[np.float64]
-Labels = float | int | None
-Cell = tuple[tuple[str, ...], str, Labels]  # encoders, head, labels: what strategies are ranked within
+Place = tuple[tuple[str, ...], str, Labels]  # encoders, head, labels: what strategies are ranked within
 
 _GAIN = ("reference", "auc_difference", "auc_difference_low", "auc_difference_high", "p", "p_corrected")
 COLUMNS = (
@@ -69,7 +67,7 @@ class Row:
             raise ValueError(f"probabilities must be finite (got nan or inf from {name(self)}). List it as a failure.")
 
     @property
-    def cell(self) -> Cell:
+    def cell(self) -> Place:
         """Strategies are ranked and compared among rows of the same cell."""
         return self.encoders, self.head, self.labels
 
@@ -97,7 +95,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Against:
     """One strategy minus the reference on the same encoders, head and labels.
 
     Attributes:
@@ -146,7 +144,7 @@ def judge(
     return lines
 
 
-def paired(lines: Sequence[Line], reference: str = "full") -> list[Comparison]:
+def paired(lines: Sequence[Line], reference: str = "full") -> list[Against]:
     """Every strategy against the reference in the same cell, on the same draws of groups.
 
     The differences share a reference and the images, so they depend on each other. The values are therefore corrected
@@ -165,7 +163,7 @@ def paired(lines: Sequence[Line], reference: str = "full") -> list[Comparison]:
     values = [p_value(gain.auc.value, gain.figures["auc"][1:], gain.groups) for gain in gains]
     corrected = stats.false_discovery_control(values, method="by") if values else []
     return [
-        Comparison(*line.row.cell, line.row.strategy, reference, gain, p, float(q))
+        Against(*line.row.cell, line.row.strategy, reference, gain, p, float(q))
         for line, gain, p, q in zip(others, gains, values, corrected, strict=True)
     ]
 
@@ -187,7 +185,7 @@ def p_value(value: float, draws: Floats, groups: int) -> float:
     return float(2 * stats.t.sf(abs(value) / error, groups - 1))
 
 
-def table_csv(lines: Iterable[Line], comparisons: Iterable[Comparison] = ()) -> str:
+def table_csv(lines: Iterable[Line], comparisons: Iterable[Against] = ()) -> str:
     """The lines as CSV, each with its comparison; figures at 4 decimals, settings in full, timing in the last columns.
 
     Raises:
@@ -203,33 +201,9 @@ def table_csv(lines: Iterable[Line], comparisons: Iterable[Comparison] = ()) -> 
     return csv_text(COLUMNS, (_record(line, found.get((*line.row.cell, line.row.strategy))) for line in lines))
 
 
-def csv_text(columns: Sequence[str], records: Iterable[Sequence[Any]]) -> str:
-    """The records under the names of their columns, as CSV."""
-    stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerows([columns, *records])
-    return stream.getvalue()
-
-
-def encoders_name(encoders: tuple[str, ...]) -> str:
-    """The encoders in words."""
-    return " + ".join(encoders) or "raw pixels"
-
-
-def labels_name(labels: Labels) -> str:
-    """The label budget in words."""
-    if labels is None:
-        return "all labels"
-    return f"{100 * labels:g} % of labels" if isinstance(labels, float) else f"{labels} labels"
-
-
 def name(row: Row) -> str:
     """The whole row in words."""
     return f"{row.strategy} on {encoders_name(row.encoders)}, {row.head}, {labels_name(row.labels)}"
-
-
-def p_text(p: float) -> str:
-    """Four decimals, and never a zero that is none."""
-    return f"{p:.4f}" if p >= 0.0001 else f"{p:.1e}"
 
 
 def _score(row: Row, y: Any, classes: Any, groups: Any, resamples: int, seed: int) -> Evaluation:
@@ -249,7 +223,7 @@ def _distinct(rows: Sequence[Row]) -> None:
 
 def _ranks(rows: Sequence[Row], values: Sequence[float]) -> tuple[list[float], dict[str, tuple[float | None, int]]]:
     """The rank of each row in its cell, and per strategy the mean over cells and their number."""
-    cells: dict[Cell, list[int]] = {}
+    cells: dict[Place, list[int]] = {}
     for i, row in enumerate(rows):
         cells.setdefault(row.cell, []).append(i)
     ranks = np.zeros(len(rows))
@@ -267,7 +241,7 @@ def _sd(values: list[float]) -> float | None:
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
-def _record(line: Line, compared: Comparison | None) -> list[Any]:
+def _record(line: Line, compared: Against | None) -> list[Any]:
     row, figures = line.row, line.figures
     labels = "all" if row.labels is None else row.labels
     rate = "" if row.learning_rate is None else f"{row.learning_rate:g}"
@@ -286,7 +260,7 @@ def _record(line: Line, compared: Comparison | None) -> list[Any]:
     ]
 
 
-def _interval(interval: score.Interval) -> list[str]:
+def _interval(interval: intervals.Interval) -> list[str]:
     return [_figure(value) for value in (interval.value, interval.low, interval.high)]
 
 

@@ -1,0 +1,75 @@
+"""Folds of a fit: groups stay whole, and every fold can teach every class."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
+
+Ints = npt.NDArray[np.int64]
+
+Folds = list[tuple[Ints, Ints]]
+
+
+def folds(numbers: Ints, groups: npt.NDArray[Any] | None, count: int, seed: int) -> Folds:
+    """Pairs of train and test indices; no group is on both sides, and classes are spread evenly.
+
+    Raises:
+        ValueError: There are more folds than images of a class or than groups.
+    """
+    fewest = _fewest(numbers)
+    if not 2 <= count <= fewest:
+        raise ValueError(
+            f"folds must be from 2 to the images of the rarest class, {fewest} (got {count}). "
+            "Pass folds=2 or add images."
+        )
+    if groups is not None and (members := len(np.unique(groups))) < count:
+        raise ValueError(f"folds must not exceed the groups, {members} (got {count}). Pass folds={max(2, members)}.")
+    stratified = numbers.ndim == 1
+    if groups is None:
+        split = (StratifiedKFold if stratified else KFold)(count, shuffle=True, random_state=seed)
+    else:
+        split = (StratifiedGroupKFold if stratified else GroupKFold)(count, shuffle=True, random_state=seed)
+    return list(split.split(numbers, numbers, groups))
+
+
+def held_out(numbers: Ints, groups: npt.NDArray[Any] | None, count: int, seed: int) -> tuple[Ints, Ints]:
+    """What is left to train on, and a fold to stop early on, each with every class: of `count` folds, or of fewer.
+
+    Of several such folds, the one that leaves the most images of the rarest class.
+
+    Raises:
+        ValueError: As `folds`, or two folds cannot both hold every class.
+    """
+    classes = int(numbers.max()) + 1
+    for size in range(count, 1, -1) or [count]:
+        pairs = folds(numbers, groups, size, seed)
+        found = [pair for pair in pairs if all(_fewest(numbers[part], classes) > 0 for part in pair)]
+        if found:
+            return max(found, key=lambda pair: _fewest(numbers[pair[0]], classes))
+    raise ValueError(
+        f"a fold to stop early on must hold every class (got none such of {count} folds or fewer). "
+        "Pass validation=(images, labels), or Training(patience=None)."
+    )
+
+
+def fewer(numbers: Ints, groups: npt.NDArray[Any] | None, count: int) -> int:
+    """`count` folds, or as many as a part of the training images still allows, two at least."""
+    return max(2, min(count, _fewest(numbers), count if groups is None else len(np.unique(groups))))
+
+
+def members(groups: Any, count: int) -> npt.NDArray[Any] | None:
+    """Groups as an array, one per image."""
+    if groups is None:
+        return None
+    found = np.asarray(groups)
+    if found.shape != (count,):
+        raise ValueError(f"groups must be one per image, {count} (got shape {found.shape}). Check groups.")
+    return found
+
+
+def _fewest(numbers: Ints, classes: int = 0) -> int:
+    """Images of the rarest class; of labels, of the rarest of all, present or absent."""
+    if numbers.ndim == 2:
+        return int(min(numbers.sum(0).min(), (1 - numbers).sum(0).min()))
+    return int(np.bincount(numbers, minlength=classes).min())

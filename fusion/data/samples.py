@@ -1,0 +1,138 @@
+"""Images with labels and groups: the one container, what is drawn from it, and what tells it from others."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Ints = npt.NDArray[np.int64]
+Rows = Sequence[int] | npt.NDArray[np.integer]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Images with labels; those of one group (a patient, a slab of slices) depend on each other.
+
+    Attributes:
+        images: Paths, or an array (N, H, W[, C]); a fit also holds what `encoder.preprocess` takes.
+        labels: (N,), or (N, K) of 0 and 1 where an image may have several.
+        groups: (N,) of the patients; None where the data do not name them.
+        names: The K labels of (N, K), sorted; None where each image has one label.
+    """
+
+    images: Any
+    labels: Array
+    groups: Array | None = None
+    names: Sequence[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def paths(self) -> list[Path]:
+        """The images, where they are files."""
+        if not isinstance(self.images, list):
+            raise TypeError("images must be files to have paths (got an array). Use `images`.")
+        return self.images
+
+    @property
+    def classes(self) -> list[Any]:
+        """The names of the columns, or the labels that occur, sorted."""
+        return np.unique(self.labels).tolist() if self.names is None else list(self.names)
+
+    def named(self) -> list[Any]:
+        """The labels by name: one per image, or a list per image."""
+        if self.names is None:
+            return list(self.labels.tolist())
+        names = np.asarray(self.names)
+        return [names[row == 1].tolist() for row in self.labels]
+
+    def held(self, classes: Sequence[Any]) -> npt.NDArray[np.bool_]:
+        """(N, K): whether an image has the label; `classes` are the names of the columns, where there are columns."""
+        return np.asarray(self.labels[:, None] == np.asarray(classes) if self.names is None else self.labels == 1)
+
+    def take(self, rows: Rows) -> "Samples":
+        """Some of the images, in the order given."""
+        index = np.asarray(rows, dtype=np.int64)
+        groups = None if self.groups is None else self.groups[index]
+        return Samples(taken(self.images, index), self.labels[index], groups, self.names)
+
+    def name(self, row: int) -> str:
+        """The image's file, or its place where it has none."""
+        image = self.images[row]
+        return str(image) if isinstance(image, str | Path) else f"image {row}"
+
+
+def taken(images: Any, rows: Rows) -> Any:
+    """Some of the images, in the order given: of an array an array, of anything else a list."""
+    return images[np.asarray(rows, dtype=np.int64)] if isinstance(images, np.ndarray) else [images[i] for i in rows]
+
+
+def draw(part: Samples, labels: float | int | None, seed: int) -> Samples:
+    """Training images: all, so many (the same number of each class where there are enough), or a share of each class.
+
+    Raises:
+        ValueError: There are fewer images than asked for, or than classes.
+    """
+    if labels is None:
+        return part
+    if isinstance(labels, int) and labels > len(part):
+        raise ValueError(f"labels must be at most the training images, {len(part)} (got {labels}). Lower it.")
+    rng = np.random.default_rng(seed)
+    if part.labels.ndim == 2:
+        count = labels if isinstance(labels, int) else max(1, round(labels * len(part)))
+        return part.take(np.sort(rng.permutation(len(part))[:count]))
+    classes, numbers = np.unique(part.labels, return_inverse=True)
+    sizes = np.bincount(numbers)
+    if isinstance(labels, int):
+        if labels < len(classes):
+            raise ValueError(f"labels must be at least the classes, {len(classes)} (got {labels}). Raise it.")
+        wanted = _even(sizes, labels)
+    else:
+        # Two of a class at least: folds need one on either side.
+        wanted = np.minimum(sizes, np.maximum(2, np.round(sizes * labels))).astype(int)
+    rows = [rng.choice(np.flatnonzero(numbers == k), count, replace=False) for k, count in enumerate(wanted)]
+    return part.take(np.sort(np.concatenate(rows)))
+
+
+def fingerprint(*parts: Samples) -> str:
+    """20 hex digits of labels, groups and images: of pixels and files the bytes, of files the names too."""
+    found, hashed = hashlib.sha256(), cache(_sha256)
+    for part in parts:
+        found.update(repr((part.labels.tolist(), None if part.groups is None else part.groups.tolist())).encode())
+        if isinstance(part.images, np.ndarray) and part.images.dtype != object:
+            found.update(_pixels(part.images))
+            continue
+        for image in part.images:
+            is_file = isinstance(image, str | Path)
+            found.update(repr(Path(image).parts[-2:]).encode() + hashed(Path(image)) if is_file else _pixels(image))
+    return found.hexdigest()[:20]
+
+
+def _pixels(image: Any) -> bytes:
+    values = np.ascontiguousarray(image)
+    return repr(values.shape).encode() + values.tobytes()
+
+
+def _sha256(path: Path) -> bytes:
+    """Of the file; `brain.nii.gz:42` is a slice of one."""
+    file = path if path.exists() else Path(str(path).rpartition(":")[0])
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()
+
+
+def _even(sizes: Ints, count: int) -> Ints:
+    """As equal as the sizes allow: one after the other, each class that still has images gives one."""
+    wanted = np.zeros_like(sizes)
+    while (missing := count - int(wanted.sum())) > 0:
+        able = np.flatnonzero(wanted < sizes)
+        each = max(1, missing // len(able))
+        for k in able if missing >= len(able) else able[:missing]:
+            wanted[k] = min(sizes[k], wanted[k] + each)
+    return wanted

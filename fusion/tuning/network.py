@@ -1,0 +1,44 @@
+"""Encoders and a head as one network, and which of its parts are in training mode."""
+
+from collections.abc import Sequence
+from typing import cast
+
+from torch import Tensor, nn
+
+import zoo
+from fusion.heads.modules import TrainedHead
+
+
+class Fused(nn.Module):
+    """Encoders and a head as one network: a list of (N, C, H, W), one per encoder, -> logits (N, K)."""
+
+    def __init__(self, encoders: Sequence[zoo.Encoder], head: TrainedHead) -> None:
+        super().__init__()
+        self.encoders = nn.ModuleList(encoders)
+        self.head = head
+
+    def forward(self, images: Sequence[Tensor], dropped: int | None = None) -> Tensor:
+        """`dropped`: the encoder that is missing in this batch."""
+        blocks = [
+            None if e == dropped else encoder(x)
+            for e, (encoder, x) in enumerate(zip(self.encoders, images, strict=True))
+        ]
+        return cast(Tensor, self.head(blocks))
+
+
+def set_modes(module: nn.Module, statistics: bool, training: bool = True) -> None:
+    """Training mode where weights move, `eval()` where they are frozen: there statistics stand still, dropout is off.
+
+    Args:
+        module: What is settled, with all it holds.
+        statistics: Whether BatchNorm statistics move where the weights do.
+        training: The mode of modules without weights: that of what comes before them.
+    """
+    own = list(module.parameters())
+    training = any(parameter.requires_grad for parameter in own) if own else training
+    still = isinstance(module, nn.modules.batchnorm._BatchNorm) and not statistics
+    module.training = training and not still
+    for child in module.children():
+        set_modes(child, statistics, training)
+        weights = list(child.parameters())
+        training = any(weight.requires_grad for weight in weights) if weights else training
