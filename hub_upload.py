@@ -22,19 +22,17 @@ from huggingface_hub.errors import HfHubHTTPError, RevisionNotFoundError
 from huggingface_hub.utils.sha import git_hash
 from rich.console import Console
 
-import zoo
 from zoo.fetching import digests as digests_
 from zoo.fetching.digests import Digests
 from zoo.fetching.hub import WeightsError
 from zoo.fetching.published import card_of
-from zoo.registry import cards
+from zoo.registry import cards, terms
 from zoo.registry.cards import Card, CardError
-from zoo.upkeep import conversion, publishing
-from zoo.upkeep.publishing import FILE, examine
 
 app = typer.Typer(help="Publish a checkpoint with its card on the Hugging Face Hub.", no_args_is_help=True)
 console = Console()
 
+FILE = "model.safetensors"
 Files = dict[str, tuple[Path | bytes, str]]  # path in the repo -> content, and the digest by which the Hub lists it
 
 
@@ -50,6 +48,8 @@ class Parcel:
 
     def pinned(self, revision: str) -> bytes:
         """The card as the repo gets it."""
+        from zoo.upkeep import publishing
+
         found = {"repo": self.repo, "revision": revision, "file": FILE, "size": self.digests.size}
         listed = digests_.sha256(digests_.dump(self.digests))
         found |= {"sha256": self.digests.file, "layout": "timm", "digests": listed}
@@ -66,6 +66,8 @@ def convert(
     revision: Annotated[str | None, typer.Option(help="The commit, where a known card pins none.")] = None,
 ) -> None:
     """Turn a pickled checkpoint into safetensors, with the digest of every tensor; nothing in it is run."""
+    from zoo.upkeep import conversion
+
     with _clear_errors():
         if output is None:
             path = conversion.convert_card(cards.fill(_known(source), revision=revision))
@@ -80,6 +82,8 @@ def check(
     weights: Annotated[Path, typer.Argument(help="A safetensors file with timm's names.")],
 ) -> None:
     """Check that the card is complete and that the encoder loads and computes at every quarter."""
+    from zoo.upkeep.publishing import examine
+
     with _clear_errors():
         _, found = examine(card, weights)
     _say(f"{card.stem} is fit to be published: {found.size} bytes, sha256 {found.file}")
@@ -113,12 +117,14 @@ def upload(
 
 def pack(path: Path, file: Path, repo: str) -> Parcel:
     """Inspect the card and its weights, and make everything that a repo holds beside them."""
+    from zoo.upkeep import publishing
+
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", repo):
         raise ValueError(f"repo must be owner/name (got {repo!r}). Correct the third argument.")
-    card, found = examine(path, file)
+    card, found = publishing.examine(path, file)
     own = card.weights.repo in (None, repo)
     place = card.weights.model_copy(update={"repo": None, "file": FILE, "sha256": found.file})
-    credits = zoo.attribution([card.model_copy(update={"weights": place}) if own else card])
+    credits = terms.attribution([card.model_copy(update={"weights": place}) if own else card])
     content = {"digests.json": digests_.dump(found), "config.json": publishing.config(card)}
     content["ATTRIBUTION.md"] = credits.encode()
     weights: Files = {FILE: (file, found.file)}
@@ -149,6 +155,8 @@ def send(api: HfApi, parcel: Parcel, *, private: bool = False, collection: str |
 def _convert_file(
     source: Path, output: Path, *, card: str | None, architecture: str | None, layout: str | None
 ) -> Path:
+    from zoo.upkeep import conversion
+
     if (card is None) == (architecture is None):
         got = "neither" if card is None else "both"
         raise ValueError(f"card or architecture must be given (got {got}). Add --card CARD or --architecture NAME.")

@@ -5,13 +5,17 @@ encoder = zoo.load("mocov2-chest", depth=0.75)
 features = encoder(encoder.preprocess(["scan.png"]))  # (1, 1024)
 """
 
-from zoo.fetching.hub import WeightsError
-from zoo.loading import load, untrained
-from zoo.networks.encoder import Encoder, Report
-from zoo.registry.cards import Card, CardError, names
-from zoo.registry.cards import find as card
-from zoo.registry.search import search
-from zoo.registry.terms import LicenceError, LicenceWarning, attribution
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zoo.fetching.hub import WeightsError
+    from zoo.loading import load, untrained
+    from zoo.networks.encoder import Encoder, Report
+    from zoo.registry.cards import Card, CardError, names
+    from zoo.registry.cards import find as card
+    from zoo.registry.search import search
+    from zoo.registry.terms import LicenceError, LicenceWarning, attribution
 
 __all__ = [
     "Card",
@@ -28,3 +32,32 @@ __all__ = [
     "search",
     "untrained",
 ]
+
+# A name is imported when it is first touched: a list of cards, or a page of help, need not wait for torch.
+_HOMES = {
+    "Card": "zoo.registry.cards.Card",
+    "CardError": "zoo.registry.cards.CardError",
+    "Encoder": "zoo.networks.encoder.Encoder",
+    "LicenceError": "zoo.registry.terms.LicenceError",
+    "LicenceWarning": "zoo.registry.terms.LicenceWarning",
+    "Report": "zoo.networks.encoder.Report",
+    "WeightsError": "zoo.fetching.hub.WeightsError",
+    "attribution": "zoo.registry.terms.attribution",
+    "card": "zoo.registry.cards.find",
+    "load": "zoo.loading.load",
+    "names": "zoo.registry.cards.names",
+    "search": "zoo.registry.search.search",
+    "untrained": "zoo.loading.untrained",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home, _, own = _HOMES[name].rpartition(".")
+    globals()[name] = value = getattr(importlib.import_module(home), own)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE
@@ -15,11 +15,10 @@ from rich.markdown import Markdown
 from rich.markup import escape
 from rich.table import Table
 
-from zoo import loading
-from zoo.fetching import published
-from zoo.registry import cards, page, search, terms
-from zoo.upkeep import airgap, doctor, recording, verification
-from zoo.upkeep import cache as cache_
+from zoo.registry import cards, search, terms
+
+if TYPE_CHECKING:  # what loads is imported when it is to load: help and lists come at once
+    from zoo.upkeep.recording import Outcome
 
 app = typer.Typer(help="From a name to a verified, truncated encoder.", no_args_is_help=True)
 cache = typer.Typer(help="What was fetched: list it, prune it.", no_args_is_help=True)
@@ -45,7 +44,7 @@ def list_cards(
     with _clear_errors():
         if author and not hub:
             raise ValueError(f"--author must come with --hub (got --author {author}). Add --hub.")
-        known, unread = published.cards_of(author) if hub else (search.registry(), {})
+        known, unread = _published(author) if hub else (search.registry(), {})
         wanted = {"family": family, "domain": domain, "architecture": architecture, "text": text}
         kept = search.matching(known, **wanted, commercial=True if commercial else None)
     table = Table(box=SIMPLE, padding=0, pad_edge=False)
@@ -85,6 +84,8 @@ def load(
     json_path: Json = None,
 ) -> None:
     """Fetch, verify and truncate a checkpoint, and print the report."""
+    from zoo import loading
+
     with _clear_errors():
         encoder = loading.load(name, depth, card=card, weights=weights, revision=revision, whole=whole)
     report = dataclasses.asdict(encoder.report) if encoder.report else {}
@@ -105,6 +106,8 @@ def verify(
     json_path: Json = None,
 ) -> None:
     """Is what is held still what was published? Hash it all again, and compare the golden features."""
+    from zoo.upkeep import recording
+
     with _clear_errors():
         if bool(names) == all_:
             raise ValueError(f"names must be given, or --all (got {names or 'none'}, all={all_}). See zoo list.")
@@ -123,6 +126,8 @@ def browse(
     json_path: Json = None,
 ) -> None:
     """Write all cards as one static page, to filter and read in a browser."""
+    from zoo.registry import page
+
     with _clear_errors():
         output.write_text(page.page(search.search()), encoding="utf-8")
     console.print(f"Wrote {output}", soft_wrap=True)
@@ -156,6 +161,8 @@ def export_encoders(
     json_path: Json = None,
 ) -> None:
     """Write all that loads need to a folder, for a machine without a network."""
+    from zoo.upkeep import airgap
+
     with _clear_errors(), console.status(f"exporting {', '.join(names)}"):
         written = airgap.export(names, folder, whole=whole)
     size = sum(path.stat().st_size for path in written.rglob("*") if path.is_file())
@@ -169,6 +176,8 @@ def import_encoders(
     json_path: Json = None,
 ) -> None:
     """Check an exported folder, file by file, and put it into the cache."""
+    from zoo.upkeep import airgap
+
     with _clear_errors(), console.status(f"importing {folder}"):
         done = airgap.import_(folder)
     for name in done.names:
@@ -182,6 +191,8 @@ def import_encoders(
 @app.command("doctor")
 def examine(json_path: Json = None) -> None:
     """Versions, settings, cache, disk, Hub, token and gated access: what is wrong, and what to do."""
+    from zoo.upkeep import doctor
+
     with console.status("looking"):
         found = doctor.checks()
     table = _table("", "subject", "finding", "next step")
@@ -197,8 +208,10 @@ def examine(json_path: Json = None) -> None:
 @cache.command("list")
 def cache_list(json_path: Json = None) -> None:
     """Everything that is held; whole files are the Hub client's: hf cache ls."""
+    from zoo.upkeep.cache import held
+
     with _clear_errors():
-        found = cache_.held()
+        found = held()
     table = _table("repo", "revision", "file", "pieces", "in quarantine", "size", "fetched", "cards")
     for one in found:
         place = (one.repo or "-", (one.revision or "-")[:8], one.file or one.folder.name)
@@ -218,24 +231,35 @@ def cache_prune(
     json_path: Json = None,
 ) -> None:
     """Free space; what killed processes left half written goes in any case."""
+    from zoo.upkeep.cache import prune
+
     with _clear_errors():
-        freed = cache_.prune(repo=repo, unknown=unknown, quarantine=quarantine)
+        freed = prune(repo=repo, unknown=unknown, quarantine=quarantine)
     console.print(f"{decimal(freed)} freed", highlight=False)
     _record(json_path, {"freed": freed})
 
 
-def _verified(name: str, *, whole: bool) -> recording.Outcome:
+def _published(author: str | None) -> tuple[list[cards.Card], dict[str, str]]:
+    from zoo.fetching.published import cards_of
+
+    return cards_of(author)
+
+
+def _verified(name: str, *, whole: bool) -> "Outcome":
+    from zoo.upkeep.recording import Outcome
+    from zoo.upkeep.verification import verify
+
     try:
-        verdict = verification.verify(name, whole=whole)
+        verdict = verify(name, whole=whole)
     except (ValueError, OSError) as error:
-        return recording.Outcome(name, "failed", str(error))
+        return Outcome(name, "failed", str(error))
     golden = ", ".join(f"{cosine:.6f} at {depth}" for depth, cosine in verdict.cosines.items()) or "none known"
     mended = f"; put in quarantine and fetched anew: {', '.join(verdict.mended)}" if verdict.mended else ""
     count = f"{verdict.tensors[0]} of {verdict.tensors[1]} tensors against {verdict.verified}"
-    return recording.Outcome(name, "verified", f"{count}; golden features: {golden}{mended}")
+    return Outcome(name, "verified", f"{count}; golden features: {golden}{mended}")
 
 
-def _report(outcomes: Sequence[recording.Outcome], json_path: Path | None) -> None:
+def _report(outcomes: "Sequence[Outcome]", json_path: Path | None) -> None:
     table = _table("name", "state", "detail")
     for outcome in outcomes:
         table.add_row(outcome.name, outcome.state, outcome.detail)

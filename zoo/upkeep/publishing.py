@@ -1,4 +1,4 @@
-"""What a repo holds beside weights and digests: the card, pinned to them, and the config.json that timm reads."""
+"""What a repo holds beside weights and digests: the card, pinned to them, and timm's config.json; is it fit to go there?"""
 
 import json
 import math
@@ -11,17 +11,16 @@ import yaml
 from timm.models._hub import save_config_for_hf
 from torch import nn
 
-import zoo
+from zoo import loading
 from zoo.fetching import digests as digests_
 from zoo.fetching import header, opened
 from zoo.fetching.digests import Digests
 from zoo.fetching.hub import WeightsError
 from zoo.networks import cutting
+from zoo.networks.encoder import Encoder
 from zoo.registry import cards
 from zoo.registry.cards import Card
-from zoo.upkeep import golden, publishing
-
-FILE = "model.safetensors"
+from zoo.upkeep import golden
 
 _CROPS = {"squash": "squash", "crop": "center", "pad": "border"}  # timm's names
 
@@ -65,6 +64,30 @@ def config(card: Card) -> bytes:
         return path.read_bytes()
 
 
+def examine(path: Path, file: Path) -> tuple[Card, Digests]:
+    """Load and run the encoder at every quarter; returns its card and the file's digests with the golden features.
+
+    Raises:
+        CardError, WeightsError, ValueError: The card is not complete, or the file is not what it describes.
+    """
+    card = cards.read(path)
+    if unknown := [key for key in ("mean", "std", "interpolation") if getattr(card.input, key) is None]:
+        raise ValueError(f"{path} must state {', '.join(unknown)} (got null). Edit its front matter.")
+    _check_names(card, file, path)
+    found = _digests(file)
+    with tempfile.TemporaryDirectory() as scratch:
+        plain = Path(scratch) / path.name
+        text = pin(path.read_text(encoding="utf-8"), {"repo": None, "file": file.name}, [])
+        plain.write_text(text, encoding="utf-8")
+        encoders = (loading.load(card.name, quarter / 4, card=plain, weights=file) for quarter in (1, 2, 3, 4))
+        values = {f"{encoder.depth:g}": _run(encoder) for encoder in encoders}
+    kept = {key: values[key] for key in (f"{depth:g}" for depth in golden.DEPTHS)}
+    cosines = {depth: golden.cosine(kept[depth], known) for depth, known in found.golden.items()}
+    if min(cosines.values(), default=1.0) < golden.CLOSE:
+        raise WeightsError(f"{file} must give its golden features (got cosines {cosines}). Compare timm's version.")
+    return card, found.model_copy(update={"golden": kept})
+
+
 def _pooling(card: Card, network: nn.Module) -> dict[str, Any]:
     """What makes a network of tokens pool as the card says, while its norms keep their names."""
     wanted = {"avg": "avg", "cls": "token"}.get(card.pool)  # timm has no name for both together
@@ -90,30 +113,6 @@ def _span(node: yaml.Node | None) -> tuple[int, int]:
 
 def _flow(values: dict[str, Any]) -> str:
     return f"{{{', '.join(f'{key}: {json.dumps(value)}' for key, value in values.items())}}}"
-
-
-def examine(path: Path, file: Path) -> tuple[Card, Digests]:
-    """Load and run the encoder at every quarter; returns its card and the file's digests with the golden features.
-
-    Raises:
-        CardError, WeightsError, ValueError: The card is not complete, or the file is not what it describes.
-    """
-    card = cards.read(path)
-    if unknown := [key for key in ("mean", "std", "interpolation") if getattr(card.input, key) is None]:
-        raise ValueError(f"{path} must state {', '.join(unknown)} (got null). Edit its front matter.")
-    _check_names(card, file, path)
-    found = _digests(file)
-    with tempfile.TemporaryDirectory() as scratch:
-        plain = Path(scratch) / path.name
-        text = publishing.pin(path.read_text(encoding="utf-8"), {"repo": None, "file": FILE}, [])
-        plain.write_text(text, encoding="utf-8")
-        encoders = (zoo.load(card.name, quarter / 4, card=plain, weights=file) for quarter in (1, 2, 3, 4))
-        values = {f"{encoder.depth:g}": _run(encoder) for encoder in encoders}
-    kept = {key: values[key] for key in (f"{depth:g}" for depth in golden.DEPTHS)}
-    cosines = {depth: golden.cosine(kept[depth], known) for depth, known in found.golden.items()}
-    if min(cosines.values(), default=1.0) < golden.CLOSE:
-        raise WeightsError(f"{file} must give its golden features (got cosines {cosines}). Compare timm's version.")
-    return card, found.model_copy(update={"golden": kept})
 
 
 def _check_names(card: Card, file: Path, path: Path) -> None:
@@ -142,7 +141,7 @@ def _digests(file: Path) -> Digests:
     return kept
 
 
-def _run(encoder: zoo.Encoder) -> list[float]:
+def _run(encoder: Encoder) -> list[float]:
     x = golden.fixed_input(encoder.card)
     with torch.no_grad():
         features = encoder(torch.cat([x, -x]))  # two times (1, C, H, W) -> (2, D)
