@@ -1,4 +1,4 @@
-"""What a repo holds beside weights and digests: the card, pinned to them, and timm's config.json; is it fit to go there?"""
+"""What a repo holds beside weights and digests: the pinned card, timm's config.json; and what must hold before."""
 
 import json
 import math
