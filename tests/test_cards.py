@@ -235,3 +235,14 @@ def test_a_wrong_card_says_where(tiny, old, new, message):
 def test_a_missing_card_is_named():
     with pytest.raises(zoo.CardError, match=r"card must be a readable file \(got 'nowhere.md'"):
         zoo.load("own", card="nowhere.md")
+
+
+def test_a_readme_in_a_folder_of_cards_is_no_card(tiny, monkeypatch):
+    for name in ("README.md", "readme.md", "Notes.md"):
+        (tiny.parent / name).write_text("# not a card\n")
+    monkeypatch.setenv("ZOO_CARDS", str(tiny.parent))
+    assert set(zoo.names()) - {path.stem for path in (ROOT / "cards").glob("*.md")} == {"tiny-test"}
+    assert cards.unnamed() == [tiny.parent / "Notes.md"]
+    assert [card.name for card in zoo.search(domain="test")] == ["tiny-test"]
+    with pytest.raises(zoo.CardError, match="name must be a known checkpoint"):
+        zoo.card("README")

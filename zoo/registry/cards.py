@@ -31,6 +31,7 @@ Layout = Literal[
 ]
 # No part of a path or repo id may start with a dot: nothing climbs out of its folder.
 _PART = "[A-Za-z0-9_-][A-Za-z0-9_.-]*"
+_NAME = re.compile("[a-z0-9]+([._-][a-z0-9]+)*")  # as `<method>-<domain>[-<variant>]` is written
 Hex40 = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 Hex64 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -211,6 +212,18 @@ def fill(
     return card.model_copy(update={"weights": weights, "input": pixels})
 
 
+def unnamed() -> list[Path]:
+    """The Markdown files beside the cards that are none by their name, but for READMEs."""
+    found = (path for place in _folders() for path in sorted(place.glob("*.md")) if path not in paths(place).values())
+    return [path for path in found if path.stem.lower() != "readme"]
+
+
+def paths(folder: Path) -> dict[str, Path]:
+    """The cards of a folder by name; a README, or anything else that has no card's name, is none."""
+    found = {path.stem: path for path in sorted(folder.glob("*.md"))}
+    return {name: path for name, path in found.items() if _NAME.fullmatch(name) and name != "readme"}
+
+
 def within(card: Card, repo: str) -> Card:
     """The card for a file of the same name in a repo on the Hub."""
     return card.model_copy(update={"weights": card.weights.model_copy(update={"repo": repo})})
@@ -223,7 +236,7 @@ def weights_file(card: Card) -> Path:
 
 
 def _paths() -> dict[str, Path]:
-    return {path.stem: path for place in _folders() for path in sorted(place.glob("*.md"))}
+    return {name: path for place in _folders() for name, path in paths(place).items()}
 
 
 def _folders() -> Iterator[Path]:

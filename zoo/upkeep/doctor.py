@@ -127,7 +127,9 @@ def _registry() -> tuple[list[Card], list[Check]]:
             valid.append(card)
         except ValueError as error:
             broken.append(_failed(f"card {name}", error))
-    return valid, [Check("cards", "ok", f"{len(valid)} are valid"), *broken]
+    step = "Rename it in lower-case words with hyphens, if it is meant as one."
+    other = [Check("cards", "warn", f"{path} has no card's name", step) for path in cards.unnamed()]
+    return valid, [Check("cards", "ok", f"{len(valid)} are valid"), *broken, *other]
 
 
 def _caches() -> Iterator[Check]:

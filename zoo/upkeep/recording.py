@@ -53,7 +53,7 @@ def record(folder: Path, names: Iterable[str] | None = None, *, accept: bool = F
     Raises:
         ValueError: The folder holds no such card.
     """
-    known = {path.stem: path for path in sorted(folder.glob("*.md"))}
+    known = cards.paths(folder)
     wanted = list(known) if names is None else list(names)
     if missing := [name for name in wanted if name not in known]:
         raise ValueError(f"cards must be in {folder} (got {', '.join(missing)}). Name cards that are there.")
