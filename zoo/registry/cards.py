@@ -30,7 +30,7 @@ Layout = Literal[
     "sequential",
 ]
 # No part of a path or repo id may start with a dot: nothing climbs out of its folder.
-_PART = "[A-Za-z0-9_-][A-Za-z0-9_.-]*"
+PART = "[A-Za-z0-9_-][A-Za-z0-9_.-]*"
 _NAME = re.compile("[a-z0-9]+([._-][a-z0-9]+)*")  # as `<method>-<domain>[-<variant>]` is written
 Hex40 = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 Hex64 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -40,18 +40,20 @@ class CardError(ValueError):
     """A card cannot be found or does not say what a card must say."""
 
 
-class _Record(BaseModel):
+class Record(BaseModel):
+    """Plain values, none of them unknown or of another type."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class Depth(_Record):
+class Depth(Record):
     """The depth `zoo.load` takes when none is given, and how it is known."""
 
     optimal: Annotated[float, Field(gt=0, le=1)]
     evidence: Literal["measured", "prior", "default"]
 
 
-class Input(_Record):
+class Input(Record):
     """How pixels must reach the encoder: first scaled to `range`, then normalised by `mean` and `std`."""
 
     channels: Literal[1, 3]
@@ -72,7 +74,7 @@ class Input(_Record):
         return self
 
 
-class Weights(_Record):
+class Weights(Record):
     """Where the file lies, and how its tensors are named.
 
     Attributes:
@@ -86,10 +88,10 @@ class Weights(_Record):
         allow: The classes, beside tensors, that a pickled file may hold.
     """
 
-    repo: Annotated[str, Field(pattern=rf"^{_PART}/{_PART}$")] | None
+    repo: Annotated[str, Field(pattern=rf"^{PART}/{PART}$")] | None
     revision: Hex40 | None = None
     prefix: Annotated[str, Field(pattern=r"^[0-9a-f]{7,39}$")] | None = None
-    file: Annotated[str, Field(pattern=rf"^{_PART}(/{_PART})*$")] | None
+    file: Annotated[str, Field(pattern=rf"^{PART}(/{PART})*$")] | None
     size: int | None = None
     sha256: Hex64 | None = None
     layout: Layout = "timm"
@@ -97,7 +99,7 @@ class Weights(_Record):
     allow: list[Literal["argparse.Namespace"]] = []
 
 
-class Terms(_Record):
+class Terms(Record):
     """Licences: what the card says and what the original authors say. The stricter binds."""
 
     card: str | None
@@ -105,7 +107,7 @@ class Terms(_Record):
     gated: bool = False
 
 
-class Source(_Record):
+class Source(Record):
     """Where the checkpoint was published, and where the facts marked `seen` were read (HF: the Hub, GH: GitHub)."""
 
     paper: str | None
@@ -113,10 +115,10 @@ class Source(_Record):
     seen: list[str] = []
 
 
-class Card(_Record):
+class Card(Record):
     """A checkpoint's record, read from the front matter of its Markdown file."""
 
-    name: Annotated[str, Field(pattern=rf"^([a-z0-9]+(-[a-z0-9]+)*|{_PART}/{_PART})$")]
+    name: Annotated[str, Field(pattern=rf"^([a-z0-9]+(-[a-z0-9]+)*|{PART}/{PART})$")]
     architecture: str
     kwargs: dict[str, Any] = {}
     method: str

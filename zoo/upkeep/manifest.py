@@ -4,25 +4,21 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from zoo.fetching.digests import Sha256, sha256_file
 from zoo.fetching.hub import WeightsError
+from zoo.registry.cards import PART, Record
 
-_PART = "[A-Za-z0-9_-][A-Za-z0-9_.-]*"  # never starts with a dot: nothing climbs out of the folder
 _PATHS = re.compile(
-    rf"ATTRIBUTION\.md|cards/{_PART}(/{_PART})*"
-    rf"|pieces/{_PART}%2F{_PART}/[0-9a-f]{{40}}/{_PART}(%2F{_PART})*/{_PART}\.[0-9a-f]{{64}}"
+    rf"ATTRIBUTION\.md|cards/{PART}(/{PART})*"
+    rf"|pieces/{PART}%2F{PART}/[0-9a-f]{{40}}/{PART}(%2F{PART})*/{PART}\.[0-9a-f]{{64}}"
     rf"|converted/[0-9a-f]{{64}}/[0-9a-f]{{16}}/(model\.safetensors|digests\.[0-9a-f]{{64}})"
-    rf"|hub/{_PART}/{_PART}/[0-9a-f]{{40}}/{_PART}(/{_PART})*"
+    rf"|hub/{PART}/{PART}/[0-9a-f]{{40}}/{PART}(/{PART})*"
 )
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class File(_Record):
+class File(Record):
     """One file of the folder."""
 
     path: str
@@ -37,7 +33,7 @@ class File(_Record):
         return path
 
 
-class Entry(_Record):
+class Entry(Record):
     """One encoder: where its weights were published, and the files that its load needs.
 
     Attributes:
@@ -59,7 +55,7 @@ class Entry(_Record):
         return path if path in {file.path for file in self.files} else None
 
 
-class Manifest(_Record):
+class Manifest(Record):
     """The content of `manifest.json`."""
 
     format: Literal[1] = 1
