@@ -20,8 +20,8 @@ import typer
 from huggingface_hub import CommitOperationAdd, HfApi, RepoFile
 from huggingface_hub.errors import HfHubHTTPError, RevisionNotFoundError
 from huggingface_hub.utils.sha import git_hash
-from rich.console import Console
 
+from zoo.cli import clear_errors, say
 from zoo.fetching import digests as digests_
 from zoo.fetching.digests import Digests
 from zoo.fetching.hub import WeightsError
@@ -30,7 +30,6 @@ from zoo.registry import cards, terms
 from zoo.registry.cards import Card, CardError
 
 app = typer.Typer(help="Publish a checkpoint with its card on the Hugging Face Hub.", no_args_is_help=True)
-console = Console()
 
 FILE = "model.safetensors"
 Files = dict[str, tuple[Path | bytes, str]]  # path in the repo -> content, and the digest by which the Hub lists it
@@ -68,12 +67,12 @@ def convert(
     """Turn a pickled checkpoint into safetensors, with the digest of every tensor; nothing in it is run."""
     from zoo.upkeep import conversion
 
-    with _clear_errors():
+    with clear_errors():
         if output is None:
             path = conversion.convert_card(cards.fill(_known(source), revision=revision))
         else:
             path = _convert_file(Path(source), output, card=card, architecture=architecture, layout=layout)
-    _say(f"Converted: {path}")
+    say(f"Converted: {path}")
 
 
 @app.command("check")
@@ -84,11 +83,11 @@ def check(
     """Check that the card is complete and that the encoder loads and computes at every quarter."""
     from zoo.upkeep.publishing import examine
 
-    with _clear_errors():
+    with clear_errors():
         _, found = examine(card, weights)
-    _say(f"{card.stem} is fit to be published: {found.size} bytes, sha256 {found.file}")
+    say(f"{card.stem} is fit to be published: {found.size} bytes, sha256 {found.file}")
     for depth, values in found.golden.items():
-        _say(f"golden feature at depth {depth}: {', '.join(f'{value:.4g}' for value in values[:6])}, ...")
+        say(f"golden feature at depth {depth}: {', '.join(f'{value:.4g}' for value in values[:6])}, ...")
 
 
 @app.command("upload")
@@ -101,18 +100,18 @@ def upload(
     collection: Annotated[str | None, typer.Option(help="Title of a collection of the owner to add it to.")] = None,
 ) -> None:
     """Check the weights, upload them, then the card pinned to their commit; started again, it goes on."""
-    with _clear_errors():
+    with clear_errors():
         parcel = pack(card, weights, repo)
-        _say(f"{repo}{' (private)' if private else ''}, in one commit:")
+        say(f"{repo}{' (private)' if private else ''}, in one commit:")
         for path, (content, _) in parcel.files.items():
             size = content.stat().st_size if isinstance(content, Path) else len(content)
-            _say(f"  {path}: {size} bytes{f', sha256 {parcel.digests.file}' if path == FILE else ''}")
-        _say(f"  then README.md, pinned to that commit{f', and the collection {collection!r}' if collection else ''}")
+            say(f"  {path}: {size} bytes{f', sha256 {parcel.digests.file}' if path == FILE else ''}")
+        say(f"  then README.md, pinned to that commit{f', and the collection {collection!r}' if collection else ''}")
         if dry_run:
             return
         with _sending(repo):
             revision = send(HfApi(), parcel, private=private, collection=collection)
-    _say(f"Published {repo} at {revision}")
+    say(f"Published {repo} at {revision}")
 
 
 def pack(path: Path, file: Path, repo: str) -> Parcel:
@@ -216,10 +215,6 @@ def _commit(api: HfApi, repo: str, content: Files, title: str, *, parent: str | 
     return revision
 
 
-def _say(text: str, style: str = "") -> None:
-    console.print(text, style=style, soft_wrap=True, highlight=False, markup=False)
-
-
 @contextmanager
 def _sending(repo: str) -> Iterator[None]:
     """What the Hub or the connection refused, and what to do about it."""
@@ -231,16 +226,6 @@ def _sending(repo: str) -> Iterator[None]:
         denied = isinstance(cause, HfHubHTTPError) and cause.response.status_code in (401, 403)
         step = "Run hf auth login with a token that may write." if denied else "Run the same command again: it goes on."
         raise ConnectionError(f"{repo} must take what is sent (got: {fact}). {step}") from error
-
-
-@contextmanager
-def _clear_errors() -> Iterator[None]:
-    """A caller's mistake is one red sentence, not a traceback."""
-    try:
-        yield
-    except (ValueError, TypeError, OSError) as error:
-        _say(str(error), "red")
-        raise typer.Exit(1) from None
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ ROOMS: dict[str, set[str]] = {
         *(f"fusion/{room}" for room in ("data", "evaluation", "similarity", "tuning", "selection", "estimators")),
         *("fusion/report", "fusion/study", "fusion/demo"),
     },
-    "hub_upload": {"zoo/registry", "zoo/fetching", "zoo/upkeep"},
+    "hub_upload": {"zoo/registry", "zoo/fetching", "zoo/upkeep", "zoo/cli"},
 }
 NEVER = {("fusion/study", "fusion/study/results")}  # what runs a study does not read its results
 FACES = {"zoo/__init__.py", "fusion/__init__.py"}  # they hand out everybody's public names

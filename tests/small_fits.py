@@ -19,12 +19,12 @@ from safetensors.torch import save_file
 import zoo
 from fusion import Training
 from fusion.data.folds import folds
+from fusion.data.samples import Samples
 from fusion.features import extract
 from fusion.heads.modules import TRAINED
 from fusion.heads.optimum import take_over
 from fusion.heads.solved import SOLVED
 from fusion.tuning import strategies
-from fusion.tuning.batches import Examples
 from fusion.tuning.loop import Fit
 from fusion.tuning.network import Fused
 from zoo.networks import cutting
@@ -32,7 +32,7 @@ from zoo.networks import cutting
 COUNT, CLASSES = 24, 3
 IMAGES = np.random.default_rng(0).integers(0, 256, (COUNT, 32, 32), dtype=np.uint8)
 LABELS = np.random.default_rng(1).permutation(np.arange(COUNT) % CLASSES)
-TRAIN = Examples(IMAGES, LABELS)
+TRAIN = Samples(IMAGES, LABELS)
 CARD = """---
 zoo:
   architecture: {architecture}
@@ -90,7 +90,7 @@ def fused(encoders, head="concat", classes=CLASSES, multilabel=False, seed=1):
 def solve(network, train=TRAIN, C=0.1):
     """The head at its optimum, as the classifier does it."""
     blocks = [extract.extract(encoder, train.images) for encoder in network.encoders]
-    head = SOLVED["concat"]().fit(blocks, train.targets, folds(train.targets, None, 2, 0), [C] * len(blocks))
+    head = SOLVED["concat"]().fit(blocks, train.labels, folds(train.labels, None, 2, 0), [C] * len(blocks))
     take_over(network.head, head.arrays())
 
 
@@ -134,7 +134,7 @@ def resumable(folder, each=None, checkpoint=True):
     ]
     place = Path(folder) / "fit" if checkpoint else None
     more = {"augment": "mr", "drop_encoder": 0.5, "patience": 5, "checkpoint": place, "weight_decay": 0.01}
-    held = Examples(IMAGES[::-1].copy(), LABELS)
+    held = Samples(IMAGES[::-1].copy(), LABELS)
     return Course(fused(pair), "gradual-last-first", validation=held, seed=5, each=each, **more)
 
 

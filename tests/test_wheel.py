@@ -46,7 +46,8 @@ def test_the_wheel_holds_packages_cards_weights_and_samples(wheel):
 
 def test_an_unpacked_wheel_loads_its_own_cards_and_weights(wheel, tmp_path):
     zipfile.ZipFile(wheel).extractall(tmp_path)
-    code = "import zoo; e = zoo.load('mae-mini'); print(zoo.registry.cards.folder(), e.report.file, len(zoo.names()))"
+    code = "import zoo; from zoo.registry import cards; e = zoo.load('mae-mini'); "
+    code += "print(cards.folder(), e.report.file, len(zoo.names()))"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True)
     folder, file, count = done.stdout.split()
     assert folder == str(tmp_path / "zoo" / "_cards")

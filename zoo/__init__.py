@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from zoo.fetching.hub import WeightsError
     from zoo.loading import load, untrained
     from zoo.networks.encoder import Encoder, Report
-    from zoo.registry.cards import Card, CardError, names
+    from zoo.registry.cards import Card, CardError, names, split_name
     from zoo.registry.cards import find as card
     from zoo.registry.search import search
     from zoo.registry.terms import LicenceError, LicenceWarning, attribution
@@ -30,6 +30,7 @@ __all__ = [
     "load",
     "names",
     "search",
+    "split_name",
     "untrained",
 ]
 
@@ -47,6 +48,7 @@ _HOMES = {
     "load": "zoo.loading.load",
     "names": "zoo.registry.cards.names",
     "search": "zoo.registry.search.search",
+    "split_name": "zoo.registry.cards.split_name",
     "untrained": "zoo.loading.untrained",
 }
 

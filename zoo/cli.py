@@ -41,7 +41,7 @@ def list_cards(
     json_path: Json = None,
 ) -> None:
     """All checkpoints the registry knows, or those on the Hub with the tag `sslzoo`."""
-    with _clear_errors():
+    with clear_errors():
         if author and not hub:
             raise ValueError(f"--author must come with --hub (got --author {author}). Add --hub.")
         known, unread = _published(author) if hub else (search.registry(), {})
@@ -63,7 +63,7 @@ def list_cards(
 @app.command()
 def show(name: Name, json_path: Json = None) -> None:
     """One checkpoint's card."""
-    with _clear_errors():
+    with clear_errors():
         card = cards.find(name)
     console.print(Markdown(card.body))
     for key, value in {**_values(card), "binding terms": str(terms.binding(card))}.items():
@@ -86,7 +86,7 @@ def load(
     """Fetch, verify and truncate a checkpoint, and print the report."""
     from zoo import loading
 
-    with _clear_errors():
+    with clear_errors():
         encoder = loading.load(name, depth, card=card, weights=weights, revision=revision, whole=whole)
     report = dataclasses.asdict(encoder.report) if encoder.report else {}
     shape = {"features": encoder.num_features, "channels": encoder.channels, "strides": encoder.strides}
@@ -108,7 +108,7 @@ def verify(
     """Is what is held still what was published? Hash it all again, and compare the golden features."""
     from zoo.upkeep import recording
 
-    with _clear_errors():
+    with clear_errors():
         if bool(names) == all_:
             raise ValueError(f"names must be given, or --all (got {names or 'none'}, all={all_}). See zoo list.")
         if online != (record is not None):
@@ -128,7 +128,7 @@ def browse(
     """Write all cards as one static page, to filter and read in a browser."""
     from zoo.registry import page
 
-    with _clear_errors():
+    with clear_errors():
         output.write_text(page.page(search.search()), encoding="utf-8")
     console.print(f"Wrote {output}", soft_wrap=True)
     _record(json_path, {"page": str(output)})
@@ -142,7 +142,7 @@ def pretrain(
     json_path: Json = None,
 ) -> None:
     """Make an encoder from public images; started again, a run goes on where it stopped."""
-    with _clear_errors():
+    with clear_errors():
         try:
             from zoo.pretrain.run import run
         except ModuleNotFoundError as error:
@@ -163,7 +163,7 @@ def export_encoders(
     """Write all that loads need to a folder, for a machine without a network."""
     from zoo.upkeep import airgap
 
-    with _clear_errors(), console.status(f"exporting {', '.join(names)}"):
+    with clear_errors(), console.status(f"exporting {', '.join(names)}"):
         written = airgap.export(names, folder, whole=whole)
     size = sum(path.stat().st_size for path in written.rglob("*") if path.is_file())
     console.print(f"{decimal(size)} in {written}. There: zoo import {written.name}", soft_wrap=True, highlight=False)
@@ -178,7 +178,7 @@ def import_encoders(
     """Check an exported folder, file by file, and put it into the cache."""
     from zoo.upkeep import airgap
 
-    with _clear_errors(), console.status(f"importing {folder}"):
+    with clear_errors(), console.status(f"importing {folder}"):
         done = airgap.import_(folder)
     for name in done.names:
         note = "the registry lacks its card" if name in done.strangers else "loads without a network"
@@ -210,7 +210,7 @@ def cache_list(json_path: Json = None) -> None:
     """Everything that is held; whole files are the Hub client's: hf cache ls."""
     from zoo.upkeep.cache import held
 
-    with _clear_errors():
+    with clear_errors():
         found = held()
     table = _table("repo", "revision", "file", "pieces", "in quarantine", "size", "fetched", "cards")
     for one in found:
@@ -233,7 +233,7 @@ def cache_prune(
     """Free space; what killed processes left half written goes in any case."""
     from zoo.upkeep.cache import prune
 
-    with _clear_errors():
+    with clear_errors():
         freed = prune(repo=repo, unknown=unknown, quarantine=quarantine)
     console.print(f"{decimal(freed)} freed", highlight=False)
     _record(json_path, {"freed": freed})
@@ -270,13 +270,18 @@ def _report(outcomes: "Sequence[Outcome]", json_path: Path | None) -> None:
 
 
 @contextmanager
-def _clear_errors() -> Iterator[None]:
+def clear_errors() -> Iterator[None]:
     """A caller's mistake is one red sentence, not a traceback."""
     try:
         yield
     except (ValueError, TypeError, OSError) as error:
-        console.print(str(error), style="red", soft_wrap=True, highlight=False, markup=False)
+        say(str(error), "red")
         raise typer.Exit(1) from None
+
+
+def say(text: str, style: str = "") -> None:
+    """Print the text as it is: what stands in brackets is no markup."""
+    console.print(text, style=style, soft_wrap=True, highlight=False, markup=False)
 
 
 def _table(*columns: str) -> Table:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from zoo.fetching import digests, hub
 from zoo.fetching.header import Span
-from zoo.fetching.opened import Local, Ranged, some
+from zoo.fetching.opened import Local, Ranged
 from zoo.fetching.published import card_of
 from zoo.fetching.weights import open_weights
 from zoo.networks import cutting, layouts
@@ -17,6 +17,7 @@ from zoo.networks import depth as depths
 from zoo.networks.encoder import Encoder, Report
 from zoo.registry import cards, terms
 from zoo.registry.cards import Card
+from zoo.registry.words import some
 
 Form = tuple[tuple[int, ...], str]  # shape and kind
 
@@ -149,15 +150,10 @@ def untrained(name: str, depth: float | None = None, *, seed: int = 0, size: int
 
 
 def _split(name: str, depth: float | None) -> tuple[str, float | None]:
-    stem, at, number = name.partition("@")
-    if not at:
-        return name, depth
-    if depth is not None:
+    stem, own = cards.split_name(name)
+    if own is not None and depth is not None:
         raise ValueError(f"depth must be given once (got {name!r} and depth={depth!r}). Drop one of them.")
-    try:
-        return stem, float(number)
-    except ValueError:
-        raise ValueError(f"depth must be a number in (0, 1] (got {number!r}). Try {stem}@0.75.") from None
+    return stem, depth if own is None else own
 
 
 def _resolve(record: cards.Card, depth: float | None) -> tuple[float, str]:
@@ -193,7 +189,7 @@ def _fill(encoder: Encoder, file: Local | Ranged, wanted: dict[str, Form], sourc
     _match(file.path, {new: _form([spans[old] for old in olds]) for new, olds in names.items()}, wanted)
     stored = {name: spans[name] for source in sources.values() for name in names[source]}
     values = {name: _tensor(data, spans[name]) for name, data in file.read(stored).items()}
-    tensors = {key: _one([values[name] for name in names[source]]) for key, source in sources.items()}
+    tensors = {key: joined([values[name] for name in names[source]]) for key, source in sources.items()}
     _check_finite(file.path, tensors, sources)
     encoder.load_state_dict({key: _float32(value) for key, value in tensors.items()}, strict=True, assign=True)
     cutting.materialise(encoder)
@@ -220,7 +216,8 @@ def _tensor(data: bytes, span: Span) -> Tensor:
     return torch.frombuffer(bytearray(data), dtype=_DTYPES[span.dtype]).reshape(span.shape)
 
 
-def _one(parts: list[Tensor]) -> Tensor:
+def joined(parts: list[Tensor]) -> Tensor:
+    """What a file keeps in parts, put together on the first dimension."""
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 

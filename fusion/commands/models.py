@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from fusion.commands.console import Json, busy, clear_errors, console, figures, record, say
+from fusion.commands.console import Json, Split, busy, clear_errors, console, figures, record, say
 
 if TYPE_CHECKING:
     from fusion.estimators.classifier import FusionClassifier
     from fusion.tuning.settings import Training
 
-Split = Annotated[str | None, typer.Option(help="Take only these rows of a CSV with a `split` column.")]
+Data = Annotated[
+    str, typer.Argument(metavar="DATA", help="Folder per class, CSV path,label[,patient][,split], .npz, brain-regions.")
+]
 
 
 def fit(
-    source: Annotated[
-        Path, typer.Argument(metavar="DATA", help="Folder per class, or CSV path,label[,patient][,split].")
-    ],
+    source: Data,
     output: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder for the model.")] = Path("model"),
     encoder: Annotated[
         list[str] | None, typer.Option(help="Name, or name@depth; may be repeated. Otherwise those in the package.")
@@ -35,12 +35,12 @@ def fit(
     json_path: Json = None,
 ) -> None:
     """Fit a fusion of encoders on your own images, frozen or fine-tuned."""
-    from fusion.data import files
+    from fusion.data.sources import open_all
     from fusion.estimators.classifier import FusionClassifier
     from fusion.selection.scan import EMBEDDED
 
     with clear_errors():
-        images = files.read(source, split=split)
+        images, _ = open_all(source, split or "train", split)
         names = list(encoder or EMBEDDED)
         model = FusionClassifier(names, head=head, strategy=strategy, folds=folds, training=_settings(training))
         with busy(f"{strategy} on {len(images)} images"):
@@ -54,17 +54,17 @@ def fit(
 
 def evaluate(
     model: Annotated[Path, typer.Argument(metavar="MODEL")],
-    source: Annotated[Path, typer.Argument(metavar="DATA")],
+    source: Data,
     split: Split = None,
     json_path: Json = None,
 ) -> None:
     """Judge a saved model: AUC, balanced accuracy, calibration error, with intervals over patients."""
-    from fusion.data import files
+    from fusion.data.sources import open_all
     from fusion.estimators.classifier import FusionClassifier
     from fusion.evaluation import score
 
     with clear_errors():
-        images = files.read(source, split=split)
+        images, _ = open_all(source, split or "validation", split)
         found = score.evaluate(FusionClassifier.load(model), images.images, images.labels, images.groups)
     unit = "images, each taken as a patient of its own" if images.groups is None else "patients"
     table = Table(title=f"{found.images} images, 95 % interval over {found.groups} {unit}")

@@ -58,6 +58,20 @@ def fewer(numbers: Ints, groups: npt.NDArray[Any] | None, count: int) -> int:
     return max(2, min(count, _fewest(numbers), count if groups is None else len(np.unique(groups))))
 
 
+def most(labels: npt.NDArray[Any], groups: npt.NDArray[Any] | None, wanted: int = 5) -> int:
+    """`wanted` folds, or as many as every class has groups to be in, two at least.
+
+    Args:
+        labels: (N,), or (N, K) of 0 and 1: then also as many as each label is missing in.
+        groups: (N,) patients; None takes every image for itself.
+        wanted: At most.
+    """
+    owners = np.arange(len(labels)) if groups is None else groups
+    columns = [labels] if labels.ndim == 1 else list(labels.T)
+    fewest = min(len(np.unique(owners[column == value])) for column in columns for value in np.unique(column))
+    return int(np.clip(fewest, 2, wanted))
+
+
 def members(groups: Any, count: int) -> npt.NDArray[Any] | None:
     """Groups as an array, one per image."""
     if groups is None:

@@ -1,32 +1,28 @@
 """The demo's self-contained HTML report: table, depth curve, confusion matrix, how the choices were made."""
 
-from importlib import resources
-
-import jinja2
 import numpy as np
 from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix
 
 from fusion.data.samples import Samples
 from fusion.demo.protocol import BUDGETS, DEPTHS, ENCODERS, Choice, Outcome
+from fusion.report.html import fill
 from fusion.report.style import COLOURS, MARKERS, svg
 
 
 def render(rows: list[Outcome], test: Samples, seconds: float) -> str:
     """One HTML page without links to anything outside it."""
-    source = resources.files("fusion.demo").joinpath("page.html.jinja").read_text(encoding="utf-8")
-    page = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(source)
-    return page.render(
-        tables=[(budget_name(budget), _of(rows, budget)) for budget in BUDGETS],
-        curve=svg(depth_curve(rows)),
-        confusion=svg(confusion(rows, test)),
-        images=rows[0].test.images,
-        groups=rows[0].test.groups,
-        resamples=rows[0].test.resamples,
-        seconds=round(seconds),
-        name=row_name,
-        minus=lambda interval: f"{interval.value:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]",
-    )
+    values = {
+        "tables": [(budget_name(budget), _of(rows, budget)) for budget in BUDGETS],
+        "curve": svg(depth_curve(rows)),
+        "confusion": svg(confusion(rows, test)),
+        "images": rows[0].test.images,
+        "groups": rows[0].test.groups,
+        "resamples": rows[0].test.resamples,
+        "seconds": round(seconds),
+        "name": row_name,
+    }
+    return fill("fusion.demo", values)
 
 
 def budget_name(budget: int | None) -> str:

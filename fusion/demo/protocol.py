@@ -6,19 +6,20 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from sklearn.model_selection import StratifiedGroupKFold
 
 import zoo
+from fusion.data.folds import folds as folds_of
 from fusion.data.samples import Samples
 from fusion.data.sets.brain_regions import brain_regions
 from fusion.estimators.classifier import FusionClassifier
 from fusion.evaluation import metrics, score
 from fusion.features import extract as extract_
+from fusion.features import raw
 from fusion.heads.probe import GRID, Folds
 from fusion.heads.solved import SOLVED, Head
 
@@ -52,7 +53,7 @@ class Choice:
     @property
     def depths(self) -> list[float]:
         """The depth of each block; raw pixels have none."""
-        return [DEPTHS[level] for source, level in self.inputs[0] if source != "raw pixels"]
+        return [DEPTHS[level] for source, level in self.inputs[0] if source != raw.NAME]
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Outcome:
 
 def sources() -> dict[str, zoo.Encoder | None]:
     """What features come from: raw pixels, the encoders at full depth, and five untrained controls."""
-    named: dict[str, zoo.Encoder | None] = {"raw pixels": None}
+    named: dict[str, zoo.Encoder | None] = {raw.NAME: None}
     named |= {name: zoo.load(name, 1.0) for name in ENCODERS}
     named |= {f"random init {seed}": zoo.untrained(ENCODERS[0], 1.0, seed=seed) for seed in SEEDS}
     fast = torch.channels_last  # 1.6 times the images per second of the default on a CPU
@@ -78,7 +79,9 @@ def extract(encoders: dict[str, zoo.Encoder | None], samples: Samples, step: Ste
     """Features of `samples` from every source, at the end of every quarter."""
     found: Levels = {}
     for name, encoder in encoders.items():
-        found[name] = [_raw(samples.images)] if encoder is None else list(extract_.quarters(encoder, samples.images))
+        found[name] = (
+            [raw.pixels(samples.images)] if encoder is None else list(extract_.quarters(encoder, samples.images))
+        )
         step(name)
     return found
 
@@ -130,7 +133,7 @@ class _Bench:
         """All rows of the table for one label budget."""
         picked = brain_regions("train", labels=budget)
         at = partial(self._best, budget=budget, index=_where(picked, self.samples))
-        raw = at("raw pixels", [[[("raw pixels", 0)]]])
+        pixels = at(raw.NAME, [[[(raw.NAME, 0)]]])
         random = at("random init", [[[(f"random init {seed}", level)] for seed in SEEDS] for level in range(4)])
         singles = {
             name: [at(f"{name} @ {depth:g}", [[[(name, level)]]]) for level, depth in enumerate(DEPTHS)]
@@ -141,7 +144,7 @@ class _Bench:
         penalties = [row.penalties[0] for row in best]
         concat = at("all-concat @ 1", [[[(name, 3) for name in ENCODERS]]])
         fused = at("fusion", [[chosen]], head=HEAD, grid=[penalties])
-        return [raw, random, *[row for rows in singles.values() for row in rows], concat, fused]
+        return [pixels, random, *[row for rows in singles.values() for row in rows], concat, fused]
 
     def _best(
         self,
@@ -155,7 +158,7 @@ class _Bench:
     ) -> Choice:
         picked = self.samples.take(index)
         y = np.searchsorted(self.classes, picked.labels)
-        folds = _folds(y, picked.groups)
+        folds = folds_of(y, picked.groups, 5, 0)
         best = -np.inf
         for inputs in options:
             for penalties in grid or [[c] * len(inputs[0]) for c in GRID]:
@@ -191,16 +194,6 @@ def _predict(head: Head, keys: list[Key], levels: Levels) -> npt.NDArray[np.floa
     return np.exp(head.log_proba([levels[source][level] for source, level in keys]))
 
 
-def _folds(y: npt.NDArray[np.int64], groups: npt.NDArray[Any] | None) -> Folds:
-    return list(StratifiedGroupKFold(5, shuffle=True, random_state=0).split(y, y, groups))
-
-
 def _where(picked: Samples, whole: Samples) -> npt.NDArray[np.int64]:
     places = {image.tobytes(): i for i, image in enumerate(whole.images)}
     return np.array([places[image.tobytes()] for image in picked.images])
-
-
-def _raw(images: npt.NDArray[np.uint8]) -> Floats:
-    side = images.shape[1] // 16
-    tiles = images.reshape(len(images), 16, side, 16, side)  # (N, H, W) -> (N, 16, s, 16, s)
-    return np.asarray(tiles.mean((2, 4)).reshape(len(images), 256) / 255)  # -> (N, 16 * 16)

@@ -3,7 +3,6 @@
 import copy
 import time
 from collections.abc import Collection, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -29,9 +28,6 @@ from fusion.tuning.loop import Fit
 from fusion.tuning.network import Fused
 from fusion.tuning.phases import Stretch
 from fusion.tuning.settings import Training
-
-# Numbers of a head that are read off the features, not fitted.
-_FOUND = ("mean", "scale", "widths")
 
 
 class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -119,7 +115,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             blocks = [extract.extract(encoder, X) for encoder in encoders]
             self.head_ = self._solved(blocks, known.numbers, folds)
             self.history_: list[dict[str, Any]] = []
-            self.trained_ = sum(v.size for k, v in self.head_.arrays().items() if not k.endswith(_FOUND))
+            self.trained_ = self.head_.size
             self.changed_: list[set[str]] = [set() for _ in encoders]
         else:
             own = {id(encoder) for encoder in given}
@@ -160,17 +156,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             NotFittedError: `fit` was not called.
         """
         self._check_fitted("is saved")
-        keys = ("head", "strategy", "C", "folds", "seed", "training")
-        record = {
-            "parameters": {key: saving.plain(getattr(self, key)) for key in keys},
-            "encoders": self.origins_,
-            "classes": self.classes_.tolist(),
-            "multilabel": self.multilabel_,
-            "trained": self.trained_,
-            "history": self.history_,
-            "solved": not isinstance(self.head_, ModuleHead),
-        }
-        saving.write(Path(path), record, self.head_.arrays(), self.encoders_, self.changed_)
+        saving.save(self, Path(path))
 
     @classmethod
     def load(cls, path: str | Path, *, encoders: Sequence[zoo.Encoder] | None = None, device: str = "auto") -> Self:
@@ -185,28 +171,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             OSError: The folder does not hold a model.
             ValueError: An encoder is not the one the head was fitted on.
         """
-        record, arrays, moved = saving.read(Path(path))
-        names = [entry["name"] for entry in record["encoders"]]
-        given = record["parameters"]
-        if given["training"]:  # JSON has no tuples
-            given["training"] = Training(**{**given["training"], "trackers": tuple(given["training"]["trackers"])})
-        model = cls(encoders=encoders or names, device=device, **given)
-        loaded = extract.loaded(model.encoders, device)
-        found = [saving.identity(encoder) for encoder in loaded]
-        if found != record["encoders"]:
-            raise ValueError(f"encoders must be those of the fit, {record['encoders']} (got {found}). Fit again.")
-        model.encoders_ = [copy.deepcopy(encoder) if moved else encoder for encoder in loaded]
-        for number, encoder in enumerate(model.encoders_):
-            saving.move(encoder, number, moved)
-            if moved:
-                saving.disown(encoder)
-        model.changed_ = [{k.partition(".")[2] for k in moved if k.startswith(f"{e}.")} for e in range(len(loaded))]
-        model.origins_ = found
-        model.classes_, model.multilabel_ = np.asarray(record["classes"]), record["multilabel"]
-        model.history_, model.trained_ = record["history"], record["trained"]
-        restore = SOLVED[model.head].restore if record["solved"] else partial(ModuleHead.restore, model.head)
-        model.head_ = cast(Head, restore(arrays, multilabel=model.multilabel_))
-        return model
+        return saving.load(cls, Path(path), encoders, device)
 
     def _given(self, X: Any, y: Any, groups: npt.NDArray[Any] | None) -> Sequence[str | zoo.Encoder]:
         if self.encoders != "auto":

@@ -153,7 +153,7 @@ def _checked(y: Any, classes: Any, groups: Any) -> tuple[Ints, Ints]:
 def _numbers(labels: npt.NDArray[Any], names: npt.NDArray[Any]) -> npt.NDArray[Any]:
     unknown = sorted(set(labels.tolist()) - set(names.tolist()), key=str)
     if unknown:
-        raise ValueError(f"y must hold labels seen in training (got {unknown[:5]}). Known: {names.tolist()}.")
+        raise ValueError(f"y must hold labels of training (got {unknown[:5]}). Known: {names.tolist()}.")
     absent = sorted(set(names.tolist()) - set(labels.tolist()), key=str)
     if absent:
         raise ValueError(f"y must hold every class for an AUC (without {absent[:5]}). Add images of them.")

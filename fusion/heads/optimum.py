@@ -8,9 +8,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from fusion.evaluation import metrics
+from fusion.evaluation.metrics import auc_of
 from fusion.heads.losses import class_weights, losses
 from fusion.heads.modules import TRAINED, Concat, Convex, Mean, Stack, TrainedHead
+from fusion.heads.probe import count
+from fusion.heads.solved import SOLVED, Head
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -56,6 +58,11 @@ class ModuleHead:
             inputs = [None if x is None else torch.from_numpy(np.asarray(x, np.float32)).to(device) for x in blocks]
             return np.asarray(module.log_proba(module(inputs)).double().cpu().numpy())
 
+    @property
+    def size(self) -> int:
+        """How many numbers train."""
+        return sum(parameter.numel() for parameter in cast(TrainedHead, self.module).parameters())
+
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """The module's numbers."""
         return {name: value.cpu().numpy() for name, value in cast(TrainedHead, self.module).state_dict().items()}
@@ -70,19 +77,16 @@ class ModuleHead:
         return cls(kind, module)
 
     def _held(self, blocks: Sequence[Block], y: Ints, folds: Any, strength: float) -> float:
-        proba = np.zeros((len(y), y.shape[1] if y.ndim == 2 else int(y.max()) + 1))
+        proba = np.zeros((len(y), count(y)))
         for train, test in folds:
             fold = ModuleHead(self.kind, self._optimum([x[train] for x in blocks], y[train], strength, proba.shape[1]))
             proba[test] = np.exp(fold.log_proba([x[test] for x in blocks]))
-        columns = y.T if y.ndim == 2 else [y == k for k in range(proba.shape[1])]
-        both = [k for k, column in enumerate(columns) if len(np.unique(column)) == 2]
-        pairs = [(np.asarray(columns[k], np.int64), np.stack([1 - proba[:, k], proba[:, k]], 1)) for k in both]
-        return float(np.mean([metrics.auc(truth, pair)(np.ones(len(y))) for truth, pair in pairs]))
+        return auc_of(y, proba)
 
     def _optimum(self, blocks: Sequence[Block], y: Ints, strength: float, classes: int | None = None) -> TrainedHead:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            total = classes or (y.shape[1] if y.ndim == 2 else int(y.max()) + 1)
+            total = classes or count(y)
             module = TRAINED[self.kind]([x.shape[1] for x in blocks], total, y.ndim == 2)
         module.standardise(blocks)
         inputs = [torch.from_numpy(np.asarray(x, np.float32)) for x in blocks]
@@ -98,6 +102,20 @@ class ModuleHead:
 
         solver.step(objective)  # type: ignore[no-untyped-call]
         return module
+
+
+def restored(kind: str, arrays: dict[str, npt.NDArray[Any]], *, solved: bool, multilabel: bool) -> Head:
+    """The head whose `arrays` these are.
+
+    Args:
+        kind: Its name.
+        arrays: Its numbers.
+        solved: Whether it is one of `SOLVED`, not a module.
+        multilabel: Whether an image may have several labels.
+    """
+    if solved:
+        return cast(Head, SOLVED[kind].restore(arrays, multilabel=multilabel))
+    return cast(Head, ModuleHead.restore(kind, arrays, multilabel))
 
 
 def take_over(module: TrainedHead, arrays: dict[str, npt.NDArray[Any]]) -> None:

@@ -8,22 +8,16 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import log_expit, log_softmax
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from fusion.evaluation import metrics
+from fusion.evaluation.metrics import auc_of
 
 Floats = npt.NDArray[np.float64]
-
 Ints = npt.NDArray[np.int64]
-
 Block = npt.NDArray[np.floating]
-
 Blocks = Sequence[Block]
-
 Folds = Sequence[tuple[Ints, Ints]]
-
 Arrays = dict[str, Floats]
 
 # Inverse strengths of the L2 penalty that are tried where none is given.
@@ -57,6 +51,11 @@ class Probe:
     def opinions(self, x: Block) -> Floats:
         """(N, D) -> (N, K): what heads put together: log-probabilities, of labels log-odds."""
         return np.clip(self.logits(x), FLOOR, -FLOOR) if self.multilabel else self.log_proba(x)
+
+    @property
+    def size(self) -> int:
+        """How many numbers were fitted; mean and scale are read off the features."""
+        return self.weight.size + self.bias.size
 
     def arrays(self) -> Arrays:
         """What `Probe(**arrays)` needs."""
@@ -135,14 +134,6 @@ def log_loss(y: Ints, log_proba: Floats) -> float:
         return float(np.mean([log_loss(column, pair) for column, pair in zip(y.T, pairs, strict=True)]))
     picked = log_proba[np.arange(len(y)), y]
     return float(-np.mean([picked[y == k].mean() for k in np.unique(y)]))
-
-
-def auc_of(y: Ints, opinions: Floats) -> float:
-    """Of opinions (N, K); a label that all images have, or none, is left out."""
-    if y.ndim == 1:
-        return metrics.auc(y, np.exp(opinions))(np.ones(len(y)))
-    both = [k for k in range(y.shape[1]) if len(np.unique(y[:, k])) == 2]
-    return float(np.mean([roc_auc_score(y[:, k], opinions[:, k]) for k in both]))
 
 
 def choose_penalty(x: npt.NDArray[np.floating], y: Ints, folds: Folds) -> float:

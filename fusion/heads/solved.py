@@ -35,13 +35,16 @@ T = TypeVar("T")
 
 
 class Head(Protocol):
-    """What a head can do; `restore` of its class is the inverse of `arrays`."""
+    """What a head can do; `restore` of its class is the inverse of `arrays`, `size` how many numbers were fitted."""
 
     def fit(self, blocks: Blocks, y: Ints, folds: Folds, penalties: Sequence[float] | None) -> Self: ...
 
     def log_proba(self, blocks: Some) -> Floats: ...
 
     def arrays(self) -> Arrays: ...
+
+    @property
+    def size(self) -> int: ...
 
 
 class SolvedConcat:
@@ -66,6 +69,10 @@ class SolvedConcat:
         # A block that is missing counts as the training mean: it then says nothing.
         filled = [np.tile(mean, (size, 1)) if x is None else x for x, mean in zip(blocks, means, strict=True)]
         return probe.log_proba(np.concatenate(filled, axis=1))
+
+    @property
+    def size(self) -> int:
+        return _fitted(self.probe).size
 
     def arrays(self) -> Arrays:
         return {**_fitted(self.probe).arrays(), "widths": np.array(self.widths, np.float64)}
@@ -96,6 +103,10 @@ class _Probes:
         joined = np.full((len(blocks), _size(blocks), len(probes[0].bias)), np.nan)
         joined[seen] = [p.opinions(x) for p, x in zip(probes, blocks, strict=True) if x is not None]
         return normalised(self._combine(joined, _fitted(self.weights), seen), probes[0].multilabel)
+
+    @property
+    def size(self) -> int:
+        return _fitted(self.weights).size + sum(probe.size for probe in _fitted(self.probes))
 
     def arrays(self) -> Arrays:
         probes = {f"{i}.{key}": value for i, p in enumerate(_fitted(self.probes)) for key, value in p.arrays().items()}

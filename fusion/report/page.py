@@ -3,13 +3,11 @@
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from importlib import resources
 
-import jinja2
 from matplotlib.figure import Figure
 
 from fusion.evaluation.intervals import Interval
-from fusion.report import style
+from fusion.report.html import fill
 
 
 @dataclass(frozen=True)
@@ -45,9 +43,7 @@ class Page:
 
 def render(page: Page) -> str:
     """One HTML page without links to anything outside it."""
-    source = resources.files("fusion.report").joinpath("page.html.jinja").read_text(encoding="utf-8")
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(source).render(page=page, svg=style.svg)
+    return fill("fusion.report", {"page": page})
 
 
 def number(value: float | Interval | None) -> str:

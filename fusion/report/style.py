@@ -9,6 +9,8 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from fusion.data.writing import replacing
+
 # Okabe and Ito: told apart without colour vision, and by marker in print. Their yellow is too pale for white paper.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")  # as many as share no factor with the colours: 56 pairs
@@ -43,11 +45,12 @@ def save(figure: Figure, path: str | Path) -> None:
     suffix = Path(path).suffix.lower()
     if suffix not in (".png", ".svg"):
         raise ValueError(f"path must end in .png or .svg (got {str(path)!r}). Try {Path(path).with_suffix('.png')}.")
-    if suffix == ".svg":
-        _as_svg(figure, path)
-    else:
-        _lay_out(figure)
-        figure.savefig(path, format="png", dpi=_DPI)
+    with replacing(path) as part:
+        if suffix == ".svg":
+            _as_svg(figure, part)
+        else:
+            _lay_out(figure)
+            figure.savefig(part, format="png", dpi=_DPI)
 
 
 def _as_svg(figure: Figure, target: io.StringIO | str | Path) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fusion.evaluation import intervals, metrics
-from fusion.evaluation.metrics import Figure
-from fusion.heads.probe import GRID, Block, Folds, auc_of, count, fit_probe, normalised
+from fusion.evaluation.metrics import Figure, auc_of
+from fusion.heads.probe import GRID, Block, Folds, count, fit_probe, normalised
 from fusion.heads.solved import Floats, Ints
 
 Key = tuple[str, float]  # encoder, depth

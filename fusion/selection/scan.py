@@ -16,8 +16,9 @@ from fusion.data import folds as folds_
 from fusion.data import labels as labels_
 from fusion.evaluation.agreement import agreement
 from fusion.evaluation.intervals import Interval
+from fusion.evaluation.metrics import auc_of
 from fusion.features import extract
-from fusion.heads.probe import Folds, auc_of
+from fusion.heads.probe import Folds
 from fusion.heads.solved import Floats, Ints
 from fusion.selection import recommendation
 from fusion.selection.recommendation import Bench, Recommendation, nested, stability

@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import importlib.util
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy.typing as npt
 from safetensors.numpy import save_file
 
 import zoo
+from fusion.data.writing import replacing
 
 Arrays = dict[str, npt.NDArray[np.float32]]
 
@@ -85,9 +85,7 @@ def _tensors(data: bytes) -> Arrays:
 
 
 def _written(tensors: Arrays, folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{NAME}.safetensors"
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    save_file(tensors, part)
-    os.replace(part, path)
+    with replacing(path) as part:
+        save_file(tensors, part)
     return path

@@ -18,6 +18,7 @@ from fusion.data import labels as labels_
 from fusion.data.samples import Samples, draw
 from fusion.estimators.classifier import FusionClassifier
 from fusion.evaluation import metrics, score
+from fusion.features import raw
 from fusion.heads.solved import SolvedConcat
 from fusion.study import encoders as encoders_
 from fusion.study import folder, grid
@@ -26,7 +27,6 @@ from fusion.tuning.settings import Training
 
 Floats = npt.NDArray[np.float64]
 
-_SIDE = 16  # of the grey pixels of the control
 _APART = 1_000_000  # between the seeds of the random encoders of one model
 _SETTLED = 256  # images, at most, that BatchNorm of random weights is settled on
 
@@ -111,14 +111,14 @@ class Pixels:
     def fit(self, train: Samples) -> Self:
         """Fit the head; its penalty is chosen on folds, as a probe's is."""
         known = labels_.read(train.labels, len(train))
-        folds = folds_.folds(known.numbers, train.groups, _count(train.labels, train.groups), self.seed)
+        folds = folds_.folds(known.numbers, train.groups, folds_.most(train.labels, train.groups), self.seed)
         self.classes_ = known.classes
-        self.head = SolvedConcat().fit([_pixels(train.images)], known.numbers, folds, None)
+        self.head = SolvedConcat().fit([raw.pixels(train.images)], known.numbers, folds, None)
         return self
 
     def predict_proba(self, images: Any) -> Floats:
         """(N, K)."""
-        return np.exp(self.head.log_proba([_pixels(images)]))
+        return np.exp(self.head.log_proba([raw.pixels(images)]))
 
     @property
     def size(self) -> int:
@@ -166,7 +166,7 @@ def _classifier(task: Task, train: Samples, validation: Samples) -> FusionClassi
         encoders(task),
         head=cell.head,
         strategy=task.definition if own is None else own[0] if len(own) == 1 else own,
-        folds=_count(train.labels, train.groups),
+        folds=folds_.most(train.labels, train.groups),
         training=_training(task),
         seed=cell.seed,
     )
@@ -217,19 +217,3 @@ def _figures(part: Samples, proba: Floats, classes: Any) -> dict[str, float]:
     # One draw, which is not looked at: the intervals are the table's.
     figures = score.score(part.labels, proba, classes, part.groups, resamples=1)
     return {name: getattr(figures, name).value for name in metrics.METRICS}
-
-
-def _count(labels: npt.NDArray[Any], groups: npt.NDArray[Any] | None) -> int:
-    """Folds that the rarest class can fill, at most five."""
-    members = np.arange(len(labels)) if groups is None else groups
-    columns = [labels] if labels.ndim == 1 else list(labels.T)
-    fewest = min(len(np.unique(members[column == value])) for column in columns for value in np.unique(column))
-    return int(np.clip(fewest, 2, 5))
-
-
-def _pixels(images: Any) -> npt.NDArray[np.float32]:
-    """(N, 256) grey pixels, read by the rule of an encoder that takes one channel."""
-    reader = zoo.untrained("mocov2-mini", 0.25).preprocess
-    parts = [reader(images[start : start + 64]) for start in range(0, len(images), 64)]
-    small = torch.nn.functional.adaptive_avg_pool2d(torch.cat(parts), _SIDE)  # (N, 1, H, W) -> (N, 1, 16, 16)
-    return small.flatten(1).numpy()

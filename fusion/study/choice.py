@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+import zoo
 from fusion.report import words
 from fusion.study.config import Config, Filter
 from fusion.study.grid import Cell
@@ -76,8 +77,8 @@ def pair(config: Config, chosen: Sequence[Chosen]) -> list[Match]:
 
 def admits(side: Filter, row: Cell) -> bool:
     """Whether the row may stand on this side; raw pixels and random weights never do."""
-    stems = {name.partition("@")[0] for name in row.encoders}
-    depths = {float(name.partition("@")[2]) for name in row.encoders}
+    pairs = [zoo.split_name(name) for name in row.encoders]
+    stems, depths = {stem for stem, _ in pairs}, {depth for _, depth in pairs}
     return (
         bool(row.encoders)
         and not row.untrained

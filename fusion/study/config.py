@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+import zoo
 from fusion.data.sources import LEAST_FOLDS, resolved
 
 FOLDER = Path(__file__).parent / "configs"
@@ -131,7 +132,7 @@ class Config(_Record):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         sides = [side for contest in self.contests for side in (contest.ours, contest.theirs)]
-        stems = {name.partition("@")[0] for entry in self.encoders for name in entry}
+        stems = {zoo.split_name(name)[0] for entry in self.encoders for name in entry}
         _known("reference", [self.reference], self.strategies)
         _known("only", [label for labels in self.only.values() for label in labels], self.strategies)
         _known("only", self.only, stems)
@@ -199,7 +200,7 @@ def parse(values: Any, source: str) -> Config:
         return Config(**values)
     except (ValidationError, TypeError) as error:
         said = _said(error) if isinstance(error, ValidationError) else f"keys must be words ({error})"
-        raise ValueError(f"{source}: {said}. Edit the config.") from None
+        raise ValueError(f"{source}: {said.rstrip('.')}. Edit the config.") from None
 
 
 def source(config: Config, data: str | Path | None) -> str:

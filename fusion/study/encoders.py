@@ -29,8 +29,8 @@ def load(name: str, *, untrained: bool = False, seed: int = 0, size: int | None 
     """
     if untrained or is_random(name):
         return zoo.untrained(name.removeprefix(RANDOM), seed=seed, size=size)
-    stem, _, depth = name.partition("@")
-    return brain_mr.load(float(depth)) if stem == brain_mr.NAME else zoo.load(name)
+    stem, depth = zoo.split_name(name)
+    return brain_mr.load(depth) if stem == brain_mr.NAME else zoo.load(name)
 
 
 def warm_norms(encoder: zoo.Encoder, images: Any) -> None:
@@ -72,9 +72,7 @@ def facts(name: str) -> Facts:
     Raises:
         ValueError: There is no such encoder, or its depth is none.
     """
-    stem, at, depth = name.partition("@")
-    if at and not _is_share(depth):
-        raise ValueError(f"depth must be a number in (0, 1] (got {name!r}). Try {stem}@0.75.")
+    stem, _ = zoo.split_name(name)
     if stem == brain_mr.NAME:
         return Facts(1.0, "supervised")
     found = zoo.card(stem.removeprefix(RANDOM))
@@ -84,9 +82,9 @@ def facts(name: str) -> Facts:
 @cache
 def size(name: str) -> int:
     """Bytes of the encoder's weights in float32."""
-    stem, _, depth = name.removeprefix(RANDOM).partition("@")
+    stem, depth = zoo.split_name(name.removeprefix(RANDOM))
     like = "supervised-natural-vgg19" if stem == brain_mr.NAME else stem  # somewhat more than VGG16
-    return 4 * sum(p.numel() for p in zoo.untrained(like, float(depth)).parameters())
+    return 4 * sum(p.numel() for p in zoo.untrained(like, depth).parameters())
 
 
 def digest(name: str) -> str | None:
@@ -96,11 +94,4 @@ def digest(name: str) -> str | None:
 
 
 def _stem(name: str) -> str:
-    return name.partition("@")[0]
-
-
-def _is_share(text: str) -> bool:
-    try:
-        return 0 < float(text) <= 1
-    except ValueError:
-        return False
+    return zoo.split_name(name)[0]

@@ -7,7 +7,6 @@
 
 import io
 import json
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 from filelock import FileLock, Timeout
+
+from fusion.data.writing import write
 
 _POLL = 0.05
 # Of what decides a result and is not in the config.
@@ -38,7 +39,7 @@ def opened(output: Path, folders: Sequence[str] = ("cells", "models")) -> Iterat
     try:
         for name in (*folders, "work"):
             (output / name).mkdir(parents=True, exist_ok=True)
-        replace(output / "work" / "writable", b"")
+        write(output / "work" / "writable", b"")
     except OSError as error:
         raise OSError(
             f"output must be a folder that can be written (got {str(output)!r}: {error.strerror}). Choose another."
@@ -60,7 +61,7 @@ def opened(output: Path, folders: Sequence[str] = ("cells", "models")) -> Iterat
 def begun_cell(output: Path, key: str) -> Iterator[None]:
     """Hold one cell: a worker that outlived its killed study may still be at it. The mark tells who died at work."""
     with FileLock(output / "work" / f"{key}.lock", poll_interval=_POLL):
-        replace(output / "work" / f"{key}.begun", b"")
+        write(output / "work" / f"{key}.begun", b"")
         yield
         (output / "work" / f"{key}.begun").unlink(missing_ok=True)
 
@@ -86,8 +87,8 @@ def agree(output: Path, config: Mapping[str, Any], facts: Mapping[str, Any]) -> 
         for key, said in _SAME.items():
             if begun.get(key) != facts[key]:
                 raise ValueError(f"{output} must be of {said}. Choose another --output.")
-    replace(output / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False).encode())
-    replace(output / "study.json", _json(facts))
+    write(output / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False).encode())
+    write(output / "study.json", _json(facts))
 
 
 def study(output: Path) -> dict[str, Any]:
@@ -110,8 +111,8 @@ def config(output: Path) -> dict[str, Any]:
 def land(output: Path, key: str, record: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]] | None) -> None:
     """Put a cell's result into the folder; its JSON comes last and says that all is there."""
     if arrays is not None:
-        replace(output / "cells" / f"{key}.npz", packed(arrays))
-    replace(output / "cells" / f"{key}.json", _json(record))
+        write(output / "cells" / f"{key}.npz", packed(arrays))
+    write(output / "cells" / f"{key}.json", _json(record))
     shutil.rmtree(output / "work" / key, ignore_errors=True)
 
 
@@ -137,7 +138,7 @@ def records(output: Path, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
 
 def choose(output: Path, choices: Mapping[str, Any]) -> None:
     """Write down what was chosen, before the test part is opened."""
-    replace(output / "final" / "choices.json", _json(choices))
+    write(output / "final" / "choices.json", _json(choices))
 
 
 def answered(output: Path, key: str, sample: str) -> bool:
@@ -148,12 +149,12 @@ def answered(output: Path, key: str, sample: str) -> bool:
 
 def answer(output: Path, key: str, sample: str, probabilities: npt.NDArray[Any]) -> None:
     """Keep the cell's answers on the test part."""
-    replace(output / "final" / f"{key}.npz", packed({"probabilities": probabilities, "sample": np.array(sample)}))
+    write(output / "final" / f"{key}.npz", packed({"probabilities": probabilities, "sample": np.array(sample)}))
 
 
 def fail(output: Path, failures: Mapping[str, str]) -> None:
     """Write down which studies of a series ended in an error."""
-    replace(output / "failures.json", _json(failures))
+    write(output / "failures.json", _json(failures))
 
 
 def failures(output: Path) -> dict[str, str]:
@@ -164,7 +165,7 @@ def failures(output: Path) -> dict[str, str]:
 
 def keep(path: Path, labels: npt.NDArray[Any], groups: npt.NDArray[Any] | None) -> None:
     """Keep what a part is judged against, so that a report needs no images."""
-    replace(path, packed({"labels": labels} if groups is None else {"labels": labels, "groups": groups}))
+    write(path, packed({"labels": labels} if groups is None else {"labels": labels, "groups": groups}))
 
 
 def arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
@@ -178,17 +179,6 @@ def packed(values: Mapping[str, npt.NDArray[Any]]) -> bytes:
     stream = io.BytesIO()
     np.savez(stream, allow_pickle=False, **values)
     return stream.getvalue()
-
-
-def replace(path: Path, data: bytes) -> None:
-    """Write the file whole or not at all, and through to the disc."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    with part.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(part, path)
 
 
 def _json(values: Mapping[str, Any]) -> bytes:

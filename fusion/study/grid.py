@@ -6,17 +6,16 @@ Nothing here computes or reads data; `fusion.study` does.
 import hashlib
 import itertools
 import json
-import math
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+import zoo
 from fusion.study.config import Config
+from fusion.tuning.strategies import why_not
 
 _FORMAT = 1
-_BEST = {"contrastive": 2, "restorative": 3}
 
 
 @dataclass(frozen=True)
@@ -71,13 +70,13 @@ class Grid:
 
 
 def lay_out(
-    config: Config, facts: Callable[[str], Facts], data: str, absent: Mapping[str, str] = MappingProxyType({})
+    config: Config, facts: Mapping[str, Facts], data: str, absent: Mapping[str, str] = MappingProxyType({})
 ) -> Grid:
     """Every cell of the config, on the data with the fingerprint `data`.
 
     Args:
         config: Of the study.
-        facts: Of the encoder of a name without depth.
+        facts: Of every encoder of the config, by name without depth.
         data: What tells this data set from others.
         absent: Encoders that cannot be had here, by name without depth, with the reason.
     """
@@ -95,7 +94,7 @@ def lay_out(
                 rows.append(Cell(entry, head, label, labels, rate, 0))
     placed = (_placed(row, seed, config, data) for row in rows for seed in ([0] if row.untrained else config.seeds))
     cells = list(dict.fromkeys(placed))
-    lacking = {cell: stem for cell in cells for stem, _ in map(_parts, cell.encoders) if stem in absent}
+    lacking = {cell: stem for cell in cells for stem, _ in map(zoo.split_name, cell.encoders) if stem in absent}
     skipped = {str(cell): absent[stem] for cell, stem in lacking.items()}
     return Grid([cell for cell in cells if cell not in lacking], left_out, skipped)
 
@@ -108,20 +107,15 @@ def digest(value: Any) -> str:
 def per_encoder(definition: Any, encoders: Sequence[str]) -> list[Any] | None:
     """A definition that names a strategy for each encoder, in the order of `encoders`; None for one that does not."""
     if isinstance(definition, dict):
-        return [definition[_parts(name)[0]] for name in encoders]
+        return [definition[zoo.split_name(name)[0]] for name in encoders]
     mixed = isinstance(definition, list) and not all(isinstance(item, dict) for item in definition)
     return list(definition) if mixed else None
 
 
-def _parts(name: str) -> tuple[str, str]:
-    stem, _, depth = name.partition("@")
-    return stem, depth
-
-
-def _entries(config: Config, facts: Callable[[str], Facts]) -> Iterator[tuple[str, ...]]:
+def _entries(config: Config, facts: Mapping[str, Facts]) -> Iterator[tuple[str, ...]]:
     """Each entry at each depth, once."""
     found = (
-        tuple(name if "@" in name else f"{name}@{depth or facts(name).depth:g}" for name in entry)
+        tuple(name if "@" in name else f"{name}@{depth or facts[name].depth:g}" for name in entry)
         for entry in config.encoders
         for depth in config.depths
     )
@@ -129,10 +123,11 @@ def _entries(config: Config, facts: Callable[[str], Facts]) -> Iterator[tuple[st
 
 
 def _impossible(
-    config: Config, definition: Any, entry: tuple[str, ...], facts: Callable[[str], Facts], label: str
+    config: Config, definition: Any, entry: tuple[str, ...], facts: Mapping[str, Facts], label: str
 ) -> str | None:
     """Why the strategy cannot be had on these encoders; empty where the config itself rules it out, None if it can."""
-    stems = [_parts(name)[0] for name in entry]
+    pairs = [zoo.split_name(name) for name in entry]
+    stems = [stem for stem, _ in pairs]
     if any(label not in config.only.get(stem, [label]) for stem in stems):
         return ""
     if isinstance(definition, dict) and set(definition) != set(stems):
@@ -140,22 +135,10 @@ def _impossible(
     parts = per_encoder(definition, entry)
     if parts is not None and len(parts) != len(entry):
         return f"is for {len(parts)} encoders"
-    for name, part in zip(entry, parts or [definition] * len(entry), strict=True):
-        stem, depth = _parts(name)
-        if part == "truncated" and float(depth) > 0.75:
-            return f"depth {depth} is not truncated"
-        if part == "best-quarter" and facts(stem).family not in _BEST:
-            return f"no best quarter is known for the family {facts(stem).family}"
-        wanted = _BEST.get(facts(stem).family, 0) if part == "best-quarter" else _quarter(part)
-        kept = math.ceil(4 * float(depth) - 1e-9)
-        if wanted > kept:
-            return f"quarter {wanted} is cut off at depth {depth}"
-    return None
-
-
-def _quarter(definition: Any) -> int:
-    match = re.fullmatch(r"quarter-([1-4])", definition) if isinstance(definition, str) else None
-    return int(match[1]) if match else 0
+    each = zip(pairs, parts or [definition] * len(entry), strict=True)
+    named = ((stem, depth, part) for (stem, depth), part in each if isinstance(part, str))
+    reasons = (why_not(part, facts[stem].family, depth or facts[stem].depth) for stem, depth, part in named)
+    return next(filter(None, reasons), None)
 
 
 def _frozen(definition: Any) -> bool:
@@ -172,10 +155,10 @@ def _raw(config: Config) -> list[Cell]:
     return [Cell((), "concat", "probe", labels, None, 0) for labels in config.labels]
 
 
-def _mechanics(config: Config, facts: Callable[[str], Facts]) -> Iterator[Cell]:
+def _mechanics(config: Config, facts: Mapping[str, Facts]) -> Iterator[Cell]:
     plan = config.mechanics
     for name, strategy in itertools.product(plan.encoders, plan.strategies) if plan else ():
-        full = name if "@" in name else f"{name}@{facts(name).depth:g}"
+        full = name if "@" in name else f"{name}@{facts[name].depth:g}"
         rate = None if strategy == "probe" else config.learning_rates[0]
         yield Cell((full,), "concat", strategy, plan.images if plan else None, rate, 0, untrained=True)
 

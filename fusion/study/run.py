@@ -9,13 +9,14 @@ A config with folds or targets is a series of studies: `fusion.study.series`.
 import dataclasses
 import difflib
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import zoo
 from fusion.data import samples, sources
 from fusion.data.samples import Samples
 from fusion.heads import modules
@@ -95,8 +96,9 @@ def lay_out(config: Config, data: str) -> Grid:
     Raises:
         ValueError: There is no such encoder, or its depth is none.
     """
-    stems = (name.partition("@")[0] for entry in config.encoders for name in entry)
-    return grid.lay_out(config, encoders.facts, data, _absent(stems))
+    named = [*chain(*config.encoders), *(config.mechanics.encoders if config.mechanics else ())]
+    facts = {stem: encoders.facts(stem) for stem in {zoo.split_name(name)[0] for name in named}}
+    return grid.lay_out(config, facts, data, _absent(facts))
 
 
 def plan(config: Config, data: str | Path | None = None) -> Plan:
@@ -175,7 +177,7 @@ def kept(found: Plan) -> dict[str, int]:
         for name in () if cell.untrained else cell.encoders:
             whole = cell.learning_rate is not None or encoders.is_random(name)
             own = encoders.size(name) if whole else 0
-            stem = name.partition("@")[0]
+            stem, _ = zoo.split_name(name)
             sizes[stem] = sizes.get(stem, 0) + own
     return sizes
 
@@ -235,7 +237,7 @@ def _judge(found: Plan, output: Path) -> None:
             folder_.answer(output, cell.key, sample, cell_.answers(task(found, output, cell), test))
 
 
-def _absent(stems: Iterable[str]) -> dict[str, str]:
+def _absent(stems: Collection[str]) -> dict[str, str]:
     try:
         if brain_mr.NAME in stems:
             brain_mr.load()

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import zoo
 from fusion.data import sources
 from fusion.study import config as config_
 from fusion.study import encoders, grid
@@ -123,7 +124,7 @@ def _recorded(member: Member, output: Path, one: Callable[[], object]) -> None:
 
 def _about(config: Config, members: list[Member]) -> dict[str, Any]:
     laid = study.lay_out(config, "")
-    names = sorted({name.partition("@")[0] for cell in laid.cells if not cell.untrained for name in cell.encoders})
+    names = sorted({zoo.split_name(name)[0] for cell in laid.cells if not cell.untrained for name in cell.encoders})
     listed = [{"target": member.target, "fold": member.fold, "source": member.source} for member in members]
     return {
         "fingerprint": grid.digest(listed),

@@ -1,6 +1,5 @@
 """One loop for one or many encoders: phases, early stopping, checkpoints; `accelerate` sees to the devices."""
 
-import itertools
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -13,7 +12,7 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState
 from accelerate.utils import send_to_device, tqdm
-from torch import Tensor, nn
+from torch import Tensor
 
 import zoo
 from fusion.data.augmentation import augment
@@ -23,13 +22,11 @@ from fusion.heads import losses
 from fusion.tuning import lora, rules
 from fusion.tuning.batches import Batch, Shuffled, loader
 from fusion.tuning.checkpoints import Checkpoints, Progress
+from fusion.tuning.finite import Finite
 from fusion.tuning.network import Fused, set_modes
 from fusion.tuning.phases import Stretch, movers
 from fusion.tuning.randomness import repeatable
 from fusion.tuning.settings import Training, cosine
-
-# Batches over which Auto-RGN measures gradients. Source: Lee et al. arXiv:2210.11466, authors' code.
-_MEASURED = 5
 
 Watch = Callable[[dict[str, Any]], None]
 
@@ -86,8 +83,7 @@ class Fit:
         with repeatable(self.seed, self.settings.deterministic):
             self._start(identity)
             for number in range(self.progress.stretch, len(self.stretches)):
-                if number > self.progress.stretch:
-                    self.progress.stretch, self.progress.epoch, self.progress.stale = number, 0, 0
+                self.progress.enter(number)
                 if self.stretches[number].solve:
                     solve(self.network)
                     self.progress.score = None  # what follows begins here, whatever the head before was worth
@@ -110,6 +106,7 @@ class Fit:
         plan = {"stretches": [asdict(stretch) for stretch in self.stretches], "training": own}
         plan["processes"] = self.accelerator.num_processes
         self.checkpoints = Checkpoints(self.settings.checkpoint, {**identity, **plan})
+        self.finite = Finite(self.checkpoints)
         if self.settings.trackers:
             self.accelerator.init_trackers("sslzoo")
         self.network.to(self.accelerator.device)
@@ -136,16 +133,16 @@ class Fit:
             self.accelerator.load_state(str(self.resume))
             self.resume, self.earlier = None, self.progress.seconds
         else:
-            self._keep()
-        with tqdm(initial=self.progress.epoch, total=stretch.epochs, disable=not self.settings.progress) as bar:
-            while self.progress.epoch < stretch.epochs and not self._stale():
+            self.progress.keep(self.network)
+        with tqdm(initial=self.progress.in_stretch, total=stretch.epochs, disable=not self.settings.progress) as bar:
+            while self.progress.in_stretch < stretch.epochs and not self._stale():
                 self._epoch(stretch, batches)
                 bar.update()
         if self.validation:
             self.network.load_state_dict(self.progress.best)
         for adapter in added:
             lora.merge(adapter)
-        self._keep()
+        self.progress.keep(self.network)
 
     def _optimiser(self, stretch: Stretch) -> torch.optim.Optimizer:
         moving = movers(stretch, self.encoders, self.network.head)
@@ -159,23 +156,22 @@ class Fit:
         return Shuffled(self.train, self.encoders, settings.batch, self.seed, vary=vary, workers=settings.workers)
 
     def _epoch(self, stretch: Stretch, batches: Shuffled) -> None:
-        batches.set_epoch(self.progress.epochs)
+        batches.set_epoch(self.progress.done)
         self._measure(stretch, batches)
         self.network.train()
         for encoder, phase in zip(self.encoders, stretch.phases, strict=True):
             set_modes(encoder, phase.statistics and self.settings.statistics and not phase.lora)
         steps, total = len(self.loader), 0.0
         for step, batch in enumerate(self.loader):
-            share = cosine(self.progress.epoch * steps + step, stretch.epochs * steps, self.settings.warmup)
+            share = cosine(self.progress.in_stretch * steps + step, stretch.epochs * steps, self.settings.warmup)
             total += self._step(stretch, batch, self.settings.learning_rate * share, step)
-        self.progress.epoch += 1
-        self.progress.epochs += 1
+        self.progress.end_epoch()
         if self.accelerator.num_processes > 1:
             for buffer in self.network.buffers():  # BatchNorm statistics: one network, that of the first process
                 torch.distributed.broadcast(buffer, 0)
         self._record(total / steps)
         self.progress.seconds = self.earlier + time.monotonic() - self.started
-        self.checkpoints.save(self.accelerator, self.progress.epochs, {"stretch": self.progress.stretch})
+        self.checkpoints.save(self.accelerator, self.progress.done, {"stretch": self.progress.stretch})
 
     def _step(self, stretch: Stretch, batch: Batch, learning_rate: float, step: int) -> float:
         for group in self.optimiser.param_groups:
@@ -186,12 +182,13 @@ class Fit:
         loss = each.mean() + self.anchor.penalty(stretch.phases, self.network.head, dropped)
         value = float(self.accelerator.reduce(loss.detach(), "mean"))
         if not math.isfinite(value):
-            raise self._not_finite(value, each, batch, step)
+            where = f"in epoch {self.progress.done + 1}, batch {step + 1}"
+            raise self.finite.loss(value, each, self.train, batch["index"].tolist(), where)
         self.accelerator.backward(loss)
         self.optimiser.step()
         if self.watch:
             rates = {group["name"]: group["lr"] for group in self.optimiser.param_groups}
-            place = {"stretch": self.progress.stretch, "epoch": self.progress.epochs, "step": step}
+            place = {"stretch": self.progress.stretch, "epoch": self.progress.done, "step": step}
             self.watch({**place, "loss": value, "rates": rates})
         return value
 
@@ -201,46 +198,34 @@ class Fit:
             if not phase.rule:
                 continue
             self.network.eval()
-            measured = {name: p for name, p in encoder.named_parameters() if p.requires_grad}
-            norms = [self._norms(measured, batch) for batch in itertools.islice(batches.loader, _MEASURED)]
-            rates = rules.relative_norms(norms, {name: float(p.detach().norm()) for name, p in measured.items()})
+            rates = rules.measured_rates(encoder, batches.loader, self._mean_loss)
             for group in self.optimiser.param_groups:
                 owner, _, name = group["name"].rpartition(" ")
                 if owner == encoder.name:
                     group["rate"] = group["share"] * rates[name]
 
-    def _norms(self, measured: dict[str, nn.Parameter], batch: Batch) -> dict[str, float]:
+    def _mean_loss(self, batch: Batch) -> Tensor:
         batch = send_to_device(batch, self.accelerator.device)
-        loss = losses.losses(self.network(batch["images"]), batch["target"], self.weight).mean()
-        gradients = torch.autograd.grad(loss, list(measured.values()))
-        return {name: float(gradient.norm()) for name, gradient in zip(measured, gradients, strict=True)}
+        return losses.losses(self.network(batch["images"]), batch["target"], self.weight).mean()
 
     def _record(self, loss: float | None) -> None:
         """One row of the history; better weights than any before are kept."""
         progress = self.progress
         figures = self._validate()
-        row = {"stretch": progress.stretch, "epoch": progress.epochs, "loss": loss, **figures}
+        row = {"stretch": progress.stretch, "epoch": progress.done, "loss": loss, **figures}
         progress.history.append(row)
-        self.accelerator.log({key: value for key, value in row.items() if value is not None}, step=progress.epochs)
-        if not figures:
-            return
-        lower = -figures["validation_loss"]
-        score = (lower,) if self.settings.monitor == "loss" else (figures["validation_auc"], lower)
-        progress.stale += 1
-        if progress.score is None or score > progress.score:
-            progress.score, progress.stale = score, 0
-            self._keep()
-
-    def _keep(self) -> None:
-        self.progress.best = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
+        self.accelerator.log({key: value for key, value in row.items() if value is not None}, step=progress.done)
+        if figures and progress.improved(figures, self.settings.monitor):
+            progress.keep(self.network)
 
     def _stale(self) -> bool:
         patience = self.settings.patience
         return self.validation is not None and patience is not None and self.progress.stale >= patience
 
     def _validate(self) -> dict[str, float]:
+        where = f"after epoch {self.progress.done}"
         if self.validation is None:
-            self._check_weights()
+            self.finite.weights(self.network, where)
             return {}
         self.network.eval()
         places = loader(self.validation, self.encoders, self.settings.batch, self.settings.workers)
@@ -249,18 +234,11 @@ class Fit:
         logits, target = (torch.cat(column) for column in zip(*parts, strict=True))
         loss = float(losses.losses(logits, target, self.weight).mean())
         if not math.isfinite(loss):
-            worst = losses.losses(logits, target, None).isfinite().logical_not().nonzero().flatten().tolist()
-            names = [self.validation.name(i) for i in worst[:5]]
-            raise FloatingPointError(self._told("validation loss", loss, f"after epoch {self.progress.epochs}", names))
+            each = losses.losses(logits, target, None)
+            raise self.finite.loss(loss, each, self.validation, range(len(each)), where)
         proba = self.network.head.log_proba(logits).double().exp().cpu().numpy()
         truth = target.cpu().numpy()
         return {"validation_auc": metrics.auc(truth, proba)(np.ones(len(truth))), "validation_loss": loss}
-
-    def _check_weights(self) -> None:
-        """Where no validation shows it, the last step of an epoch may have ruined what is about to be kept."""
-        ruined = [name for name, p in self.network.named_parameters() if not p.isfinite().all()]
-        if ruined:
-            raise FloatingPointError(self._told("weights", math.nan, f"after epoch {self.progress.epochs}", ruined[:5]))
 
     def _answers(self, batch: Batch) -> tuple[Tensor, Tensor]:
         pair = self.network(batch["images"]).float(), batch["target"]
@@ -270,22 +248,8 @@ class Fit:
         """The encoder that is missing in this step: drawn by seed, epoch and step, the same in every process."""
         if len(self.encoders) < 2 or not self.settings.drop_encoder:
             return None
-        draw = np.random.default_rng([self.seed, self.progress.epochs, step])
+        draw = np.random.default_rng([self.seed, self.progress.done, step])
         return int(draw.integers(len(self.encoders))) if draw.random() < self.settings.drop_encoder else None
-
-    def _not_finite(self, value: float, each: Tensor, batch: Batch, step: int) -> FloatingPointError:
-        bad = ~each.isfinite()
-        worst = batch["index"][bad if bad.any() else slice(None)].tolist()
-        where = f"in epoch {self.progress.epochs + 1}, batch {step + 1}"
-        return FloatingPointError(self._told("loss", value, where, [self.train.name(i) for i in worst[:5]]))
-
-    def _told(self, what: str, value: float, where: str, names: list[str]) -> str:
-        kept = self.checkpoints.latest()
-        state = f" The last good state is in {kept[0]}." if kept else ""
-        return (
-            f"{what} must be finite (got {value} {where}: {', '.join(names)}).{state} "
-            "Lower learning_rate, or look at what is named."
-        )
 
 
 def _augmented(modality: str, pixels: Tensor, seeds: Sequence[int]) -> Tensor:

@@ -1,12 +1,15 @@
 """Formulas of a fit: the loss, the distance from the pretrained weights, rates by relative gradient norm."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+
+_MEASURED = 5  # batches
 
 Ints = npt.NDArray[np.int64]
 
@@ -62,6 +65,24 @@ class Anchor:
         if not betas:
             return 0.0
         return torch.stack([*terms, head_penalty(max(betas), [w for _, w in kernels(head)])]).sum()
+
+
+def measured_rates(encoder: nn.Module, batches: Iterable[Any], loss: Callable[[Any], Tensor]) -> dict[str, float]:
+    """Auto-RGN's rate of every weight of the encoder that moves, from the gradients of the first batches.
+
+    Args:
+        encoder: What is measured; nothing moves here.
+        batches: Of which the first five count.
+        loss: The mean loss of a batch.
+
+    Source: Lee et al. arXiv:2210.11466, authors' code, for the five.
+    """
+    moving = {name: p for name, p in encoder.named_parameters() if p.requires_grad}
+    norms = []
+    for batch in itertools.islice(batches, _MEASURED):
+        gradients = torch.autograd.grad(loss(batch), list(moving.values()))
+        norms.append({name: float(gradient.norm()) for name, gradient in zip(moving, gradients, strict=True)})
+    return relative_norms(norms, {name: float(p.detach().norm()) for name, p in moving.items()})
 
 
 def relative_norms(gradients: Sequence[Mapping[str, float]], sizes: Mapping[str, float]) -> dict[str, float]:

@@ -4,8 +4,10 @@ Sources: eight strategies of Davila et al. arXiv:2406.10050; quarters and trunca
 """
 
 import difflib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import zoo
@@ -19,11 +21,23 @@ LORA_RANK = 8
 # The authors' 0.1 is for SGD: under Adam it drowns the loss. Chosen on the validation slabs of the shipped task.
 L1_ALPHA = 1e-4
 BEST_QUARTER = {"contrastive": 2, "restorative": 3}
+TRUNCATED = 0.75  # the deepest that `truncated` is for
 
 
 def strategies() -> list[str]:
     """The names that `strategy=` takes."""
     return list(STRATEGIES)
+
+
+def why_not(strategy: str, family: str, depth: float) -> str | None:
+    """Why an encoder of this family, cut at this depth, cannot have the strategy of that name; None where it can."""
+    if strategy == "truncated" and depth > TRUNCATED:
+        return f"depth {depth:g} is not truncated"
+    if strategy == "best-quarter" and family not in BEST_QUARTER:
+        return f"no best quarter is known for the family {family}"
+    if (quarter := _own_quarter(strategy, family)) > math.ceil(4 * depth - 1e-9):
+        return f"quarter {quarter} is cut off at depth {depth:g}"
+    return None
 
 
 def plan(strategy: Strategy, encoders: Sequence[zoo.Encoder], epochs: int) -> list[Stretch]:
@@ -46,7 +60,7 @@ def _each(strategy: Strategy, encoders: Sequence[zoo.Encoder]) -> list[Strategy]
         return [strategy] * len(encoders)
     names = [encoder.name for encoder in encoders]
     if isinstance(strategy, Mapping):
-        plain = {name.partition("@")[0]: name for name in names}
+        plain = {zoo.split_name(name)[0]: name for name in names}
         given = {plain.get(key, key): value for key, value in strategy.items()}
         if given.keys() != set(names) or len(given) != len(strategy):
             raise ValueError(f"strategy must name every encoder, {names} (got {list(strategy)}). Name each once.")
@@ -66,6 +80,7 @@ def _phases(strategy: Strategy, encoder: zoo.Encoder) -> list[Phase]:
             raise ValueError(
                 f"strategy must be one of fusion.strategies() (got {strategy!r}). Try {' or '.join(near)}."
             )
+        _check_suited(strategy, encoder)
         return STRATEGIES[strategy](encoder)
     if not _is_list(strategy) or not strategy or not all(map(_is_phase, strategy)):
         raise ValueError(
@@ -148,32 +163,24 @@ def _gradual(names: Sequence[str]) -> list[Phase]:
     return [Phase(dict.fromkeys(names[:count], 1.0)) for count in range(1, len(names) + 1)]
 
 
-def _quarter(number: int, encoder: zoo.Encoder) -> list[Phase]:
-    name = f"quarter-{number}"
-    if name not in _quarters(encoder):
-        raise ValueError(
-            f"{name} must be a quarter that {encoder.name} holds (got {_quarters(encoder)}). "
-            f"Load {encoder.card.name}@{number / 4:g} or deeper."
-        )
-    return [Phase({name: 1.0})]
+def _own_quarter(strategy: str, family: str) -> int:
+    """The only quarter that a strategy moves; 0 for those that move others."""
+    if strategy == "best-quarter":
+        return BEST_QUARTER[family]
+    stem, _, number = strategy.rpartition("-")
+    return int(number) if stem == "quarter" else 0
 
 
-def _best_quarter(encoder: zoo.Encoder) -> list[Phase]:
-    family = encoder.card.family
-    if family not in BEST_QUARTER:
-        raise ValueError(
-            f"best-quarter must be used with one of the families {list(BEST_QUARTER)} ({encoder.name} is {family}). "
-            "Try strategy='quarter-2' or 'quarter-3'."
-        )
-    return _quarter(BEST_QUARTER[family], encoder)
+def _check_suited(strategy: str, encoder: zoo.Encoder) -> None:
+    if why := why_not(strategy, encoder.card.family, encoder.depth):
+        deeper = encoder.card.family in BEST_QUARTER or strategy != "best-quarter"
+        depth = TRUNCATED if strategy == "truncated" else deeper and _own_quarter(strategy, encoder.card.family) / 4
+        step = f"Load {encoder.card.name}@{depth:g}" if depth else "Try strategy='quarter-2' or 'quarter-3'"
+        raise ValueError(f"strategy must suit {encoder.name} (got {strategy!r}: {why}). {step}.")
 
 
-def _truncated(encoder: zoo.Encoder) -> list[Phase]:
-    if encoder.depth > 0.75:
-        raise ValueError(
-            f"truncated must be used at a depth up to 0.75 (got {encoder.name}). Load {encoder.card.name}@0.75."
-        )
-    return [Phase(_all(encoder))]
+def _quarter(encoder: zoo.Encoder, strategy: str) -> list[Phase]:
+    return [Phase({f"quarter-{_own_quarter(strategy, encoder.card.family)}": 1.0})]
 
 
 def _decayed(encoder: zoo.Encoder) -> list[Phase]:
@@ -194,12 +201,12 @@ STRATEGIES: dict[str, Callable[[zoo.Encoder], list[Phase]]] = {
     "l2-sp": lambda e: [Phase(_all(e), penalty="l2-sp")],
     # The moments of Adam live on from epoch to epoch; the authors' code loses them.
     "auto-rgn": lambda e: [Phase(_all(e), rule="auto-rgn")],
-    "quarter-1": lambda e: _quarter(1, e),
-    "quarter-2": lambda e: _quarter(2, e),
-    "quarter-3": lambda e: _quarter(3, e),
-    "quarter-4": lambda e: _quarter(4, e),
-    "best-quarter": _best_quarter,
-    "truncated": _truncated,
+    "quarter-1": partial(_quarter, strategy="quarter-1"),
+    "quarter-2": partial(_quarter, strategy="quarter-2"),
+    "quarter-3": partial(_quarter, strategy="quarter-3"),
+    "quarter-4": partial(_quarter, strategy="quarter-4"),
+    "best-quarter": partial(_quarter, strategy="best-quarter"),
+    "truncated": lambda e: [Phase(_all(e))],
     "layer-decay": _decayed,
     "lora": lambda _: [Phase(lora=LORA_RANK)],
 }

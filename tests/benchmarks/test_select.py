@@ -14,8 +14,9 @@ import pytest
 import zoo
 from fusion import FusionClassifier, Training, brain_regions, scan
 from fusion.data import folds
+from fusion.evaluation.metrics import auc_of
 from fusion.features import extract
-from fusion.heads.probe import auc_of, choose_penalty, fit_probe
+from fusion.heads.probe import choose_penalty, fit_probe
 
 NAMES = ("mocov2-mini", "mae-mini")
 HELD = brain_regions("validation")

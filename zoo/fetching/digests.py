@@ -55,12 +55,6 @@ def sha256_all(pieces: dict[str, bytes]) -> dict[str, str]:
         return dict(zip(pieces, pool.map(sha256, pieces.values()), strict=True))
 
 
-def git_sha1(path: Path) -> str:
-    """git's name for a file, as 40 hex digits."""
-    data = path.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
-
-
 def sha256_file(path: Path) -> str:
     """The sha256 of a file, as 64 hex digits."""
     with path.open("rb") as stream:

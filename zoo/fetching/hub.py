@@ -223,10 +223,15 @@ def text(repo: str, file: str, revision: str = "main") -> bytes | None:
             return None
         data, blob = path.read_bytes(), path.resolve()
         # The Hub client's cache names it by git's hash.
-        if len(blob.name) == 40 and hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest() != blob.name:
+        if len(blob.name) == 40 and git_sha1(data) != blob.name:
             blob.unlink()
             raise WeightsError(f"{repo}/{file} must be the published file (got other bytes). Load again.")
         return data
+
+
+def git_sha1(data: bytes) -> str:
+    """git's name for a file of these bytes, as 40 hex digits."""
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
 def commits(repo: str) -> list[str]:

@@ -11,6 +11,7 @@ from zoo.fetching.digests import Digests, sha256, sha256_all, sha256_file
 from zoo.fetching.header import Header, Span
 from zoo.fetching.hub import Remote, Run, WeightsError
 from zoo.fetching.pieces import Store
+from zoo.registry.words import some
 
 T = TypeVar("T")
 
@@ -263,12 +264,6 @@ def digest(path: Path, *, source: str | None = None) -> Digests:
 def listed(names: Iterable[str], digests: Digests | None) -> dict[str, str]:
     """What the tensors must hash to; one that the digests do not list is like no bytes."""
     return {name: digests.tensors.get(name, "not listed") for name in names} if digests else {}
-
-
-def some(names: Collection[str]) -> str:
-    """The first names, and how many more."""
-    first = ", ".join(sorted(names)[:5])
-    return f"{first} and {len(names) - 5} more" if len(names) > 5 else first or "none"
 
 
 def key(span: Span) -> str:

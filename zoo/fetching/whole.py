@@ -7,7 +7,7 @@ from pathlib import Path
 from zoo.fetching import digests as digests_
 from zoo.fetching import header, opened
 from zoo.fetching.digests import Digests
-from zoo.fetching.hub import Remote
+from zoo.fetching.hub import Remote, git_sha1
 from zoo.fetching.opened import Local, SpoiltError
 from zoo.fetching.pieces import CacheError, Store
 from zoo.fetching.places import remote_of, store_of
@@ -66,7 +66,7 @@ def _again(path: Path, remote: Remote, store: Store, expected: str) -> None:
 
 
 def _hash(path: Path, like: str) -> str:
-    return digests_.sha256_file(path) if len(like) == 64 else digests_.git_sha1(path)
+    return digests_.sha256_file(path) if len(like) == 64 else git_sha1(path.read_bytes())
 
 
 def _check_whole(path: Path, expected: str) -> None:

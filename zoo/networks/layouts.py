@@ -12,6 +12,8 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
+from zoo.registry.words import some
+
 Sources = dict[str, tuple[str, ...]]  # timm's name -> the file's: several are concatenated on dimension 0
 Table = dict[str, str | None]
 
@@ -197,10 +199,5 @@ def detect(keys: Iterable[str], expected: Collection[str]) -> str:
     over = [old for new, olds in found[nearest].items() if new not in wanted for old in olds]
     raise ValueError(
         f"the file's names must be the network's under one layout (got, under the nearest, {nearest!r}, missing: "
-        f"{_some(wanted - found[nearest].keys())}; left over: {_some(over)}). Check the architecture and its kwargs."
+        f"{some(wanted - found[nearest].keys())}; left over: {some(over)}). Check the architecture and its kwargs."
     )
-
-
-def _some(names: Collection[str]) -> str:
-    first, more = sorted(names)[:5], len(names) - 5
-    return ", ".join(first) + (f" and {more} more" if more > 0 else "") or "none"

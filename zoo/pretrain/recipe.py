@@ -30,14 +30,12 @@ class Recipe:
 
 
 def read(path: Path) -> Recipe:
-    """Read the recipe in `path`; raises `ValueError` when a key is unknown, missing or the method is not known."""
+    """Read the recipe in `path`; raises `ValueError` when a key is unknown or missing."""
     values = yaml.safe_load(path.read_text())
     known = set(Recipe.__dataclass_fields__)
     wrong = sorted(known.symmetric_difference(values))
     if wrong:
         raise ValueError(f"recipe {path} must hold exactly {sorted(known)} (differs in {wrong}). Edit that file.")
-    if values["method"] not in ("contrastive", "restorative"):
-        raise ValueError(f"method must be contrastive or restorative (got {values['method']!r}). Edit {path}.")
     return Recipe(**values)
 
 

@@ -30,6 +30,8 @@ def run(config: Path, output: Path, images: Path) -> Path:
         images: Folder for the source images, fetched when they are not there.
     """
     plan = recipe.read(config)
+    if plan.method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)} (got {plan.method!r}). Edit {config}.")
     sources.fetch(images)
     seed_everything(plan.seed, verbose=False)
     method, views = METHODS[plan.method]

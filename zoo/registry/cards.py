@@ -1,6 +1,7 @@
 """Cards: one Markdown file per checkpoint, whose front matter is the registry row."""
 
 import difflib
+import math
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -144,6 +145,29 @@ def folder() -> Path:
 def names() -> list[str]:
     """The names `load` knows, in alphabetical order: the package's cards and those in `ZOO_CARDS`."""
     return sorted(_paths())
+
+
+def split_name(name: str) -> tuple[str, float | None]:
+    """A name without its depth, and the depth behind its `@`; None where there is none.
+
+    Raises:
+        ValueError: The depth is not a number in (0, 1].
+
+    Example:
+        >>> import zoo
+        >>> zoo.split_name("mocov2-chest@0.75")
+        ('mocov2-chest', 0.75)
+    """
+    stem, at, text = name.partition("@")
+    if not at:
+        return stem, None
+    try:
+        depth = float(text)
+    except ValueError:
+        depth = math.nan
+    if not 0 < depth <= 1:
+        raise ValueError(f"depth must be a number in (0, 1] (got {text!r}). Try {stem}@0.75.")
+    return stem, depth
 
 
 def find(name: str) -> Card:

@@ -113,7 +113,7 @@ def _check(names: Sequence[str], folder: Path) -> None:
         if "/" in name:
             step = "Save its README.md as a card in a folder that ZOO_CARDS names, and export that"
             raise ValueError(f"name must be of the registry (got the repo {name!r}). {step}.")
-        cards.find(name.partition("@")[0])
+        cards.find(cards.split_name(name)[0])
 
 
 def _loaded(name: str, whole: bool) -> tuple[Card, float]:

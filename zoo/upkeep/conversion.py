@@ -18,8 +18,10 @@ from zoo.fetching import header, opened, places, whole
 from zoo.fetching.digests import Digests
 from zoo.fetching.hub import WeightsError
 from zoo.fetching.pieces import Store, write
+from zoo.loading import joined
 from zoo.networks import cutting, layouts
 from zoo.registry.cards import Card
+from zoo.registry.words import some
 
 _PATIENCE = 1800  # seconds; the largest public checkpoint takes less than one minute
 # No token, proxy or address of a Hub is in the environment of the process that opens the file.
@@ -173,7 +175,7 @@ def _fill(source: Path, network: nn.Module, tensors: dict[str, Tensor], names: l
     """Put the tensors, as they are stored, into an empty network; none may be missing, left over or not finite."""
     try:
         network.load_state_dict(
-            {new: _joined([tensors[old] for old in olds]) for new, olds in names.items()}, assign=True
+            {new: joined([tensors[old] for old in olds]) for new, olds in names.items()}, assign=True
         )
     except RuntimeError as error:
         fact = " ".join(str(error).split()).partition(": ")[2]
@@ -182,9 +184,6 @@ def _fill(source: Path, network: nn.Module, tensors: dict[str, Tensor], names: l
             "Check the architecture, its kwargs and the layout."
         ) from None
     if broken := [name for name, value in network.state_dict().items() if not torch.isfinite(value).all()]:
-        some = ", ".join(broken[:5])
-        raise WeightsError(f"{source} must hold finite numbers (got NaN or infinity in {some}). Fetch it again.")
-
-
-def _joined(parts: list[Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+        raise WeightsError(
+            f"{source} must hold finite numbers (got NaN or infinity in {some(broken)}). Fetch it again."
+        )

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
+from fusion.data import writing
 from fusion.evaluation.intervals import Interval
 from fusion.report import charts, words
 from fusion.report.page import Page, Section, Table, number, render
 from fusion.report.words import Labels, csv_text
-from fusion.study import folder
 from fusion.study.results.inside import Representations, Run, Together, Trend
 from fusion.study.series import Member
 
@@ -43,7 +43,7 @@ def write(output: Path, found: Representations) -> list[Path]:
         "correlations.csv": csv_text(_TRENDS, map(_correlation, found.trends)),
     }
     for name, text in texts.items():
-        folder.replace(output / name, text.encode())
+        writing.write(output / name, text)
     return [output / name for name in texts]
 
 

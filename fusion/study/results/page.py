@@ -3,17 +3,17 @@
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from typing import Any
 
-import jinja2
 import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+import zoo
 from fusion.evaluation.intervals import Interval
 from fusion.evaluation.score import Evaluation
 from fusion.report import words
+from fusion.report.html import fill
 from fusion.report.style import COLOURS, MARKERS, svg
 from fusion.report.words import Labels
 from fusion.study.results.table import Against, Line
@@ -108,18 +108,15 @@ class Point:
 
 def render(page: StudyPage) -> str:
     """One HTML page without links to anything outside it."""
-    source = resources.files("fusion.study.results").joinpath("page.html.jinja").read_text(encoding="utf-8")
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"encoders": words.encoders_name, "labels": words.labels_name, "p": words.p_text}
     named = [("test", page.test), ("validation", page.validation)]
-    return environment.from_string(source).render(
-        page=page,
-        parts=[part(name, lines) for name, lines in named if lines],
-        mechanics=MECHANICS,
-        settings=json.dumps(page.settings, indent=2, default=str, ensure_ascii=False),
-        mean=np.mean,
-        minus=lambda interval: f"{interval.value:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]",
-    )
+    values = {
+        "page": page,
+        "parts": [part(name, lines) for name, lines in named if lines],
+        "mechanics": MECHANICS,
+        "settings": json.dumps(page.settings, indent=2, default=str, ensure_ascii=False),
+        "mean": np.mean,
+    }
+    return fill("fusion.study.results", values)
 
 
 def part(name: str, lines: Sequence[Line]) -> Side:
@@ -141,7 +138,7 @@ def depth_curves(lines: Sequence[Line], strategies: Sequence[str]) -> Iterator[F
     """AUC over depth, a figure per encoder, head and label budget; fused encoders of unlike depths have no place."""
     points = []
     for line in lines:
-        names, depths = zip(*map(_split, line.row.encoders), strict=True) if line.row.encoders else ((), ())
+        names, depths = zip(*map(zoo.split_name, line.row.encoders), strict=True) if line.row.encoders else ((), ())
         if len(set(depths)) == 1 and depths[0] is not None:
             panel = f"{' + '.join(names)}, {line.row.head}\n{words.labels_name(line.row.labels)}"
             points.append(Point(panel, line.row.strategy, depths[0], line.figures.auc))
@@ -217,15 +214,6 @@ def _shown(column: dict[str, Line], strategy: str) -> Shown | None:
 
 def _strategies(lines: Iterable[Line]) -> list[str]:
     return list(dict.fromkeys(line.row.strategy for line in lines))
-
-
-def _split(encoder: str) -> tuple[str, float | None]:
-    """`mocov2-mini@0.75` -> its name and depth."""
-    name, _, depth = encoder.rpartition("@")
-    try:
-        return name, float(depth)
-    except ValueError:
-        return encoder, None
 
 
 def _order(labels: Labels) -> tuple[bool, bool, float]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fusion.data import writing
 from fusion.data.samples import Samples
 from fusion.data.sources import BRAIN_REGIONS, divided
 from fusion.evaluation import score
@@ -136,7 +137,7 @@ def write(output: Path) -> list[Path]:
         texts["results-test.csv"] = table.table_csv(test, table.paired(test, reference))
     texts["report.html"] = page.render(_page(output, found, validation, test))
     for name, text in texts.items():
-        folder.replace(output / name, text.encode())
+        writing.write(output / name, text)
     return [output / name for name in texts]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fusion.data import writing
 from fusion.evaluation import score
 from fusion.report import words
 from fusion.report.words import csv_text
@@ -84,8 +85,8 @@ def write(output: Path) -> list[Path]:
     if not found:
         raise ValueError(f"{output} must hold results (got no cell that is done). Go on with: fusion study run.")
     lines = [line for member in found for line in _lines(member, read.results(member.folder))]
-    folder.replace(output / "folds.csv", csv_text(FOLDS, map(_record, lines)).encode())
-    folder.replace(output / "results.csv", csv_text(MEANS, _means(lines)).encode())
+    writing.write(output / "folds.csv", csv_text(FOLDS, map(_record, lines)))
+    writing.write(output / "results.csv", csv_text(MEANS, _means(lines)))
     return [output / "folds.csv", output / "results.csv", *(p for m in found for p in read.write(m.folder))]
 
 

@@ -1,0 +1,64 @@
+"""Files are written whole or not at all."""
+
+import os
+
+import pytest
+
+from fusion.data.writing import replacing, write
+
+
+def test_text_is_utf_8_and_bytes_are_bytes_and_folders_are_made(tmp_path):
+    write(tmp_path / "a" / "b" / "text.txt", "\u00e4\n")
+    write(str(tmp_path / "bytes"), b"\x00\xff")
+    assert (tmp_path / "a" / "b" / "text.txt").read_bytes() == b"\xc3\xa4\n"
+    assert (tmp_path / "bytes").read_bytes() == b"\x00\xff"
+    write(tmp_path / "bytes", "shorter")
+    assert (tmp_path / "bytes").read_text() == "shorter"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "bytes"]
+
+
+def test_a_file_comes_into_its_place_at_the_end_only(tmp_path):
+    place = tmp_path / "table.csv"
+    place.write_text("old")
+    with replacing(place) as part:
+        assert part.parent == tmp_path
+        part.write_text("new")
+        assert place.read_text() == "old"
+    assert place.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [place]
+
+
+def test_after_an_error_what_was_there_is_still_there_and_nothing_else(tmp_path):
+    place = tmp_path / "table.csv"
+    place.write_text("old")
+    with pytest.raises(KeyError, match="midway"), replacing(place) as part:  # noqa: PT012 - the writing is what fails
+        part.write_text("half")
+        raise KeyError("midway")
+    assert place.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [place]
+
+
+def test_what_was_never_written_is_an_error_and_leaves_nothing(tmp_path):
+    with pytest.raises(FileNotFoundError), replacing(tmp_path / "never"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_written_says_so(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(OSError, match="file"):
+        write(tmp_path / "file" / "below.txt", "x")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match="folder"):
+        write(tmp_path / "folder", "x")
+    assert (tmp_path / "file").read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_it_is_on_the_disc_before_it_is_in_its_place(tmp_path, monkeypatch):
+    order = []
+    sync, move = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda number: (order.append("sync"), sync(number)))
+    monkeypatch.setattr(os, "replace", lambda *places: (order.append("move"), move(*places)))
+    write(tmp_path / "x", "x")
+    assert order == ["sync", "move"]

@@ -1,0 +1,54 @@
+"""The demo's protocol: choices on Colin27 only, every row present, intervals everywhere."""
+
+import numpy as np
+import pytest
+
+from fusion import FusionClassifier, brain_regions
+from fusion.demo import protocol
+
+
+def test_the_test_brain_is_not_opened_before_every_choice_is_made(demonstrated):
+    _, before, opened, *_ = demonstrated
+    assert set(before) == {"colin27.npz"}
+    assert opened[len(before)] == "mni152.npz"
+
+
+def test_the_table_holds_every_row_at_every_budget_with_intervals(demonstrated):
+    rows = demonstrated[3]
+    singles = [f"{name} @ {depth:g}" for name in protocol.ENCODERS for depth in protocol.DEPTHS]
+    names = ["raw pixels", "random init", *singles, "all-concat @ 1", "fusion"]
+    for budget in (60, 300, None):
+        assert [row.choice.row for row in rows if row.choice.budget == budget] == names
+    for row in rows:
+        for interval in (row.test.auc, row.test.balanced_accuracy, row.test.calibration_error):
+            assert interval.low <= interval.high
+        assert row.test.groups == 12
+        assert (row.gain is None) == (row.choice.row == "fusion")
+    random = next(row for row in rows if row.choice.row == "random init")
+    assert len(random.probabilities) == 2
+
+
+def test_the_fusion_takes_the_depths_that_won_on_the_validation_slabs(demonstrated):
+    choices = demonstrated[0]
+    for budget in (60, 300, None):
+        own = [c for c in choices if c.budget == budget]
+        fused = next(c for c in own if c.row == "fusion")
+        for name, depth in zip(protocol.ENCODERS, fused.depths, strict=True):
+            best = max((c for c in own if c.row.startswith(f"{name} @")), key=lambda c: c.validation.auc.value)
+            assert best.depths == [depth]
+
+
+def test_the_saved_model_answers_as_the_table_says(demonstrated, tmp_path):
+    _, _, _, rows, test, model = demonstrated
+    model.save(tmp_path)
+    fused = next(row for row in rows if row.choice.row == "fusion" and row.choice.budget is None)
+    images = test.images[:100]
+    proba = FusionClassifier.load(tmp_path).predict_proba(images)
+    np.testing.assert_allclose(proba, fused.probabilities[0][:100], atol=2e-3)
+
+
+def test_raw_pixels_are_sixteen_by_sixteen_means():
+    images = brain_regions("validation").images[:2]
+    found = protocol._raw(images)
+    assert found.shape == (2, 256)
+    assert found[1, 17] == pytest.approx(images[1, 4:8, 4:8].mean() / 255)

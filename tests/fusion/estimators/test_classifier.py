@@ -1,0 +1,312 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GroupKFold, cross_val_score
+
+import zoo
+from fusion import FusionClassifier, Phase, Training, brain_regions, contributions
+from fusion.estimators import classifier
+from fusion.evaluation.metrics import auc
+from fusion.heads.solved import SOLVED
+from tests.fusion.estimators.small_models import HELD, PAIR, SHORT, TRAIN
+
+SMALL = ["mae-mini@0.25", "mae-mini@0.5"]
+
+
+LISTS = [["deep"] if label == "deep" else ["lobe"] if label != "cerebellum" else [] for label in TRAIN.labels]
+
+
+TABLE = np.array([["deep" in labels, "lobe" in labels] for labels in LISTS]).astype(int)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return FusionClassifier(PAIR, C=0.1).fit(TRAIN.images, TRAIN.labels, TRAIN.groups)
+
+
+def test_string_labels_come_back(fitted):
+    predicted = fitted.predict(TRAIN.images)
+    assert predicted.dtype == TRAIN.labels.dtype
+    assert (predicted == TRAIN.labels).mean() > 0.8
+    assert fitted.score(TRAIN.images, TRAIN.labels) == (predicted == TRAIN.labels).mean()
+    proba = fitted.predict_proba(TRAIN.images)
+    assert proba.shape == (60, 6)
+    np.testing.assert_allclose(proba.sum(1), 1, atol=1e-3)
+
+
+def test_integer_labels_come_back():
+    y = np.where(TRAIN.labels == "deep", 7, 3)
+    model = FusionClassifier(PAIR[:1], C=0.1).fit(TRAIN.images, y)
+    assert set(model.predict(TRAIN.images).tolist()) <= {3, 7}
+
+
+@pytest.mark.parametrize("head", SOLVED)
+def test_every_head_and_its_saved_model(head, tmp_path):
+    model = FusionClassifier(PAIR, head=head, C=0.1).fit(TRAIN.images, TRAIN.labels, TRAIN.groups)
+    model.save(tmp_path / "model")
+    again = FusionClassifier.load(tmp_path / "model")
+    np.testing.assert_array_equal(again.predict_proba(TRAIN.images), model.predict_proba(TRAIN.images))
+    assert again.predict(TRAIN.images[:3]).tolist() == model.predict(TRAIN.images[:3]).tolist()
+    written = sorted(path.name for path in (tmp_path / "model").iterdir())
+    assert written == ["ATTRIBUTION.md", "head.safetensors", "model.json"]
+
+
+def test_a_saved_model_carries_the_terms_of_its_encoders(fitted, tmp_path, tiny):
+    fitted.save(tmp_path / "model")
+    text = (tmp_path / "model" / "ATTRIBUTION.md").read_text()
+    assert "Terms of this model: **permissive**" in text
+    assert {f"## {encoder.card.name}" for encoder in fitted.encoders_} <= set(text.splitlines())
+    tiny.write_text(tiny.read_text().replace("upstream: apache-2.0", "upstream: cc-by-nc-4.0"))
+    with pytest.warns(zoo.LicenceWarning, match="tiny-test has terms that bind its use"):
+        own = zoo.load("own", card=tiny)
+    FusionClassifier([own, "mocov2-mini@0.5"], C=0.1).fit(TRAIN.images, TRAIN.labels).save(tmp_path / "mixed")
+    assert "Terms of this model: **non-commercial**" in (tmp_path / "mixed" / "ATTRIBUTION.md").read_text()
+
+
+def test_every_kind_of_image_gives_the_same_answer(fitted, tmp_path):
+    images = TRAIN.images[:4]
+    paths = [tmp_path / f"{i}.png" for i in range(4)]
+    for path, image in zip(paths, images, strict=True):
+        Image.fromarray(image).save(path)
+    expected = fitted.predict_proba(images)
+    forms = [paths, [Image.open(p) for p in paths], list(images), images[..., None], images.astype(np.float32) / 255]
+    for form in forms:
+        np.testing.assert_allclose(fitted.predict_proba(form), expected, atol=1e-5)
+
+
+def test_a_probe_changes_no_weight_and_no_batchnorm_statistic():
+    encoder = zoo.load("mocov2-mini", 0.5)
+    before = {key: value.clone() for key, value in encoder.state_dict().items()}
+    encoder.train()
+    FusionClassifier([encoder], C=0.1).fit(TRAIN.images, TRAIN.labels)
+    assert encoder.training
+    assert all(torch.equal(before[key], value) for key, value in encoder.state_dict().items())
+
+
+def test_clone_and_cross_validation_with_groups_and_two_jobs():
+    model = FusionClassifier(PAIR, C=0.1, folds=2)
+    assert clone(model).get_params() == model.get_params()
+    scores = cross_val_score(
+        model, TRAIN.images, TRAIN.labels, groups=TRAIN.groups, cv=GroupKFold(3), n_jobs=2, error_score="raise"
+    )
+    assert scores.shape == (3,)
+    assert scores.mean() > 1 / 6
+
+
+def test_an_encoder_object_is_cloned_and_fitted():
+    model = clone(FusionClassifier([zoo.load("mae-mini", 0.25)], C=0.1))
+    assert model.fit(TRAIN.images, TRAIN.labels).encoders_[0].name == "mae-mini@0.25"
+
+
+def test_the_same_seed_gives_the_same_model():
+    first, again = (FusionClassifier(PAIR, seed=3).fit(TRAIN.images, TRAIN.labels) for _ in range(2))
+    np.testing.assert_array_equal(first.predict_proba(TRAIN.images), again.predict_proba(TRAIN.images))
+
+
+@pytest.mark.parametrize(
+    ("y", "groups", "message"),
+    [
+        (TRAIN.labels[:-1], None, r"y must be one label per image, 60 \(got shape \(59,\)\)"),
+        (np.full(60, "deep"), None, r"y must hold at least two classes \(got \['deep'\]\)"),
+        (np.linspace(0, 1, 60), None, "y must hold classes"),
+        (np.zeros((60, 1)), None, r"y must be one label per image, 60 \(got shape \(60, 1\)\)"),
+        (np.zeros((60, 2)), None, r"every label must have images with and without it \(not \[0, 1\]\)"),
+        (TRAIN.labels, TRAIN.groups[:-1], "groups must be one per image"),
+    ],
+)
+def test_bad_labels_and_groups(y, groups, message):
+    with pytest.raises(ValueError, match=message):
+        FusionClassifier(PAIR).fit(TRAIN.images, y, groups)
+
+
+def test_an_unfitted_model_neither_predicts_nor_saves(tmp_path):
+    with pytest.raises(NotFittedError, match="must be fitted before it predicts"):
+        FusionClassifier(PAIR).predict(TRAIN.images)
+    with pytest.raises(NotFittedError, match="must be fitted before it is saved"):
+        FusionClassifier(PAIR).save(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_an_own_encoder_is_handed_over_on_load(tiny, tmp_path):
+    own = zoo.load("own", card=tiny)
+    model = FusionClassifier([own], C=0.1).fit(TRAIN.images, TRAIN.labels)
+    model.save(tmp_path / "model")
+    with pytest.raises(zoo.CardError, match="must be a known checkpoint"):
+        FusionClassifier.load(tmp_path / "model")
+    again = FusionClassifier.load(tmp_path / "model", encoders=[own])
+    np.testing.assert_array_equal(again.predict_proba(TRAIN.images), model.predict_proba(TRAIN.images))
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        ["quarter-2", "probe"],
+        {"mocov2-mini": "quarter-2", "mae-mini": "probe"},
+        {"mae-mini@0.25": [Phase(solve=True)], "mocov2-mini@0.5": [{"rates": {"quarter-2": 1.0}}]},
+    ],
+)
+def test_each_encoder_has_its_strategy(strategy):
+    model = FusionClassifier(PAIR, C=0.1, strategy=strategy, training=SHORT).fit(TRAIN.images, TRAIN.labels)
+    assert model.changed_[0]
+    assert all(name.startswith("trunk.layer2.") for name in model.changed_[0])
+    assert model.changed_[1] == set()
+    assert model.trained_ == 96 * 6 + 6 + sum(p.numel() for p in model.encoders_[0].trunk.layer2.parameters())
+
+
+def test_what_a_probe_trained_is_its_weights_and_biases(fitted):
+    assert fitted.trained_ == 96 * 6 + 6
+    assert fitted.history_ == []
+    assert fitted.changed_ == [set(), set()]
+
+
+def test_tuning_lowers_the_training_loss_and_the_best_epoch_is_kept():
+    training = Training(epochs=6, batch=20, learning_rate=3e-4, patience=None)
+    model = FusionClassifier(SMALL[:1], C=0.01, training=training, strategy="lp-ft")
+    model.fit(TRAIN.images, TRAIN.labels, validation=(HELD.images, HELD.labels))
+    rows = model.history_
+    assert [(row["stretch"], row["epoch"]) for row in rows] == [(0, 0), (0, 0), *((1, epoch) for epoch in range(1, 7))]
+    assert rows[-1]["loss"] < rows[2]["loss"]
+    truth = np.searchsorted(model.classes_, HELD.labels)
+    best = max(row["validation_auc"] for row in rows[1:])
+    assert auc(truth, model.predict_proba(HELD.images))(np.ones(60)) == pytest.approx(best, abs=1e-6)
+
+
+@pytest.mark.parametrize("head", ["concat", "mean", "gated", "attention"])
+def test_answers_without_an_encoder(head, monkeypatch):
+    monkeypatch.setattr("fusion.heads.optimum._STEPS", 50)
+    model = FusionClassifier(SMALL, head, C=0.3).fit(TRAIN.images, TRAIN.labels)
+    whole = model.predict_proba(HELD.images)
+    alone = [model.predict_proba(HELD.images, without=[name]) for name in SMALL]
+    for proba in alone:
+        np.testing.assert_allclose(proba.sum(1), 1, atol=1e-3)
+    assert not np.allclose(alone[0], alone[1])
+    assert not np.allclose(whole, alone[0])
+    if head == "mean":
+        joined = np.exp(np.mean(np.log(alone), axis=0))
+        np.testing.assert_allclose(whole, joined / joined.sum(1, keepdims=True), atol=1e-6)
+
+
+@pytest.mark.parametrize("without", [PAIR, ["mae-mini"], "mae-mini@0.25", ["mae-mini@0.25", "nobody"]])
+def test_without_names_encoders_but_not_all(without, fitted):
+    message = r"without must name encoders of \['mocov2-mini@0.5', 'mae-mini@0.25'\], not all \(got \[.*\]\). Keep one"
+    with pytest.raises(ValueError, match=message):
+        fitted.predict_proba(HELD.images, without=without)
+
+
+def test_contributions_of_a_fitted_model(fitted):
+    found = contributions(fitted, HELD.images, HELD.labels, HELD.groups, resamples=20)
+    assert list(found) == PAIR
+    single = FusionClassifier(PAIR[:1], C=0.1).fit(TRAIN.images, TRAIN.labels)
+    with pytest.raises(ValueError, match="model must have several encoders"):
+        contributions(single, HELD.images, HELD.labels)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.where(HELD.labels == "deep", "skull", HELD.labels), r"y must hold labels of training \(got \['skull'\]\)"),
+        (
+            np.where(HELD.labels == "deep", "frontal", HELD.labels),
+            r"validation must hold every class \(without \['deep'",
+        ),
+        (HELD.labels[:-1], r"y must be one label per image, 60 \(got shape \(59,\)\)"),
+    ],
+)
+def test_labels_of_validation_images_are_those_of_training(labels, message):
+    model = FusionClassifier(SMALL[:1], strategy="full", training=SHORT)
+    with pytest.raises(ValueError, match=message):
+        model.fit(TRAIN.images, TRAIN.labels, validation=(HELD.images, labels))
+    assert not hasattr(model, "head_")
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([["deep"] if label == "deep" else [] for label in HELD.labels], r"every label .*\(not \['lobe'\]\)"),
+        ([["deep"], ["lobe"], ["skull"], []] * 15, r"y must hold labels of training \(got \['skull'\]\)"),
+        (np.tile(np.eye(3), (20, 1)), r"y must be \(60, 2\) \(got \(60, 3\)\)"),
+    ],
+)
+def test_several_labels_of_validation_images_are_those_of_training(labels, message):
+    model = FusionClassifier(SMALL[:1], strategy="full", training=SHORT)
+    with pytest.raises(ValueError, match=message):
+        model.fit(TRAIN.images, LISTS, validation=(HELD.images, labels))
+
+
+@pytest.fixture
+def parts(monkeypatch):
+    """What a fit trains on, and what it is stopped by; the fit itself is the real one."""
+    seen, real = {}, classifier.Fit
+
+    def fit(network, stretches, train, validation, *arguments, **more):
+        seen.update(train=train, validation=validation)
+        return real(network, stretches, train, validation, *arguments, **more)
+
+    monkeypatch.setattr(classifier, "Fit", fit)
+    return seen
+
+
+def places(images):
+    """Where images are among those of training."""
+    return [int(np.flatnonzero((TRAIN.images == image).all((1, 2)))[0]) for image in images]
+
+
+@pytest.mark.parametrize("y", [TRAIN.labels, np.stack([TRAIN.labels == "deep", TRAIN.labels < "g"], 1).astype(int)])
+def test_without_validation_images_a_fold_of_whole_groups_is_held_out(y, parts):
+    training = Training(epochs=1, batch=16)
+    model = FusionClassifier(SMALL[:1], C=0.1, strategy="lp-ft", training=training).fit(TRAIN.images, y, TRAIN.groups)
+    train, held = places(parts["train"].images), places(parts["validation"].images)
+    assert sorted([*train, *held]) == list(range(60))
+    assert not set(TRAIN.groups[train]) & set(TRAIN.groups[held])
+    truth = parts["validation"].targets
+    assert (truth.any(0).all() and not truth.all(0).any()) if y.ndim == 2 else set(truth) == set(range(6))
+    assert (truth == (y[held] if y.ndim == 2 else np.searchsorted(model.classes_, y[held]))).all()
+    assert all(np.isfinite(row["validation_auc"]) for row in model.history_)
+
+
+def test_without_patience_all_images_train(parts):
+    FusionClassifier(SMALL[:1], C=0.1, strategy="full", training=SHORT).fit(TRAIN.images, TRAIN.labels, TRAIN.groups)
+    assert len(parts["train"]) == 60
+    assert parts["validation"] is None
+
+
+def test_validation_images_leave_all_others_to_train(parts):
+    model = FusionClassifier(SMALL[:1], C=0.1, strategy="full", training=Training(epochs=1, batch=16))
+    held = (list(HELD.images), HELD.labels.tolist())
+    model.fit(list(TRAIN.images), TRAIN.labels.tolist(), validation=held)
+    assert (len(parts["train"]), len(parts["validation"])) == (60, 60)
+    assert parts["validation"].targets.tolist() == np.searchsorted(model.classes_, HELD.labels).tolist()
+
+
+def test_folds_that_cannot_be_are_refused_in_tuning_too():
+    for patience in (None, 5):
+        model = FusionClassifier(SMALL[:1], strategy="lp-ft", folds=11, training=Training(epochs=1, patience=patience))
+        with pytest.raises(ValueError, match=r"folds must be from 2 to the images of the rarest class, 10 \(got 11\)"):
+            model.fit(TRAIN.images, TRAIN.labels)
+
+
+def test_several_labels_as_lists_or_as_a_table_are_the_same():
+    first, second = (FusionClassifier(SMALL[:1], C=0.1).fit(TRAIN.images, given) for given in (LISTS, TABLE))
+    assert (first.classes_.tolist(), second.classes_.tolist()) == (["deep", "lobe"], [0, 1])
+    np.testing.assert_array_equal(first.predict_proba(HELD.images), second.predict_proba(HELD.images))
+    found = first.predict(TRAIN.images)
+    assert found.shape == (60, 2)
+    assert (found == TABLE).mean() > 0.8
+    assert second.score(TRAIN.images, TABLE) == (found == TABLE).all(1).mean()
+
+
+def test_auto_takes_what_a_scan_recommends(tmp_path):
+    train = brain_regions("train", labels=120)
+    model = FusionClassifier("auto", C=0.1).fit(train.images, train.labels, train.groups)
+    assert [encoder.name for encoder in model.encoders_] == model.scan_.recommended
+    assert {level.encoder for level in model.scan_.levels} == {"mocov2-mini", "mae-mini"}
+    by_hand = FusionClassifier(model.scan_.recommended, C=0.1).fit(train.images, train.labels, train.groups)
+    np.testing.assert_array_equal(model.predict_proba(TRAIN.images), by_hand.predict_proba(TRAIN.images))
+    model.save(tmp_path / "model")
+    again = FusionClassifier.load(tmp_path / "model")
+    np.testing.assert_array_equal(model.predict_proba(TRAIN.images), again.predict_proba(TRAIN.images))
+    one = FusionClassifier("auto", candidates=["mae-mini@0.25"]).fit(train.images, train.labels, train.groups)
+    assert one.scan_.recommended in (["mae-mini@0.125"], ["mae-mini@0.25"])

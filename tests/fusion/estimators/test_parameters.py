@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+from fusion import FusionClassifier, Phase, Training
+from tests.fusion.estimators.small_models import HELD, PAIR, SHORT, TRAIN
+
+
+def test_clone_and_parameters_with_everything_set():
+    strategy = {"mocov2-mini": [Phase({"quarter-2": 1.0})], "mae-mini": "probe"}
+    model = FusionClassifier(PAIR, "mean", strategy, C=0.1, folds=3, training=SHORT, device="cpu", seed=2)
+    assert clone(model).get_params() == model.get_params()
+    assert model.get_params()["training"] is SHORT
+    assert clone(model).set_params(training=Training(epochs=2)).training.epochs == 2
+    first, again = (m.fit(TRAIN.images, TRAIN.labels) for m in (model, clone(model)))
+    assert model.get_params()["strategy"] is strategy
+    np.testing.assert_array_equal(first.predict_proba(HELD.images), again.predict_proba(HELD.images))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"head": "sum"}, r"head must be one of \['attention', 'concat', .*'stack'\] \(got 'sum'\)"),
+        ({"strategy": "ful"}, r"strategy must be one of fusion.strategies\(\) \(got 'ful'\). Try full"),
+        ({"strategy": ["full"]}, r"strategy must be a name, a list of phases, or one of these per encoder, 2 \(got \["),
+        (
+            {"strategy": {"mae-mini": "full"}},
+            r"strategy must name every encoder, \['mocov2-mini@0.5', .*Name each once",
+        ),
+        ({"strategy": "quarter-2"}, r"quarter-2 must be a quarter that mae-mini@0.25 holds .*Load mae-mini@0.5"),
+        ({"head": "gated", "C": [0.1, 1.0]}, r"C must be one value for head 'gated' \(got \[0.1, 1.0\]\)"),
+        ({"encoders": []}, r"encoders must be a list of names.* \(got \[\]\)"),
+        ({"encoders": "mocov2-mini"}, r"encoders must be a list of names.* \(got 'mocov2-mini'\)"),
+        ({"encoders": ["mocov2-mimi"]}, r"name must be a known checkpoint .*Nearest: mocov2-mini"),
+        ({"C": [0.1]}, "C must be positive, one or one per encoder"),
+        ({"C": -1.0}, "C must be positive"),
+        ({"C": np.array([0.1, 0.0])}, "C must be positive"),
+        ({"encoders": PAIR[:1] * 2}, r"encoders must differ in name or depth \(got \['mocov2-mini@0.5', 'mocov2"),
+        ({"device": "gpu"}, r"device must be auto or one that is there \(got 'gpu'\)\. Try device='auto'"),
+        ({"seed": -1}, r"seed must be an integer from 0 \(got -1\)"),
+        ({"training": {"epochs": 3}}, r"training must be a fusion.Training \(got \{'epochs': 3\}\)"),
+        (
+            {"strategy": "lp-ft", "training": Training(class_weight=None)},
+            r"class_weight must be balanced where the head is solved \(got None with strategy 'lp-ft'\)",
+        ),
+        ({"folds": 11}, r"folds must be from 2 to the images of the rarest class, 10 \(got 11\)"),
+        ({"folds": 1}, "folds must be from 2"),
+        ({"folds": 7}, r"folds must not exceed the groups, 6 \(got 7\)"),
+    ],
+)
+def test_bad_parameters(parameters, message):
+    with pytest.raises(ValueError, match=message):
+        FusionClassifier(**{"encoders": PAIR, **parameters}).fit(TRAIN.images, TRAIN.labels, TRAIN.groups)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"encoders": "automatic"}, "a list of names, or 'auto'"),
+        ({"encoders": "auto", "candidates": "mae-mini"}, "candidates must be a list of names"),
+        ({"encoders": "auto", "candidates": []}, "candidates must be a list of names"),
+        ({"encoders": ["mae-mini"], "candidates": ["mae-mini"]}, "must come with encoders='auto'"),
+        ({"encoders": "auto", "C": [0.1, 1.0]}, "C must be positive, one or one per encoder"),
+    ],
+)
+def test_auto_given_wrongly(given, said):
+    with pytest.raises(ValueError, match=said):
+        FusionClassifier(**given).fit(TRAIN.images, TRAIN.labels)

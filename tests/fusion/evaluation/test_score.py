@@ -1,0 +1,179 @@
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+import fusion
+from fusion.evaluation import score
+from tests.fusion.evaluation.small_answers import CLASSES
+
+
+def test_dependent_patches_do_not_shrink_the_interval(judged):
+    labels, proba, groups = judged
+    few = score.score(labels, proba, CLASSES, groups).auc
+    copied = [np.repeat(part, 10, axis=0) for part in (labels, proba, groups)]
+    many = score.score(*copied[:2], CLASSES, copied[2]).auc
+    assert (many.low, many.high) == pytest.approx((few.low, few.high), abs=1e-9)
+    naive = score.score(*copied[:2], CLASSES).auc
+    assert naive.high - naive.low < 0.5 * (few.high - few.low)
+
+
+def test_intervals_hold_the_value_and_the_seed_decides(judged):
+    labels, proba, groups = judged
+    first, again, other = (score.score(labels, proba, CLASSES, groups, seed=s) for s in (0, 0, 1))
+    assert first == again
+    assert first.auc != other.auc
+    for interval in (first.auc, first.balanced_accuracy):
+        assert interval.low < interval.value < interval.high
+
+
+def test_a_difference_is_paired(judged):
+    labels, proba, groups = judged
+    worse = 0.8 * proba + 0.2 * np.random.default_rng(2).dirichlet([1, 1, 1], 300)
+    a, b = (score.score(labels, p, CLASSES, groups) for p in (proba, worse))
+    gain = (a - b).auc
+    assert gain.value == pytest.approx(a.auc.value - b.auc.value)
+    assert gain.high - gain.low < 0.5 * (a.auc.high - a.auc.low)
+    same = (a - a).auc
+    assert (same.value, same.low, same.high) == (0, 0, 0)
+    with pytest.raises(ValueError, match="evaluations must be of the same images"):
+        a - score.score(labels, proba, CLASSES, groups, seed=1)
+
+
+def test_the_mean_of_several_models(judged):
+    labels, proba, groups = judged
+    both = score.score(labels, [proba, proba[:, ::-1]], CLASSES, groups)
+    single = [score.score(labels, p, CLASSES, groups).auc.value for p in (proba, proba[:, ::-1])]
+    assert both.auc.value == pytest.approx(np.mean(single))
+
+
+class Fixed:
+    classes_ = np.array(CLASSES)
+
+    def __init__(self, proba):
+        self.proba = proba
+
+    def predict_proba(self, X):
+        return self.proba
+
+
+def test_evaluate_and_difference_take_models(judged):
+    labels, proba, groups = judged
+    figures = fusion.evaluate(Fixed(proba), None, labels, groups, resamples=50)
+    assert (figures.images, figures.groups, figures.resamples) == (300, 20, 50)
+    assert fusion.difference(Fixed(proba), Fixed(proba), None, labels, groups, resamples=50).auc.value == 0
+
+
+def test_classes_need_not_be_sorted(judged):
+    labels, proba, groups = judged
+    turned = score.score(labels, proba[:, ::-1], CLASSES[::-1], groups)
+    assert turned.auc.value == pytest.approx(score.score(labels, proba, CLASSES, groups).auc.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda y, p, g: (np.where(y == "a", "z", y), p, g), r"y must hold labels seen in training \(got \['z'\]\)"),
+        (lambda y, p, g: (y[y != "a"], p[y != "a"], g[y != "a"]), r"y must hold every class .*without \['a'\]"),
+        (lambda y, p, g: (y, p[:-1], g), r"proba must be \(300, 3\)"),
+        (lambda y, p, g: (y, p, g[:-1]), "groups must be as many as y"),
+        (lambda y, p, g: (y, p, np.zeros(300)), "groups must hold at least two patients"),
+        (lambda y, p, g: (y, p, (np.arange(300) == np.flatnonzero(y == "a")[0])), None),
+    ],
+)
+def test_bad_input_is_refused(judged, change, message):
+    labels, proba, groups = change(*judged)
+    if message:
+        with pytest.raises(ValueError, match=message):
+            score.score(labels, proba, CLASSES, groups)
+    else:
+        assert score.score(labels, proba, CLASSES, groups, resamples=20).groups == 2
+
+
+class Named:
+    def __init__(self, name):
+        self.name = name
+
+
+class Fused:
+    """Three encoders of which the head takes the mean opinion; it is told which to leave out."""
+
+    classes_ = np.array(CLASSES)
+
+    def __init__(self, opinions):
+        self.opinions, self.encoders_ = opinions, [Named(name) for name in opinions]
+
+    def predict_proba(self, X, without=()):
+        return np.mean([opinion for name, opinion in self.opinions.items() if name not in without], axis=0)
+
+
+def test_contributions_are_the_whole_minus_the_rest_paired(judged):
+    labels, proba, groups = judged
+    noise = np.random.default_rng(5).dirichlet([1, 1, 1], 300)
+    model = Fused({"z@1": proba, "a@0.5": noise, "b@1": proba})
+    found = fusion.contributions(model, None, labels, groups, resamples=100, seed=2)
+    assert list(found) == ["z@1", "a@0.5", "b@1"]
+    whole = score.score(labels, np.mean([proba, noise, proba], 0), CLASSES, groups, resamples=100, seed=2)
+    rest = {"z@1": (proba + noise) / 2, "a@0.5": proba, "b@1": (proba + noise) / 2}
+    for name, other in rest.items():
+        assert found[name] == whole - score.score(labels, other, CLASSES, groups, resamples=100, seed=2)
+    assert found["a@0.5"].auc.value < 0 < found["z@1"].auc.low
+    assert found["z@1"].auc.value == pytest.approx(found["b@1"].auc.value)
+    assert (found["z@1"].images, found["z@1"].groups, found["z@1"].resamples) == (300, 20, 100)
+
+
+def test_contributions_of_one_encoder_do_not_exist(judged):
+    labels, proba, _ = judged
+    with pytest.raises(ValueError, match=r"model must have several encoders of different names \(got \['a@1'\]\)"):
+        fusion.contributions(Fused({"a@1": proba}), None, labels)
+    twins = Fused({"a@1": proba, "b@1": proba})
+    twins.encoders_[1].name = "a@1"
+    with pytest.raises(ValueError, match=r"of different names \(got \['a@1', 'a@1'\]\). Use fusion.evaluate"):
+        fusion.contributions(twins, None, labels)
+
+
+def test_a_single_label_is_the_binary_task(several):
+    y, proba, groups = several
+    p = proba[:, 0]
+    one = score.score(y[:, :1], p[:, None], ["ill"], groups, resamples=50)
+    two = score.score(y[:, 0], np.stack([1 - p, p], 1), [0, 1], groups, resamples=50)
+    assert one.auc.value == pytest.approx(two.auc.value)
+    assert (one.auc.low, one.auc.high) == pytest.approx((two.auc.low, two.auc.high))
+    assert one.balanced_accuracy.value == pytest.approx(two.balanced_accuracy.value)
+
+
+class Several(Fixed):
+    classes_ = np.array(["effusion", "nodule", "mass"])  # not sorted: the columns are as they are
+
+
+def test_evaluate_and_difference_take_models_of_several_labels(several):
+    y, proba, groups = several
+    figures = fusion.evaluate(Several(proba), None, y, groups, resamples=50)
+    assert (figures.images, figures.groups, figures.resamples) == (240, 24, 50)
+    assert figures.auc.value == pytest.approx(roc_auc_score(y, proba))
+    assert figures.auc.low < figures.auc.value < figures.auc.high
+    assert fusion.evaluate(Several(proba), None, y.astype(bool).tolist(), groups, resamples=50) == figures
+    worse = np.random.default_rng(0).random(proba.shape)
+    gain = fusion.difference(Several(proba), Several(worse), None, y, groups, resamples=50).auc
+    assert gain.low > 0
+    both = score.score(y, [proba, worse], Several.classes_, groups, resamples=50)
+    assert both.auc.value == pytest.approx((roc_auc_score(y, proba) + roc_auc_score(y, worse)) / 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda y, p: (2 * y, p), r"y of shape \(N, K\) must hold 0 and 1 \(got \[2\]\)"),
+        (lambda y, p: (np.where(y, 1.0, np.nan), p), r"must hold 0 and 1 \(got \[nan"),
+        (lambda y, p: (y.astype(str), p), r"must hold 0 and 1 \(got \['0', '1'\]\)"),
+        (lambda y, p: (y[:, :2], p), r"y must be \(N,\), or \(N, 3\) with a column per label \(got \(240, 2\)\)"),
+        (lambda y, p: (y[..., None], p), r"with a column per label \(got \(240, 3, 1\)\)"),
+        (lambda y, p: (y, p[:, :2]), r"proba must be \(240, 3\)"),
+        (lambda y, p: (y * [1, 0, 1], p), r"each label must be on at least one image .*not so: \['b'\]"),
+        (lambda y, p: (np.maximum(y, [0, 0, 1]), p), r"each label must be off at least one image .*not so: \['c'\]"),
+        (lambda y, p: (y[:0], p[:0]), r"each label must be on at least one image .*\['a', 'b', 'c'\]"),
+    ],
+)
+def test_bad_input_of_several_labels_is_refused(several, change, message):
+    y, proba = change(*several[:2])
+    with pytest.raises(ValueError, match=message):
+        score.score(y, proba, CLASSES)

@@ -1,0 +1,3 @@
+import fusion
+
+TRAIN = fusion.brain_regions("train", labels=180)

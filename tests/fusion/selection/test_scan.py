@@ -1,0 +1,115 @@
+"""Which encoders to fuse, cut where: judged on images that no probe has seen."""
+
+import numpy as np
+import pytest
+
+import fusion
+import zoo
+from fusion.estimators import saving
+from fusion.selection import recommendation
+from fusion.selection import scan as scan_
+from fusion.selection.scan import scan
+from tests.fusion.selection.opinions import TRAIN
+from tests.small_fits import own
+
+
+@pytest.fixture(scope="module")
+def scanned():
+    return scan(scan_.EMBEDDED, TRAIN.images, TRAIN.labels, TRAIN.groups)
+
+
+def test_every_depth_is_judged_and_three_are_probed(scanned):
+    for name in scan_.EMBEDDED:
+        levels = [level for level in scanned.levels if level.encoder == name]
+        assert [level.depth for level in levels] == [k / 8 for k in range(1, 9)]
+        best = sorted(levels, key=lambda level: -level.logme)[:3]
+        assert {level.depth for level in levels if level.auc is not None} == {level.depth for level in best}
+        assert scanned.depths[name] == max(best, key=lambda level: level.auc).depth
+        assert all(0.5 < level.knn < 1 for level in levels)
+
+
+def test_the_recommendation_is_of_the_probed_depths(scanned):
+    assert set(scanned.recommended) <= {f"{name}@{depth:g}" for name, depth in scanned.depths.items()}
+    singles = [max(lv.auc for lv in scanned.levels if lv.encoder == n and lv.auc) for n in scan_.EMBEDDED]
+    assert scanned.auc >= max(singles)
+    (pair,) = scanned.pairs
+    assert pair.gain == pytest.approx(pair.auc - max(singles))
+    assert (len(scanned.recommended) == 2) == (pair.gain > 0)
+    assert pair.cka.low < pair.cka.value < pair.cka.high < 1
+    assert -1 <= pair.kappa.value <= 1
+    assert set(scanned.stability) == {*scan_.EMBEDDED, "set"}
+    assert all(0 <= share <= 1 for share in scanned.stability.values())
+    assert 0.5 < scanned.concat < 1
+
+
+def test_levels_are_those_of_truncated_encoders(scanned):
+    """The one pass says the same as a scan of the encoder cut there."""
+    alone = scan(["mae-mini@0.25"], TRAIN.images, TRAIN.labels, TRAIN.groups)
+    whole = {level.depth: level for level in scanned.levels if level.encoder == "mae-mini"}
+    assert [level.depth for level in alone.levels] == [0.125, 0.25]
+    for level in alone.levels:
+        assert level.logme == pytest.approx(whole[level.depth].logme, abs=1e-4)
+        assert level.knn == pytest.approx(whole[level.depth].knn, abs=0.01)
+    assert alone.pairs == []
+    assert len(alone.recommended) == 1
+
+
+def test_an_encoder_object_is_scanned_as_it_is(tmp_path):
+    encoder = own(tmp_path, depth=0.5)
+    found = scan([encoder], TRAIN.images, TRAIN.labels, folds=3)
+    assert [level.depth for level in found.levels] == [0.125, 0.25, 0.375, 0.5]
+    assert found.recommended[0].startswith("tiny@")
+
+
+def test_what_no_name_loads_is_not_recommended_by_one_that_does():
+    control = zoo.untrained("mae-mini", 0.25)
+    found = scan([control, "mae-mini@0.25"], TRAIN.images, TRAIN.labels, folds=3)
+    assert set(found.depths) == {"untrained-mae-mini#0", "mae-mini"}
+    tuned = zoo.load("mae-mini", 0.25)
+    saving.disown(tuned)
+    assert set(scan([tuned], TRAIN.images, TRAIN.labels, folds=3).depths) == {"mae-mini, fine-tuned"}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"encoders": ["mae-mini", "mae-mini@0.5"]}, "encoders must be given once each"),
+        ({"labels": TRAIN.labels[:-1]}, "one label per image"),
+        ({"labels": np.r_[["rare"] * 4, TRAIN.labels[4:]]}, "folds must be from 2"),
+        ({"labels": np.eye(2, dtype=int)[np.arange(180) % 2]}, "one per image to select"),
+        ({"groups": TRAIN.groups[:-1]}, "groups must be one per image"),
+        ({"groups": np.arange(180) % 3}, "folds must not exceed the groups"),
+        ({"folds": 2}, r"folds must be at least 3 \(got 2\)"),
+        ({"encoders": "mae-mini"}, "must be a list of names or encoders .*'mae-mini'"),
+        ({"encoders": []}, "must be a list of names or encoders"),
+        ({"labels": np.r_[["rare"] * 2, TRAIN.labels[2:]]}, r"3 images of each class \(got 2 of 'rare'\)"),
+        ({"labels": np.arange(180) % 12 < 2, "groups": np.arange(180) % 12}, "of three at least for each class"),
+    ],
+)
+def test_bad_input(change, said):
+    given = {"encoders": ["mae-mini"], "labels": TRAIN.labels, "groups": TRAIN.groups, "folds": 5, **change}
+    with pytest.raises(ValueError, match=said):
+        scan(given.pop("encoders"), TRAIN.images, **given)
+
+
+@pytest.mark.parametrize("groups", [np.arange(180) % 3, np.r_[np.arange(3), 3 + np.arange(177) % 3]])
+def test_few_patients_or_few_images_of_some_give_no_interval(groups, monkeypatch):
+    """Never one of images that are taken for independent."""
+    monkeypatch.setattr(scan_, "logme", lambda x, y: x.shape[1])  # any three depths
+    found = scan(["mocov2-mini@0.5", "mae-mini@0.5"], TRAIN.images, TRAIN.labels, groups, folds=3)
+    (pair,) = found.pairs
+    assert 0 < pair.cka.value < 1
+    assert np.isnan([pair.cka.low, pair.cka.high]).all()
+    assert -1 <= pair.kappa.value <= 1
+    assert np.isnan(pair.kappa.low) == (len(np.unique(groups)) < 4)
+    assert found.folds == 3
+
+
+def test_few_images_whose_folds_lack_a_class_are_judged():
+    few = fusion.brain_regions("train", labels=60)
+    found = scan(["mae-mini@0.125"], few.images, few.labels, few.groups, folds=3)
+    assert 0.5 < found.levels[0].auc < 1
+    y = np.repeat(np.arange(4), 4)
+    x = np.random.default_rng(0).normal(size=(16, 3)) + 3 * np.eye(4)[y][:, :3]
+    by_class = [(np.setdiff1d(np.arange(16), held), held) for held in np.arange(16).reshape(4, 4)]
+    assert np.isfinite(recommendation.nested(x, y, by_class)).all()

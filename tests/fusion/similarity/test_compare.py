@@ -1,0 +1,144 @@
+"""Maps of all blocks against all blocks, streamed, equal what arrays in memory give."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+import fusion
+import fusion.commands
+import zoo
+from fusion.features import extract
+from fusion.similarity import compare, measures
+from fusion.similarity import compare as compare_
+from fusion.similarity.compare import before_after, compare, pairwise
+from fusion.similarity.pixel_cca import pixel_cca
+from tests.fusion.similarity.drawn import MANY, own_twin
+from tests.small_fits import IMAGES, LABELS, own
+
+
+def test_over_batch_sizes_is_the_library_s_minibatch_cka(tmp_path):
+    pair = own(tmp_path, "left", seed=2), own(tmp_path, "right", 0.75, seed=3)
+    found = compare.over_batch_sizes(*pair, IMAGES)
+    x, y = (extract.extract(encoder, IMAGES) for encoder in pair)
+    assert found.sizes == [4, 8, 16]
+    assert found.debiased == [fusion.minibatch_cka(x, y, batch=n) for n in (4, 8, 16)]
+    assert found.biased == [fusion.minibatch_cka(x, y, batch=n, debiased=False) for n in (4, 8, 16)]
+    assert (found.names, found.images) == (("left@1", "right@0.75"), 24)
+    many = np.random.default_rng(0).integers(0, 256, (520, 32, 32), dtype=np.uint8)
+    found = compare.over_batch_sizes(*pair, many)
+    assert (found.sizes[-1], found.images) == (256, 512)
+
+
+@pytest.mark.parametrize("measure", ["cka", "biased-cka"])
+def test_compare_is_the_measure_of_the_truncated_encoders(pair, measure):
+    found = compare(*pair, MANY, measure=measure, batch=32)
+    assert (found.first, found.second, found.images) == ("left@1", "right@0.75", 120)
+    assert found.depths == (pair[0].depths, pair[1].depths)
+    assert found.values.shape == (8, 6)
+    x, y = extract.extract(zoo.load("left", 0.5, card=card(pair[0])), MANY), extract.extract(pair[1], MANY)
+    expected = measures.cka(x, y, debiased=measure == "cka")
+    assert found.values[3, 5] == pytest.approx(expected, abs=1e-6)
+
+
+def card(encoder):
+    return encoder.report.file.replace(".safetensors", ".md")
+
+
+def test_an_encoder_is_like_itself(pair):
+    found = compare(pair[0], pair[0], MANY).values
+    np.testing.assert_allclose(found.diagonal(), 1, atol=1e-9)
+    np.testing.assert_allclose(found, found.T, atol=1e-9)
+    assert found.min() < 0.9
+
+
+def test_names_are_loaded_and_the_encoders_are_left_as_they_were(pair):
+    pair[0].train()
+    before = copy.deepcopy(pair[0].state_dict())
+    compare(*pair, IMAGES)
+    assert pair[0].training
+    assert all(torch.equal(value, before[key]) for key, value in pair[0].state_dict().items())
+    brain = fusion.brain_regions("validation").images[:16]
+    found = compare("mocov2-mini@0.5", "mae-mini@0.25", brain)
+    assert found.values.shape == (4, 2)
+
+
+def test_before_after_shows_what_moved(tmp_path):
+    encoder = own(tmp_path)
+    settings = fusion.Training(epochs=2, patience=None, learning_rate=0.05)
+    model = fusion.FusionClassifier([encoder], strategy="quarter-3", training=settings, folds=2)
+    model.fit(IMAGES, LABELS)
+    (found,) = before_after(model, MANY)
+    assert (found.first, found.second) == ("tiny@1", "tiny@1, fine-tuned")
+    same = found.values.diagonal()
+    np.testing.assert_allclose(same[:4], 1, atol=1e-9)  # the first half is frozen
+    assert (same[4:] < 1 - 1e-6).all()
+    model.save(tmp_path / "model")
+    again = fusion.FusionClassifier.load(tmp_path / "model", encoders=[encoder])
+    np.testing.assert_allclose(before_after(again, MANY)[0].values, found.values, atol=1e-9)
+
+
+def test_origins_of_names_are_loaded_anew():
+    images = fusion.brain_regions("train", labels=12)
+    model = fusion.FusionClassifier(["mocov2-mini@0.25"], folds=2).fit(images.images, images.labels)
+    (found,) = compare_.origins(model)
+    assert found is not model.encoders_[0]
+    assert found.name == "mocov2-mini@0.25"
+
+
+def test_origins_of_names_beside_objects(tmp_path):
+    encoder = own(tmp_path, depth=0.25)
+    images = fusion.brain_regions("train", labels=12)
+    model = fusion.FusionClassifier([encoder, "mocov2-mini@0.25"], folds=2).fit(images.images, images.labels)
+    first, second = compare_.origins(model)
+    assert first is encoder
+    assert second.name == "mocov2-mini@0.25"
+    assert [found.values.diagonal().min() > 1 - 1e-9 for found in before_after(model, images.images)] == [True, True]
+
+
+def test_changes_leaves_out_two_of_different_sizes(pair):
+    other = zoo.untrained("mae-mini", 0.25, size=64)
+    sizes = fusion.FusionClassifier([pair[0], other], folds=2).fit(IMAGES, LABELS)
+    assert [(found.first, found.second) for found in compare_.changes(sizes, MANY)] == [
+        (encoder.name, f"{encoder.name}, fine-tuned") for encoder in (pair[0], other)
+    ]
+    alike = fusion.FusionClassifier(list(pair), folds=2).fit(IMAGES, LABELS)
+    assert len(compare_.changes(alike, MANY)) == 4
+
+
+def test_pairwise_is_cka_of_the_outputs(pair):
+    found = pairwise(pair, MANY)
+    np.testing.assert_allclose(found.diagonal(), 1, atol=1e-9)
+    assert found[0, 1] == found[1, 0] == pytest.approx(compare(*pair, MANY).values[-1, -1], abs=1e-6)
+
+
+def test_bad_input(pair, tmp_path):
+    with pytest.raises(ValueError, match="measure must be one of cka, biased-cka, cca"):
+        compare(*pair, MANY, measure="ckb")
+    with pytest.raises(ValueError, match=r"images and batch must be at least 4 \(got 3 and 64\)"):
+        compare(*pair, MANY[:3])
+    with pytest.raises(ValueError, match=r"N must be above the ranks .* \(got 12\).*Pass at least"):
+        compare(*pair, MANY[:12], measure="cca")
+    with pytest.raises(ValueError, match=r"images must differ in every block .*block 1 of the first"):
+        compare(*pair, np.repeat(MANY[:1], 8, axis=0))
+    larger = copy.deepcopy(pair[1])
+    larger.card = larger.card.model_copy(update={"input": larger.card.input.model_copy(update={"size": 64})})
+    with pytest.raises(ValueError, match=r"see images of one size .*left@1 at 32 and right@0.75 at 64"):
+        compare(pair[0], larger, MANY)
+    with pytest.raises(ValueError, match=r"see images of one size .*left@1 at 32 and right@0.75 at 64"):
+        pairwise([pair[0], larger], MANY)
+    with pytest.raises(ValueError, match="encoders must have the same maps"):
+        pixel_cca(*pair, MANY)
+    with pytest.raises(ValueError, match=r"encoders must have the same maps.* of images of 32 and 64"):
+        pixel_cca(pair[1], larger, MANY)
+    with pytest.raises(ValueError, match=r"must be at least 1 \(got 0, "):
+        pixel_cca(pair[0], own_twin(pair[0]), MANY[:0])
+    with pytest.raises(ValueError, match=r"points must give \d+ pixels or more .*\(got \d+\)\. Pass more images"):
+        pixel_cca(pair[0], own_twin(pair[0]), MANY[:2])
+    broken = own_twin(pair[0])
+    with torch.no_grad():
+        broken.trunk.layer2[0].conv1.weight.fill_(float("nan"))
+    for measure in ("cka", "minibatch-cka"):
+        with pytest.raises(ValueError, match=r"features must be finite .*block 3, image 0"):
+            compare(pair[0], broken, MANY, measure=measure)

@@ -1,0 +1,37 @@
+import json
+
+import numpy as np
+
+from fusion.study import cell as cell_
+from fusion.study import folder, run
+from tests.fusion.study.small_studies import config
+
+
+def test_a_cell_says_what_it_took(undisturbed):
+    study_ = folder.study(undisturbed)
+    key, cell = next((k, c) for k, c in study_["cells"].items() if len(c["encoders"]) == 2)
+    record = json.loads((undisturbed / "cells" / f"{key}.json").read_text())
+    assert record["status"] == "done"
+    assert record["cell"]["encoders"] == cell["encoders"]
+    assert record["parameters"] > 100_000
+    assert record["seconds"] > 0
+    assert 0.5 < record["figures"]["auc"] <= 1
+    assert (undisturbed / "models" / key / "model.json").exists()
+
+
+def test_a_fine_tuned_cell_says_how_it_went(undisturbed):
+    records = folder.records(undisturbed, folder.study(undisturbed)["cells"])
+    tuned = [record for record in records.values() if record["cell"]["strategy"] == "lp-ft"]
+    assert [record["cell"]["learning_rate"] for record in tuned] == [0.001, 0.001]
+    for record in tuned:
+        assert 50_000 < record["trained"] <= record["parameters"]
+        assert max(row["epoch"] for row in record["history"]) == 3
+        assert (undisturbed / "models" / record["key"] / "encoders.safetensors").exists()
+
+
+def test_the_kept_models_answer_as_their_cells_did(undisturbed, data):
+    found = run.plan(config(), data)
+    for cell in [c for c in found.cells if c.seed == 0 and c.labels == 24]:
+        task = run.task(found, undisturbed, cell)
+        kept = folder.arrays(undisturbed / "cells" / f"{cell.key}.npz")["probabilities"]
+        np.testing.assert_allclose(cell_.answers(task, found.validation), kept, atol=1e-6)

@@ -1,0 +1,107 @@
+import pytest
+import yaml
+
+import zoo
+from fusion.study import config as config_
+from fusion.study import encoders, grid, run
+from tests.fusion.study.on_paper import config
+
+
+def refused(**values):
+    with pytest.raises(ValueError) as caught:
+        config(**values)
+    said = str(caught.value)
+    assert said.startswith("here: ")
+    assert said.endswith("Edit the config.")
+    assert "\n" not in said
+    return said
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"encodrs": ["a"]}, "(got 'encodrs'). Nearest: encoders"),
+        (
+            {"contests": [{"name": "x", "ours": {"fusd": True}, "theirs": {}}]},
+            "(got 'contests.0.ours.fusd'). Nearest: fused",
+        ),
+        ({"name": "No Name"}, "name must match pattern"),
+        ({"seeds": []}, "seeds must have at least 1 item"),
+        ({"seeds": ["0"]}, "seeds.0 must be a valid integer (got '0')"),
+        ({"depths": [1.5]}, "depths.0 must be null (the card's) or a number in (0, 1] such as 0.75 (got 1.5)"),
+        (
+            {"labels": [0]},
+            "labels.0 must be null (all), a count of images such as 60, or a share in (0, 1] such as 0.1",
+        ),
+        ({"labels": [1.5]}, "(got 1.5)"),
+        ({"labels": [True]}, "(got True)"),
+        ({"learning_rates": [0.0]}, "learning_rates.0 must be greater than 0 (got 0.0)"),
+        ({"strategies": []}, "strategies must be given, each label once"),
+        ({"strategies": ["full", {"full": "probe"}]}, "strategies must be given, each label once"),
+        ({"strategies": [1]}, "strategies must be a list of names or {label: phases | one strategy per encoder}"),
+        ({"strategies": ["probe"]}, "reference must name one of probe (got 'full')"),
+        ({"only": {"z": ["full"]}}, "only must name one of a (got 'z')"),
+        ({"only": {"a": ["probe"]}}, "only must name one of full (got 'probe')"),
+        (
+            {"contests": [{"name": "x", "ours": {"strategies": ["lora"]}, "theirs": {}}]},
+            "contests must name one of full",
+        ),
+        ({"contests": [{"name": "x", "ours": {"encoders": ["z"]}, "theirs": {}}]}, "contests must name one of a"),
+        ({"strategies": [{"mine": 5}]}, "strategies must be defined by a name, a list of phases"),
+        ({"training": {"learning_rate": 1}}, "training must leave learning_rate to the study (got 1)"),
+        ({"training": {"checkpoint": "x"}}, "training must leave checkpoint to the study (got 'x')"),
+        ({"mechanics": {"encoders": ["a"]}}, "mechanics.strategies must be given (got nothing)"),
+    ],
+)
+def test_a_mistake_is_one_sentence(values, said):
+    assert said in refused(**values)
+
+
+def test_files_that_are_no_configs(tmp_path):
+    with pytest.raises(ValueError, match=r"\(got 's1-strategy'\)\. Nearest: s1-strategies"):
+        config_.read("s1-strategy")
+    (tmp_path / "list.yaml").write_text("[1]")
+    with pytest.raises(ValueError, match=r"must hold keys such as name, encoders, strategies \(got \[1\]\)"):
+        config_.read(tmp_path / "list.yaml")
+    (tmp_path / "broken.yaml").write_text("name: [")
+    with pytest.raises(ValueError, match="must be valid YAML"):
+        config_.read(tmp_path / "broken.yaml")
+
+
+def test_numbers_are_numbers_in_yaml(tmp_path):
+    (tmp_path / "x.yaml").write_text("name: x\nencoders: a\nstrategies: [full]\nlearning_rates: [1e-3, 3E-4]\n")
+    with pytest.raises(ValueError, match="encoders"):
+        config_.read(tmp_path / "x.yaml")  # one encoder is a list of one all the same
+    (tmp_path / "x.yaml").write_text("name: x\nencoders: [a]\nstrategies: [full]\nlearning_rates: [1e-3, 3E-4]\n")
+    assert config_.read(tmp_path / "x.yaml").learning_rates == [0.001, 0.0003]
+
+
+def test_the_small_form_replaces_lists_and_merges_training():
+    own = {"seeds": [7], "training": {"epochs": 2}}
+    small = config(seeds=[0, 1], training={"epochs": 9, "batch": 8}, data="images", small=own).in_small()
+    assert (small.seeds, small.training, small.data) == ([7], {"epochs": 2, "batch": 8}, "brain-regions")
+    with pytest.raises(ValueError, match=r"x in its small form: key must be one of .* \(got 'sedes'\)"):
+        config(small={"sedes": [1]}).in_small()
+
+
+@pytest.mark.parametrize("name", config_.ready_made())
+def test_ready_made_studies_name_what_exists(name):
+    found = config_.read(name)
+    small = found.in_small()
+    run.check_offline(small)
+    for form in (found, small):
+        run.check(form)
+        laid = grid.lay_out(form, encoders.facts, "data")
+        assert len(laid.cells) == len({cell.key for cell in laid.cells})
+        assert yaml.safe_load(yaml.safe_dump(form.model_dump(mode="json"))) == form.model_dump(mode="json")
+        assert config_.parse(form.model_dump(mode="json"), "dump") == form
+    assert found.data is None
+    assert {n.removeprefix("untrained:") for entry in found.encoders for n in entry} <= set(zoo.names())
+
+
+def test_the_ready_made_names():
+    names = ["s0-fusion", "s0-label-fractions", "s0-quarters", "s0-truncated", "s1-strategies", "s3-representations"]
+    assert config_.ready_made() == names
+    rows = grid.lay_out(config_.read("s1-strategies"), encoders.facts, "data").cells
+    assert len({cell.strategy for cell in rows if cell.encoders}) == 8
+    assert len({cell.encoders for cell in rows if cell.encoders}) == 3

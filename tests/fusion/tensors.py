@@ -1,0 +1,3 @@
+import numpy as np
+
+DRAW = np.random.default_rng(0)

@@ -1,0 +1,64 @@
+import pytest
+import torch
+from torch import nn
+
+from fusion.heads.modules import TRAINED
+from fusion.tuning.network import Fused, set_modes
+from tests.fusion.heads.small_blocks import WIDTHS
+
+
+def test_a_fused_network_drops_the_encoder_it_is_told_to():
+    encoders = [nn.Linear(4, 6), nn.Linear(4, 9)]
+    network = Fused(encoders, TRAINED["mean"](WIDTHS, 3))
+    images = [torch.randn(5, 4), torch.randn(5, 4)]
+    torch.testing.assert_close(network(images, 1), network.head([encoders[0](images[0]), None]))
+    torch.testing.assert_close(network(images), network.head([encoders[0](images[0]), encoders[1](images[1])]))
+    with pytest.raises(ValueError, match="zip"):
+        network(images[:1])
+
+
+def frozen_first():
+    """A frozen part and one that moves, each with a norm and dropout; dropout and an activation between them."""
+    frozen, moving = (nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1), nn.Dropout()) for _ in range(2))
+    network = nn.Sequential(frozen, nn.Dropout(), moving, nn.ReLU())
+    frozen.requires_grad_(False)
+    return network
+
+
+def test_what_is_frozen_is_settled_and_what_moves_trains():
+    network = frozen_first().eval()
+    set_modes(network, statistics=True)
+    frozen, between, moving, _ = network
+    assert not frozen.training
+    assert not any(part.training for part in frozen)  # its dropout is off: no weights of its own, taken from its holder
+    assert all(part.training for part in (moving, *moving))
+    assert not between.training  # it drops what the frozen part before it gave
+
+
+def test_norm_statistics_stand_still_where_they_shall_and_dropout_stays():
+    network = frozen_first()
+    set_modes(network, statistics=False)
+    assert [part.training for part in network[2]] == [True, False, True]
+    before = network[2][1].running_mean.clone()
+    network(torch.randn(8, 1, 4, 4) + 3)
+    assert torch.equal(network[2][1].running_mean, before)
+    set_modes(network, statistics=True)
+    network(torch.randn(8, 1, 4, 4) + 3)
+    assert not torch.equal(network[2][1].running_mean, before)
+    assert torch.equal(network[0][1].running_mean, torch.zeros(1))  # frozen: never
+
+
+def test_a_norm_whose_own_weights_are_frozen_stands_still_among_weights_that_move():
+    network = nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1))
+    network[1].requires_grad_(False)
+    set_modes(network, statistics=True)
+    assert (network[0].training, network[1].training) == (True, False)
+
+
+def test_a_norm_without_weights_follows_what_holds_it():
+    for moves in (True, False):
+        network = nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1, affine=False)).requires_grad_(moves)
+        set_modes(network, statistics=True)
+        assert network[1].training == moves
+        set_modes(network, statistics=False)
+        assert not network[1].training

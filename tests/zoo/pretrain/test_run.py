@@ -1,0 +1,58 @@
+"""A pretraining run: killed, it goes on to the same weights; the shipped ones learnt."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.conftest import ROOT
+from tests.zoo.pretrain.toy import OPTIONS, RECIPE
+from zoo.pretrain import recipe
+
+# The real run on real patches of the sample task; only the download is left out.
+SCRIPT = """
+import sys, pathlib, torch
+import fusion
+from zoo.pretrain import patches, run, sources
+torch.set_num_threads(1)
+sources.fetch = lambda folder: []
+patches.cut = lambda folder, counts, seed: fusion.brain_regions("train").images[::20][:192]
+run.run(*map(pathlib.Path, sys.argv[1:]))
+"""
+
+
+def start(config, output):
+    command = [sys.executable, "-c", SCRIPT, str(config), str(output), "unused"]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", OPTIONS)
+def test_a_killed_run_goes_on_and_ends_in_the_same_weights(method, tmp_path):
+    config = tmp_path / "recipe.yaml"
+    config.write_text(RECIPE.format(method=method, options=OPTIONS[method]))
+    whole = start(config, tmp_path / "whole")
+    assert whole.wait() == 0, whole.stderr.read().decode()
+    killed = start(config, tmp_path / "killed")
+    while not (tmp_path / "killed" / "last.ckpt").exists() and killed.poll() is None:
+        time.sleep(0.05)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    again = start(config, tmp_path / "killed")
+    assert again.wait() == 0, again.stderr.read().decode()
+    first, second = (load_file(tmp_path / run / f"{method}-toy.safetensors") for run in ("whole", "killed"))
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert first["conv1.weight"].dtype == torch.float16
+
+
+def test_the_loss_of_the_shipped_encoders_fell():
+    for name in ("mocov2-mini", "mae-mini"):
+        log = (ROOT / "zoo/pretrain/recipes" / f"{name}.csv").read_text().splitlines()
+        column = log[0].split(",").index("loss_epoch")
+        losses = [float(row.split(",")[column]) for row in log[1:] if row.split(",")[column]]
+        assert len(losses) == recipe.read(ROOT / "zoo/pretrain/recipes" / f"{name}.yaml").epochs
+        assert losses[-1] < losses[1]
