@@ -77,7 +77,7 @@ def convert(
 
 @app.command("check")
 def check(
-    card: Annotated[Path, typer.Argument(help="The card, in the format that README shows.")],
+    card: Annotated[Path, typer.Argument(help="The card, in the format that cards/README.md shows.")],
     weights: Annotated[Path, typer.Argument(help="A safetensors file with timm's names.")],
 ) -> None:
     """Check that the card is complete and that the encoder loads and computes at every quarter."""
@@ -92,7 +92,7 @@ def check(
 
 @app.command("upload")
 def upload(
-    card: Annotated[Path, typer.Argument(help="The card, in the format that README shows.")],
+    card: Annotated[Path, typer.Argument(help="The card, in the format that cards/README.md shows.")],
     weights: Annotated[Path, typer.Argument(help="A safetensors file with timm's names.")],
     repo: Annotated[str, typer.Argument(help="owner/name on the Hub.")],
     private: Annotated[bool, typer.Option(help="Create a private repo.")] = False,

@@ -27,8 +27,8 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
-import zoo  # noqa: E402
 from zoo.networks import cutting  # noqa: E402
+from zoo.registry import cards  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 
@@ -70,7 +70,7 @@ def tiny(tmp_path):
     """A card of one's own with random weights beside it; returns the card's path."""
     card = tmp_path / "tiny-test.md"
     card.write_text(TINY)
-    record = zoo.registry.cards.read(card)
+    record = cards.read(card)
     torch.manual_seed(0)
     network = cutting.build(record.architecture, record.kwargs, device="cpu")
     save_file(network.state_dict(), tmp_path / "tiny-test.safetensors")

@@ -27,7 +27,7 @@ ENCODERS = ("mocov2-mini", "mae-mini")
 BUDGETS: tuple[int | None, ...] = (60, 300, None)
 DEPTHS = (0.25, 0.5, 0.75, 1.0)
 SEEDS = range(5)
-HEAD = "concat"  # the winner on the validation slabs, see README
+HEAD = "concat"  # the winner on the validation slabs, see fusion/heads/README.md
 
 Floats = npt.NDArray[np.floating]
 Levels = dict[str, list[Floats]]
