@@ -37,7 +37,7 @@ Files = dict[str, tuple[Path | bytes, str]]  # path in the repo -> content, and 
 
 @dataclass(frozen=True)
 class Parcel:
-    """What goes to a repo: the files of one commit, and the text of the card, to be pinned to that commit."""
+    """Content for a repo: the files of one commit, and the text of the card, to be pinned to that commit."""
 
     repo: str
     card: Card

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zoo.fetching.hub import WeightsError
-    from zoo.loading import load, untrained
+    from zoo.loading import load, restore, untrained
     from zoo.networks.encoder import Encoder, Report
     from zoo.registry.cards import Card, CardError, names, split_name
     from zoo.registry.cards import find as card
@@ -29,6 +29,7 @@ __all__ = [
     "card",
     "load",
     "names",
+    "restore",
     "search",
     "split_name",
     "untrained",
@@ -47,6 +48,7 @@ _HOMES = {
     "card": "zoo.registry.cards.find",
     "load": "zoo.loading.load",
     "names": "zoo.registry.cards.names",
+    "restore": "zoo.loading.restore",
     "search": "zoo.registry.search.search",
     "split_name": "zoo.registry.cards.split_name",
     "untrained": "zoo.loading.untrained",

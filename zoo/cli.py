@@ -40,7 +40,7 @@ def list_cards(
     author: Annotated[str | None, typer.Option(help="With --hub: of one author.")] = None,
     json_path: Json = None,
 ) -> None:
-    """All checkpoints the registry knows, or those on the Hub with the tag `sslzoo`."""
+    """List all checkpoints the registry knows, or those on the Hub with the tag `sslzoo`."""
     with clear_errors():
         if author and not hub:
             raise ValueError(f"--author must come with --hub (got --author {author}). Add --hub.")
@@ -105,7 +105,7 @@ def verify(
     accept: Annotated[bool, typer.Option("--accept", help="With --record: pin cards without a commit.")] = False,
     json_path: Json = None,
 ) -> None:
-    """Is what is held still what was published? Hash it all again, and compare the golden features."""
+    """Tell whether what is held is still what was published: hash it all again, and compare the golden features."""
     from zoo.upkeep import recording
 
     with clear_errors():
@@ -207,7 +207,7 @@ def examine(json_path: Json = None) -> None:
 
 @cache.command("list")
 def cache_list(json_path: Json = None) -> None:
-    """Everything that is held; whole files are the Hub client's: hf cache ls."""
+    """List everything that is held; whole files are the Hub client's: hf cache ls."""
     from zoo.upkeep.cache import held
 
     with clear_errors():

@@ -1,7 +1,8 @@
 """From a name to an encoder: card -> open file -> empty network -> cut -> strict, verified load -> encoder."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -59,7 +60,7 @@ def load(
         whole: Fetch the whole file and check its own sha256 first, as `ZOO_VERIFY=strict` does.
         revision: The commit, 40 hex digits, where the card does not pin one.
         mean: Of the pixels in the card's range, one number per channel, where the card does not know it.
-        std: Likewise.
+        std: Standard deviation of the same, one number per channel, where the card does not know it.
         interpolation: `nearest`, `bilinear` or `bicubic`, where the card does not know it.
 
     Raises:
@@ -113,6 +114,29 @@ def assemble(card: Card, depth: float | None, weights: str | Path | None = None,
     return encoder.eval()
 
 
+def restore(card: Card, depth: float, tensors: Mapping[str, Tensor]) -> Encoder:
+    """Rebuild an encoder from its card and its own tensors, as a saved model holds them; nothing is read or fetched.
+
+    Args:
+        card: As `encoder.card` gave it.
+        depth: In (0, 1].
+        tensors: As `encoder.state_dict()` gave them, of any floating type.
+
+    Raises:
+        ValueError: The tensors are not those of this architecture at this depth, or not finite.
+    """
+    try:
+        encoder = Encoder(cutting.cut(cutting.build(card.architecture, card.kwargs), depths.check(depth)), card, depth)
+        encoder.load_state_dict(dict(tensors), strict=True, assign=True)
+    except RuntimeError as error:
+        fact = " ".join(str(error).split())[:300]
+        raise ValueError(f"{card.name}@{depth:g} must hold its own tensors (got: {fact}). Save it again.") from None
+    _check_finite(Path(card.name), dict(tensors), {name: name for name in tensors})
+    cutting.materialise(encoder)
+    encoder.report = _report(encoder, "own tensors")
+    return encoder.eval()
+
+
 def untrained(name: str, depth: float | None = None, *, seed: int = 0, size: int | None = None) -> Encoder:
     """The architecture of `name` at `depth` with random weights drawn under `seed`: a control, never a fallback.
 
@@ -130,23 +154,29 @@ def untrained(name: str, depth: float | None = None, *, seed: int = 0, size: int
     cut = cutting.cut(network, depth)
     encoder = Encoder(cut, record, depth)
     encoder.name = f"untrained-{encoder.name}#{seed}"
-    encoder.report = Report(
+    report = _report(encoder, "untrained")
+    encoder.report = replace(report, depth_evidence=evidence, matched=0, dropped=whole - len(cut.sources))
+    return encoder.eval()
+
+
+def _report(encoder: Encoder, verified: str) -> Report:
+    """Of an encoder that no file was opened for."""
+    return Report(
         name=encoder.name,
-        depth=depth,
-        depth_evidence=evidence,
-        matched=0,
-        dropped=whole - len(cut.sources),
+        depth=encoder.depth,
+        depth_evidence="argument",
+        matched=len(encoder.state_dict()),
+        dropped=0,
         parameters=sum(p.numel() for p in encoder.parameters()),
-        dtype="float32",
+        dtype=str(next(encoder.parameters()).dtype).removeprefix("torch."),
         fetched=0,
         file=None,
         sha256=None,
         digest=None,
-        verified="untrained",
+        verified=verified,
         revision=None,
         preprocess=encoder.preprocess.rule,
     )
-    return encoder.eval()
 
 
 def _split(name: str, depth: float | None) -> tuple[str, float | None]:
@@ -217,7 +247,7 @@ def _tensor(data: bytes, span: Span) -> Tensor:
 
 
 def joined(parts: list[Tensor]) -> Tensor:
-    """What a file keeps in parts, put together on the first dimension."""
+    """Join what a file keeps in parts, on the first dimension."""
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 

@@ -43,7 +43,7 @@ def compare(
     limit: Limit = None,
     json_path: Json = None,
 ) -> None:
-    """How alike each block of one encoder is to each block of another, on the same images."""
+    """Show how alike each block of one encoder is to each block of another, on the same images."""
     import zoo
     from fusion.report import charts, comparison
     from fusion.similarity.compare import compare, over_batch_sizes
@@ -75,7 +75,7 @@ def changes(
     split: Split = None,
     limit: Limit = None,
 ) -> None:
-    """What fine-tuning changed in a saved model's encoders, and in how alike they are to one another."""
+    """Show what fine-tuning changed in a saved model's encoders, and in how alike they are to one another."""
     from fusion.estimators.classifier import FusionClassifier
     from fusion.report import charts, comparison
     from fusion.similarity.compare import changes

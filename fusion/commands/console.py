@@ -72,7 +72,7 @@ def figures(found: "Evaluation") -> dict[str, Any]:
 
 
 def check_folder(output: Path) -> None:
-    """Before the work: what comes out of it needs a place."""
+    """Refuse, before the work, a folder that cannot take what comes out of it."""
     if output.exists() and not output.is_dir():
         raise ValueError(f"output must be a folder (got the file {str(output)!r}). Try --output another.")
 
@@ -89,6 +89,6 @@ def write_report(output: Path, page: str, shown: Mapping[str, "Figure"], table: 
 
 
 def command_line(name: str, arguments: Sequence[str], options: Mapping[str, Any]) -> str:
-    """What reproduces a page: the command with the options that were given."""
+    """Return what reproduces a page: the command with the options that were given."""
     given = [part for key, value in options.items() if value is not None for part in (f"--{key}", str(value))]
     return shlex.join(["fusion", name, *arguments, *given])

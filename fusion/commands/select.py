@@ -43,7 +43,7 @@ def select(
     folds: Annotated[int, typer.Option(help="Of the cross-validation.")] = 5,
     json_path: Json = None,
 ) -> None:
-    """Which encoders to fuse, cut where, judged without training them."""
+    """Say which encoders to fuse, cut where, judged without training them."""
     from fusion.data.samples import draw
     from fusion.data.sources import open_all
     from fusion.report import charts, selection

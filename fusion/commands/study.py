@@ -66,7 +66,7 @@ def run(
 
 
 def status(output: Folder) -> None:
-    """How far a study is."""
+    """Say how far a study is."""
     with clear_errors():
         _tell(output)
 
@@ -78,7 +78,7 @@ def report(output: Folder) -> None:
 
 
 def inside(output: Folder) -> None:
-    """Of a series whose test parts are judged: what fine-tuning changed in the encoders, as in arXiv:2302.08272."""
+    """Show what fine-tuning changed in the encoders of a series with judged test parts, as in arXiv:2302.08272."""
     from fusion.study.results import inside, inside_page
 
     with clear_errors():

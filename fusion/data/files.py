@@ -52,7 +52,7 @@ def read(source: str | Path, *, split: str | None = None) -> Samples:
 
 
 def names_splits(source: str | Path) -> bool:
-    """Whether a CSV names the split of any image; a MedMNIST `.npz` always does."""
+    """Tell whether a CSV names the split of any image; a MedMNIST `.npz` always does."""
     source = Path(source)
     if source.suffix.lower() == ".npz":
         return True
@@ -90,7 +90,7 @@ def parts(source: str | Path, seed: int = 0) -> dict[str, Samples]:
 
 
 def unreadable(paths: list[Path]) -> dict[Path, str]:
-    """Those of `paths` that do not decode, with the reason; of DICOM and NIfTI, those that do not open or are empty."""
+    """Find `paths` that do not decode, with the reason; of DICOM and NIfTI, those that do not open or are empty."""
     reasons = {path: _fault(path) for path in paths}
     return {path: why for path, why in reasons.items() if why}
 

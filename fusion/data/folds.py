@@ -34,7 +34,7 @@ def folds(numbers: Ints, groups: npt.NDArray[Any] | None, count: int, seed: int)
 
 
 def held_out(numbers: Ints, groups: npt.NDArray[Any] | None, count: int, seed: int) -> tuple[Ints, Ints]:
-    """What is left to train on, and a fold to stop early on, each with every class: of `count` folds, or of fewer.
+    """Split into a rest to train on and a fold to stop early on, each with every class: of `count` folds, or of fewer.
 
     Of several such folds, the one that leaves the most images of the rarest class.
 

@@ -21,7 +21,7 @@ class Targets:
 
     @property
     def multilabel(self) -> bool:
-        """Whether an image may have several labels, or none."""
+        """True where an image may have several labels, or none."""
         return self.numbers.ndim == 2
 
 

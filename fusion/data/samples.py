@@ -58,7 +58,7 @@ class Samples:
         return np.asarray(self.labels[:, None] == np.asarray(classes) if self.names is None else self.labels == 1)
 
     def take(self, rows: Rows) -> "Samples":
-        """Some of the images, in the order given."""
+        """Take some of the images, in the order given."""
         index = np.asarray(rows, dtype=np.int64)
         groups = None if self.groups is None else self.groups[index]
         return Samples(taken(self.images, index), self.labels[index], groups, self.names)
@@ -70,7 +70,7 @@ class Samples:
 
 
 def taken(images: Any, rows: Rows) -> Any:
-    """Some of the images, in the order given: of an array an array, of anything else a list."""
+    """Take some of the images, in the order given: of an array an array, of anything else a list."""
     return images[np.asarray(rows, dtype=np.int64)] if isinstance(images, np.ndarray) else [images[i] for i in rows]
 
 

@@ -67,7 +67,7 @@ class Outcome:
 
 
 def sources() -> dict[str, zoo.Encoder | None]:
-    """What features come from: raw pixels, the encoders at full depth, and five untrained controls."""
+    """Return what features come from: raw pixels, the encoders at full depth, and five untrained controls."""
     named: dict[str, zoo.Encoder | None] = {raw.NAME: None}
     named |= {name: zoo.load(name, 1.0) for name in ENCODERS}
     named |= {f"random init {seed}": zoo.untrained(ENCODERS[0], 1.0, seed=seed) for seed in SEEDS}
@@ -130,7 +130,7 @@ class _Bench:
         self.classes = np.unique(samples.labels)
 
     def rows(self, budget: int | None) -> list[Choice]:
-        """All rows of the table for one label budget."""
+        """Return all rows of the table for one label budget."""
         picked = brain_regions("train", labels=budget)
         at = partial(self._best, budget=budget, index=_where(picked, self.samples))
         pixels = at(raw.NAME, [[[(raw.NAME, 0)]]])

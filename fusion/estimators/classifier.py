@@ -106,10 +106,10 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         known = labels_.read(y, len(X))
         patients = folds_.members(groups, len(X))
         given = self._given(X, y, patients)
-        encoders = extract.loaded(given, self.device)
+        encoders = extract.loaded([e if isinstance(e, str) else copy.deepcopy(e) for e in given], self.device)
         stretches = strategies.plan(self.strategy, encoders, (self.training or Training()).epochs)
         parameters.check_weighting(self, stretches)
-        self.origins_ = [saving.identity(encoder) for encoder in encoders]
+        self.origins_ = [{"name": encoder.name, "identity": encoder.identity()} for encoder in encoders]
         if all(stretch.solve for stretch in stretches):
             folds = folds_.folds(known.numbers, patients, self.folds, self.seed)
             blocks = [extract.extract(encoder, X) for encoder in encoders]
@@ -118,8 +118,6 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self.trained_ = self.head_.size
             self.changed_: list[set[str]] = [set() for _ in encoders]
         else:
-            own = {id(encoder) for encoder in given}
-            encoders = [copy.deepcopy(encoder) if id(encoder) in own else encoder for encoder in encoders]
             started -= self._tune(encoders, stretches, X, known, patients, validation)
         self.seconds_ = time.monotonic() - started
         self.classes_, self.encoders_, self.multilabel_ = known.classes, encoders, known.multilabel

@@ -1,53 +1,58 @@
-"""A fitted classifier as a folder: its record, its head, what moved of its encoders, and whom to credit."""
+"""A fitted classifier as a folder: its record, its head, what of its encoders the zoo does not give, whom to credit.
+
+What lies in the folder is named by its content, and the record comes last: a save that ends early leaves the model that
+was there, and of two at a time one stands, whole.
+"""
 
 import copy
 import hashlib
-import json
-import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numpy as np
+import torch
+from filelock import FileLock
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
-from safetensors.torch import load_file as load_tensors
-from safetensors.torch import save_file as save_tensors
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as dump_tensors
 from torch import Tensor
 
 import zoo
 from fusion.data import writing
-from fusion.data.writing import replacing
+from fusion.estimators import earlier, record
+from fusion.estimators.record import FORMAT, File, Held, Model
 from fusion.features import extract
 from fusion.heads.optimum import ModuleHead, restored
 from fusion.tuning.phases import Phase
 from fusion.tuning.settings import Training
 
-FORMAT = 3
 T = TypeVar("T")
+Tensors = dict[str, Tensor]
 
 _KEPT = ("head", "strategy", "C", "folds", "seed", "training")  # of the constructor
 
 
 def save(model: Any, folder: Path) -> None:
-    """Write a fitted classifier; `model.json` comes last, so that what is half written is no model."""
+    """Write a fitted classifier.
+
+    Raises:
+        OSError: The folder cannot be written; a model that was there is still whole.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("model.json", "encoders.safetensors"):  # of an earlier model
-        (folder / name).unlink(missing_ok=True)
-    writing.write(folder / "ATTRIBUTION.md", zoo.attribution([encoder.card for encoder in model.encoders_]))
-    with replacing(folder / "head.safetensors") as part:
-        save_file(dict(model.head_.arrays()), part)
-    moved = {
-        f"{e}.{name}": value.cpu().contiguous()
-        for e, (encoder, names) in enumerate(zip(model.encoders_, model.changed_, strict=True))
-        for name, value in encoder.state_dict().items()
-        if name in names
-    }
-    if moved:
-        with replacing(folder / "encoders.safetensors") as part:
-            save_tensors(moved, part)
-    writing.write(folder / "model.json", json.dumps({**_record(model), "moved": sorted(moved)}, indent=2) + "\n")
+    each = [_held(encoder, origin["identity"]) for encoder, origin in zip(model.encoders_, model.origins_, strict=True)]
+    stored = {f"{e}.{name}": value for e, (_, own) in enumerate(each) for name, value in own.items()}
+    with FileLock(folder / ".lock"):
+        head = _file(folder, "head", {k: torch.from_numpy(np.asarray(v)) for k, v in model.head_.arrays().items()})
+        tensors = _file(folder, "encoders", stored) if stored else None
+        writing.write(folder / "ATTRIBUTION.md", zoo.attribution([encoder.card for encoder in model.encoders_]))
+        writing.write(folder / "model.json", record.dump(_record(model, [held for held, _ in each], head, tensors)))
+        kept = {file.name for file in (head, tensors) if file}
+        for path in folder.glob("*.safetensors"):
+            if path.name not in kept:
+                path.unlink(missing_ok=True)
 
 
 def load(kind: type[T], folder: Path, encoders: Sequence[zoo.Encoder] | None, device: str) -> T:
@@ -56,89 +61,173 @@ def load(kind: type[T], folder: Path, encoders: Sequence[zoo.Encoder] | None, de
     Args:
         kind: Its class.
         folder: What `save` wrote.
-        encoders: As they were before the fit, in their order; None loads them by name.
+        encoders: As they were before the fit, in their order; None takes them from the zoo and the folder.
         device: As in the constructor.
 
     Raises:
-        OSError: The folder does not hold a model.
-        ValueError: An encoder is not the one the head was fitted on.
+        OSError: The folder does not hold a whole model, or an encoder's weights cannot be had.
+        ValueError: An encoder is not the one that was fitted, or its name would fetch from a repo.
     """
-    record, arrays, moved = _read(folder)
-    names = [entry["name"] for entry in record["encoders"]]
-    model: Any = kind(encoders=encoders or names, device=device, **_parameters(record))  # type: ignore[call-arg]
-    loaded = extract.loaded(model.encoders, device)
-    found = [identity(encoder) for encoder in loaded]
-    if found != record["encoders"]:
-        raise ValueError(f"encoders must be those of the fit, {record['encoders']} (got {found}). Fit again.")
-    model.encoders_ = [copy.deepcopy(encoder) if moved else encoder for encoder in loaded]
-    for number, encoder in enumerate(model.encoders_):
-        own = {key.partition(".")[2]: value for key, value in moved.items() if key.startswith(f"{number}.")}
-        encoder.load_state_dict({**encoder.state_dict(), **own})
-        if moved:
-            disown(encoder)
-    model.origins_ = found
-    model.changed_ = [{k.partition(".")[2] for k in moved if k.startswith(f"{e}.")} for e in range(len(loaded))]
-    model.head_ = restored(model.head, arrays, solved=record["solved"], multilabel=record["multilabel"])
-    model.classes_, model.multilabel_ = np.asarray(record["classes"]), record["multilabel"]
-    model.history_, model.trained_ = record["history"], record["trained"]
-    model.seconds_ = record.get("seconds", math.nan)  # models of earlier versions do not tell
+    try:
+        known, arrays, stored = _read(folder)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise OSError(f"{folder} must hold a whole saved model (got {error}). Save it again.") from error
+    given: Sequence[zoo.Encoder | None] = encoders or [None] * len(known.encoders)
+    if len(given) != len(known.encoders):
+        raise ValueError(f"encoders must be {len(known.encoders)}, one per encoder of the fit (got {len(given)}).")
+    each = [_encoder(held, own, stored, e) for e, (held, own) in enumerate(zip(known.encoders, given, strict=True))]
+    names = [held.name for held in known.encoders]
+    model: Any = kind(encoders=encoders or names, device=device, **_parameters(known))  # type: ignore[call-arg]
+    model.encoders_ = extract.placed(each, device)
+    model.origins_ = [{"name": held.name, "identity": held.origin} for held in known.encoders]
+    model.changed_ = [set(held.stored) if held.identity != held.origin else set() for held in known.encoders]
+    model.head_ = _head(known, arrays, [encoder.num_features for encoder in each], folder)
+    model.classes_ = np.asarray(known.classes, dtype=known.dtype)
+    model.multilabel_, model.history_ = known.multilabel, known.history
+    model.trained_, model.seconds_ = known.trained, known.seconds
     return cast(T, model)
 
 
-def _record(model: Any) -> dict[str, Any]:
-    return {
-        "format": FORMAT,
-        "parameters": {key: plain(getattr(model, key)) for key in _KEPT},
-        "encoders": model.origins_,
-        "classes": model.classes_.tolist(),
-        "multilabel": model.multilabel_,
-        "trained": model.trained_,
-        "seconds": model.seconds_,
-        "history": model.history_,
-        "solved": not isinstance(model.head_, ModuleHead),
-    }
+def _held(encoder: zoo.Encoder, origin: str) -> tuple[Held, Tensors]:
+    """The encoder's entry, and its tensors that the zoo does not give under its name."""
+    identity, own = encoder.identity(), {k: v.detach().cpu().contiguous() for k, v in encoder.state_dict().items()}
+    known = _of_the_zoo(encoder.name)
+    alike = known is not None and _facts(known.card) == _facts(encoder.card) and known.depths == encoder.depths
+    card = None
+    if known is not None and alike and known.state_dict().keys() == own.keys():
+        theirs = known.state_dict()
+        own = {k: v for k, v in own.items() if v.dtype != theirs[k].dtype or not torch.equal(v, theirs[k])}
+    else:
+        card = encoder.card.model_dump(mode="json", exclude={"path"})
+    depth = float(encoder.depth)
+    return Held(name=encoder.name, depth=depth, origin=origin, identity=identity, card=card, stored=sorted(own)), own
 
 
-def _parameters(record: dict[str, Any]) -> dict[str, Any]:
+def _facts(card: zoo.Card) -> dict[str, Any]:
+    return {key: getattr(card, key) for key in ("architecture", "kwargs", "pool", "input")}
+
+
+def _of_the_zoo(name: str) -> zoo.Encoder | None:
+    """What the registry gives under this name; None for one of a repo, or of nobody."""
+    try:
+        return None if "/" in name else zoo.load(name)
+    except (ValueError, OSError):
+        return None
+
+
+def _encoder(held: Held, given: zoo.Encoder | None, stored: Tensors, number: int) -> zoo.Encoder:
+    own = {name: stored[f"{number}.{name}"] for name in held.stored}
+    if given is not None:
+        if given.identity() != held.origin:
+            raise ValueError(f"encoders must be those before the fit, {held.name} (got another). Fit again.")
+        found = copy.deepcopy(given)
+    elif held.card is not None:
+        card = zoo.Card.model_validate({**held.card, "path": Path(held.name)})
+        return _checked(zoo.restore(card, held.depth, own), held)
+    elif "/" in held.name:
+        raise ValueError(
+            f"{held.name} would be fetched from a repo that this folder names. "
+            f"Trust it first: FusionClassifier.load(PATH, encoders=[zoo.load({held.name!r})])."
+        )
+    else:
+        try:
+            found = zoo.load(held.name)
+        except OSError as error:
+            raise OSError(
+                f"{held.name} must be there for this model ({error}). "
+                f"Carry it: zoo export {held.name} FOLDER where it is, and zoo import FOLDER here."
+            ) from error
+    found.load_state_dict({**found.state_dict(), **own}, assign=True)
+    return _checked(found, held)
+
+
+def _checked(encoder: zoo.Encoder, held: Held) -> zoo.Encoder:
+    encoder.name = held.name
+    if encoder.identity() != held.identity:
+        raise ValueError(
+            f"encoders must be those of the fit, {held.name} (the zoo gives others under this name now). "
+            "Load with the version of the cards and weights that was fitted, or fit again."
+        )
+    if held.identity != held.origin:
+        disown(encoder)
+    return encoder
+
+
+def disown(encoder: zoo.Encoder) -> None:
+    """Say in its report that the encoder is not what its name loads."""
+    if encoder.report:
+        encoder.report = replace(encoder.report, digest=encoder.identity(), verified="fine-tuned")
+
+
+def _head(known: Model, arrays: dict[str, Any], widths: Sequence[int], folder: Path) -> Any:
+    kind = known.parameters["head"]
+    try:
+        head = restored(kind, arrays, solved=known.solved, multilabel=known.multilabel)
+        found = np.exp(head.log_proba([np.zeros((1, width), np.float32) for width in widths]))
+    except (KeyError, ValueError, RuntimeError, IndexError, TypeError) as error:
+        raise OSError(f"{folder} must hold a head of these encoders ({' '.join(str(error).split())[:200]}).") from None
+    if found.shape != (1, len(known.classes)) or not np.isfinite(found).all():
+        raise OSError(f"{folder} must hold a finite head of {len(known.classes)} classes (got {found.shape}).")
+    return head
+
+
+def _read(folder: Path) -> tuple[Model, dict[str, Any], Tensors]:
+    if earlier.is_one(folder):
+        warnings.warn(f"{folder} is of an earlier version, without digests. Save it again.", UserWarning, stacklevel=4)
+        return earlier.read(folder)
+    known = record.read(folder / "model.json")
+    stored = _opened(folder, known.tensors) if known.tensors else {}
+    wanted = {f"{e}.{name}" for e, held in enumerate(known.encoders) for name in held.stored}
+    if stored.keys() != wanted:
+        raise ValueError("encoders of another model")
+    return known, {key: value.numpy() for key, value in _opened(folder, known.head).items()}, stored
+
+
+def _opened(folder: Path, file: File) -> Tensors:
+    data = (folder / file.name).read_bytes()
+    if hashlib.sha256(data).hexdigest() != file.sha256:
+        raise ValueError(f"{file.name} with another sha256: it was changed or damaged")
+    return load_tensors(data)
+
+
+def _file(folder: Path, stem: str, tensors: Tensors) -> File:
+    data = dump_tensors({name: value.contiguous() for name, value in tensors.items()})
+    digest = hashlib.sha256(data).hexdigest()
+    writing.write(folder / f"{stem}-{digest[:16]}.safetensors", data)
+    return File(name=f"{stem}-{digest[:16]}.safetensors", sha256=digest)
+
+
+def _record(model: Any, encoders: list[Held], head: File, tensors: File | None) -> Model:
+    return Model(
+        format=FORMAT,
+        parameters={key: plain(getattr(model, key)) for key in _KEPT},
+        encoders=encoders,
+        classes=model.classes_.tolist(),
+        dtype="object" if model.classes_.dtype == object else model.classes_.dtype.str,
+        multilabel=model.multilabel_,
+        trained=int(model.trained_),
+        seconds=float(model.seconds_),
+        history=model.history_,
+        solved=not isinstance(model.head_, ModuleHead),
+        head=head,
+        tensors=tensors,
+    )
+
+
+def _parameters(known: Model) -> dict[str, Any]:
     """Of the constructor; JSON has no tuples and no classes."""
-    given = dict(record["parameters"])
+    given = dict(known.parameters)
     if given["training"]:
         given["training"] = Training(**{**given["training"], "trackers": tuple(given["training"]["trackers"])})
     return given
 
 
-def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Tensor]]:
-    """The record, the head's numbers, and what moved of the encoders."""
-    try:
-        record = json.loads((folder / "model.json").read_text())
-        if record["format"] != FORMAT:
-            raise ValueError(f"format {record['format']}, not {FORMAT}")
-        moved = load_tensors(folder / "encoders.safetensors") if record["moved"] else {}
-        if sorted(moved) != record["moved"]:
-            raise ValueError("encoders.safetensors of another model")
-        return record, load_file(folder / "head.safetensors"), moved
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise OSError(f"{folder} must hold a saved model (got {error!r}). Save one with model.save(path).") from error
-
-
 def plain(value: Any) -> Any:
-    """Phases and settings as JSON has them."""
+    """Turn phases and settings into what JSON has."""
     if isinstance(value, Training | Phase):
-        return {key: str(entry) if isinstance(entry, Path) else entry for key, entry in asdict(value).items()}
+        return {key: str(entry) if isinstance(entry, Path) else plain(entry) for key, entry in asdict(value).items()}
     if isinstance(value, dict):
         return {key: plain(entry) for key, entry in value.items()}
-    return [plain(entry) for entry in value] if isinstance(value, list | tuple) else value
-
-
-def identity(encoder: zoo.Encoder) -> dict[str, str | None]:
-    """What tells an encoder from others of its name."""
-    return {"name": encoder.name, "digest": encoder.report.digest if encoder.report else None}
-
-
-def disown(encoder: zoo.Encoder) -> None:
-    """Tell a fine-tuned encoder from the one that was loaded: a head fitted on it must not meet the other."""
-    digest = hashlib.sha256()
-    for name, value in encoder.state_dict().items():
-        digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
-    if encoder.report:
-        encoder.report = replace(encoder.report, digest=digest.hexdigest(), verified="fine-tuned")
+    if isinstance(value, np.generic):
+        return value.item()
+    return [plain(entry) for entry in value] if isinstance(value, list | tuple | np.ndarray) else value

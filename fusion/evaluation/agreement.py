@@ -21,7 +21,7 @@ _ENDS = 0.025, 0.975
 
 @dataclass(frozen=True)
 class Agreement:
-    """What two models have in common on the same images.
+    """Figures of what two models have in common on the same images.
 
     Attributes:
         same: Share of images that get the same label from both.
@@ -52,7 +52,7 @@ class Agreement:
 def agreement(
     y: Any, first: Any, second: Any, groups: Any = None, *, resamples: int = 1000, seed: int = 0
 ) -> Agreement:
-    """How alike two models predict, with 95 % intervals of a bootstrap over groups; all figures share its draws.
+    """Say how alike two models predict, with 95 % intervals of a bootstrap over groups; all figures share its draws.
 
     Draws without a kappa (see `kappa`) are left out of its interval; if more than 2.5 % have none, these could decide
     where it ends, and both ends are NaN. An interval without width says that draws did not differ, not that it is sure.

@@ -30,7 +30,7 @@ class Correlation:
 
 
 def correlation(x: Numbers, y: Numbers, groups: Any = None) -> Correlation:
-    """Whether one figure goes with another, such as the similarity of encoders with the gain, with 95 % intervals.
+    """Tell whether one figure goes with another, such as the similarity of encoders with the gain, with 95 % intervals.
 
     Without groups, points count as independent and the intervals are Fisher's. With groups, they are Student's t of the
     delete-a-group jackknife of z = artanh(r). Both are mapped back from z and stay in [-1, 1]. A correlation of 1 or -1
@@ -68,7 +68,7 @@ def gain(fine_tuned: Numbers, scratch: Numbers | float) -> Floats: ...
 
 
 def gain(fine_tuned: Numbers | float, scratch: Numbers | float) -> Floats | float:
-    """What starting from an encoder brought: (fine_tuned - scratch) / scratch.
+    """Compute what starting from an encoder brought: (fine_tuned - scratch) / scratch.
 
     Args:
         fine_tuned: AUC in [0, 1] of the fine-tuned model, or (N,) of several.

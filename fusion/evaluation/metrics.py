@@ -26,7 +26,7 @@ def auc(y: Ints, proba: Floats) -> Figure:
 
 
 def auc_of(y: Ints, scores: Floats) -> float:
-    """As `auc`, of any scores (N, K), over those classes or labels that some images have and others have not."""
+    """Compute `auc` of any scores (N, K), over those classes or labels that some images have and others have not."""
     positives = y if y.ndim == 2 else y[:, None] == np.arange(scores.shape[1])
     both = [k for k in range(scores.shape[1]) if 0 < positives[:, k].sum() < len(y)]
     return _mean(_binary_auc, positives[:, both], scores[:, both])(np.ones(len(y)))

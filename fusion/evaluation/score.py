@@ -85,7 +85,7 @@ def difference(
 def contributions(
     model: Any, X: Any, y: Any, groups: Any = None, *, resamples: int = 1000, seed: int = 0
 ) -> dict[str, Evaluation]:
-    """What each encoder adds: the figures of the whole model minus those without it, paired.
+    """Compute what each encoder adds: the figures of the whole model minus those without it, paired.
 
     The head is not fitted anew: what an encoder says that another says too does not count as its own.
 

@@ -1,5 +1,6 @@
 """Frozen features: images through an encoder in batches, without gradients."""
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
@@ -11,6 +12,7 @@ from torch import Tensor
 import zoo
 
 Floats = npt.NDArray[np.float32]
+Compute = Callable[[zoo.Encoder, Tensor], list[Tensor]]
 
 BATCH = 64
 
@@ -21,16 +23,30 @@ def loaded(encoders: Sequence[str | zoo.Encoder], device: str) -> list[zoo.Encod
     Raises:
         ValueError: There is no such device, or two encoders have one name.
     """
+    found = [encoder if isinstance(encoder, zoo.Encoder) else zoo.load(encoder) for encoder in encoders]
+    names = [encoder.name for encoder in found]
+    if len(set(names)) < len(names):
+        raise ValueError(f"encoders must differ in name or depth (got {names}). Give one a card with another name.")
+    return placed(found, device)
+
+
+def placed(encoders: Sequence[zoo.Encoder], device: str) -> list[zoo.Encoder]:
+    """Give the encoders on the device; one that lies elsewhere is copied.
+
+    Raises:
+        ValueError: There is no such device.
+    """
     place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     try:
         torch.empty(0, device=place)
     except (RuntimeError, AssertionError):  # torch's ways to say that it is unknown, or absent
         raise ValueError(f"device must be auto or one that is there (got {device!r}). Try device='auto'.") from None
-    found = [encoder if isinstance(encoder, zoo.Encoder) else zoo.load(encoder) for encoder in encoders]
-    names = [encoder.name for encoder in found]
-    if len(set(names)) < len(names):
-        raise ValueError(f"encoders must differ in name or depth (got {names}). Give one a card with another name.")
-    return [encoder.to(place) for encoder in found]
+    return [_on(encoder, place) for encoder in encoders]
+
+
+def _on(encoder: zoo.Encoder, place: str) -> zoo.Encoder:
+    there = next(encoder.parameters()).device.type == torch.device(place).type
+    return encoder if there else copy.deepcopy(encoder).to(place)  # the caller's stays where it is
 
 
 def extract(encoder: str | zoo.Encoder, images: Any, *, batch: int = BATCH) -> Floats:
@@ -42,7 +58,7 @@ def extract(encoder: str | zoo.Encoder, images: Any, *, batch: int = BATCH) -> F
         batch: Images at a time.
     """
     network = zoo.load(encoder) if isinstance(encoder, str) else encoder
-    return _run(network, images, batch, lambda x: [network(x)])[0]
+    return _run(network, images, batch, lambda own, x: [own(x)])[0]
 
 
 def levels(encoder: zoo.Encoder, images: Any, *, batch: int = BATCH) -> list[Floats]:
@@ -50,34 +66,37 @@ def levels(encoder: zoo.Encoder, images: Any, *, batch: int = BATCH) -> list[Flo
 
     They equal `extract` of the encoder truncated there.
     """
-    return _run(encoder, images, batch, encoder.at_depths)
+    return _run(encoder, images, batch, zoo.Encoder.at_depths)
 
 
 def quarters(encoder: zoo.Encoder, images: Any, *, batch: int = BATCH) -> list[Floats]:
-    """Those of `levels` that end a quarter."""
+    """Return those of `levels` that end a quarter."""
     found = zip(encoder.depths, levels(encoder, images, batch=batch), strict=True)
     return [level for depth, level in found if depth * 4 % 1 == 0]
 
 
-def batches(
-    encoder: zoo.Encoder, images: Any, compute: Callable[[Tensor], list[Tensor]], *, batch: int = BATCH
-) -> Iterator[list[Floats]]:
-    """What `compute` gives for each batch of preprocessed images, in `eval()` mode and without gradients."""
-    was_training = encoder.training
-    encoder.eval()
-    try:
-        for start in range(0, len(images), batch):
-            yield _batch(encoder, images[start : start + batch], compute)
-    finally:
-        encoder.train(was_training)
+def batches(encoder: zoo.Encoder, images: Any, compute: Compute, *, batch: int = BATCH) -> Iterator[list[Floats]]:
+    """Compute features of preprocessed images batch by batch, in `eval()` mode and without gradients.
+
+    The encoder is left as it was, module by module: what computes is its twin.
+
+    Args:
+        encoder: Of any floating type; features are float32.
+        images: Anything `encoder.preprocess` takes.
+        compute: A method of `zoo.Encoder`, such as `zoo.Encoder.maps`.
+        batch: Images at a time.
+    """
+    resting = encoder.at_rest()
+    for start in range(0, len(images), batch):
+        yield _batch(resting, images[start : start + batch], compute)
 
 
 @torch.inference_mode()
-def _batch(encoder: zoo.Encoder, images: Any, compute: Callable[[Tensor], list[Tensor]]) -> list[Floats]:
-    x = encoder.preprocess(images).to(next(encoder.parameters()).device)
-    return [value.cpu().numpy() for value in compute(x)]
+def _batch(encoder: zoo.Encoder, images: Any, compute: Compute) -> list[Floats]:
+    x = encoder.preprocess(images).to(next(encoder.parameters()))
+    return [value.float().cpu().numpy() for value in compute(encoder, x)]
 
 
-def _run(encoder: zoo.Encoder, images: Any, batch: int, compute: Callable[[Tensor], list[Tensor]]) -> list[Floats]:
+def _run(encoder: zoo.Encoder, images: Any, batch: int, compute: Compute) -> list[Floats]:
     parts = list(batches(encoder, images, compute, batch=batch))
     return [cast(Floats, np.concatenate(column)) for column in zip(*parts, strict=True)]

@@ -69,5 +69,5 @@ class Spool:
         return (self.take(layer, start, size) for start in range(0, self.rows, size))
 
     def rows_of_all(self, size: int) -> Iterator[tuple[Floats, ...]]:
-        """The same rows of every layer, `size` at a time."""
+        """Give the same rows of every layer, `size` at a time."""
         return zip(*(self.chunks(layer, size) for layer in range(len(self.widths))), strict=True)

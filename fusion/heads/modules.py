@@ -35,7 +35,7 @@ class Standard(nn.Module):
 
 
 class TrainedHead(nn.Module):
-    """What all of them share: standardised blocks in, logits out."""
+    """Base of all heads that train by gradients: standardised blocks in, logits out."""
 
     def __init__(self, widths: Sequence[int], classes: int, multilabel: bool = False) -> None:
         super().__init__()

@@ -60,7 +60,7 @@ class ModuleHead:
 
     @property
     def size(self) -> int:
-        """How many numbers train."""
+        """Number of values that train."""
         return sum(parameter.numel() for parameter in cast(TrainedHead, self.module).parameters())
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:

@@ -54,11 +54,11 @@ class Probe:
 
     @property
     def size(self) -> int:
-        """How many numbers were fitted; mean and scale are read off the features."""
+        """Number of fitted values; mean and scale are read off the features."""
         return self.weight.size + self.bias.size
 
     def arrays(self) -> Arrays:
-        """What `Probe(**arrays)` needs."""
+        """Return what `Probe(**arrays)` needs."""
         return {key: getattr(self, key) for key in ("mean", "scale", "weight", "bias")}
 
 

@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 class Head(Protocol):
-    """What a head can do; `restore` of its class is the inverse of `arrays`, `size` how many numbers were fitted."""
+    """Interface of a head; `restore` of its class is the inverse of `arrays`, `size` the number of fitted values."""
 
     def fit(self, blocks: Blocks, y: Ints, folds: Folds, penalties: Sequence[float] | None) -> Self: ...
 

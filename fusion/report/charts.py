@@ -108,7 +108,7 @@ def agreement_matrix(names: Sequence[str], values: npt.ArrayLike, *, label: str 
 
 
 def depth_curves(scan: Scan) -> Figure:
-    """What a scan says of each depth: AUC of probes and of nearest neighbours, and LogME beside them.
+    """Draw what a scan says of each depth: AUC of probes and of nearest neighbours, and LogME beside them.
 
     Rings mark the depth that is recommended of each encoder.
     """

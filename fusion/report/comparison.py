@@ -47,7 +47,7 @@ def comparison_page(
 
 
 def matches_table(comparison: Comparison) -> Table:
-    """For each block of the first encoder the value at the same depth, where both have the same, and its best match."""
+    """List each block of the first encoder: the value at the same depth, where both have it, and its best match."""
     rows, columns = comparison.depths
     best = comparison.values.argmax(1)
     same = [[number(value)] for value in comparison.values.diagonal()] if rows == columns else [[] for _ in rows]

@@ -39,7 +39,7 @@ def use(scan: Scan, unit: str = "groups") -> str:
 
 
 def verdict(scan: Scan, unit: str = "groups") -> list[str]:
-    """What to fuse, what it is worth beside the usual way, and how sure that is, in sentences."""
+    """Say what to fuse, what it is worth beside the usual way, and how sure that is, in sentences."""
     names = " + ".join(scan.recommended)
     alone = len(scan.recommended) == 1
     best = f"Take {names} alone" if alone else f"Fuse {names}"

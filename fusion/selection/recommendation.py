@@ -42,7 +42,7 @@ class Bench:
         self._figures: dict[frozenset[Key], Figure] = {}
 
     def auc(self, keys: Sequence[Key], weights: Floats) -> float:
-        """Of the mean of several opinions, as `head="mean"` gives it."""
+        """Compute the AUC of the mean of several opinions, as `head="mean"` gives it."""
         known = frozenset(keys)
         if known not in self._figures:
             mean = np.mean([self.opinions[name][depth] for name, depth in keys], axis=0)

@@ -40,8 +40,8 @@ class Level:
         encoder: Its name without depth; `, fine-tuned` behind it where it is not what that name loads.
         depth: In (0, 1].
         logme: See `fusion.selection.scores.logme`: compares depths and encoders on the same labels.
-        h_score: Likewise; it grows with the width.
-        knn: Likewise; an AUC.
+        h_score: See `fusion.selection.scores.h_score`: compares as `logme` does; it grows with the width.
+        knn: See `fusion.selection.scores.knn`: compares as `logme` does; an AUC.
         auc: Of a probe, nested cross-validated; None where LogME did not shortlist the depth.
     """
 
@@ -76,7 +76,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Scan:
-    """What a scan found.
+    """Findings of a scan.
 
     Attributes:
         levels: Every encoder at every depth.

@@ -1,7 +1,7 @@
 """Two encoders on the same images: how alike each block of the one is to each block of the other."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -54,7 +54,7 @@ def compare(
 
     Args:
         first: An encoder or the name of one, `name@depth`.
-        second: Likewise.
+        second: The other encoder, or the name of it.
         images: What `encoder.preprocess` takes, N >= 4; every encoder preprocesses them in its own way.
         measure: `cka` (debiased), `biased-cka` or `cca` of pooled features; or `minibatch-cka` of whole maps,
             flattened: they are too large to be kept, so that it depends on `batch` and on the order of the images.
@@ -78,17 +78,17 @@ def compare(
     _check(pair, images, measure, batch)
     depths = pair[0].depths, pair[1].depths
     if measure == "minibatch-cka":
-        both = [extract.batches(encoder, images, encoder.maps, batch=batch) for encoder in pair]
+        both = [extract.batches(encoder, images, zoo.Encoder.maps, batch=batch) for encoder in pair]
         values = streaming.minibatch(*both)
         measure = f"minibatch-cka, batch {batch}"
     else:
-        both = [extract.batches(encoder, images, encoder.at_depths, batch=batch) for encoder in pair]
+        both = [extract.batches(encoder, images, zoo.Encoder.at_depths, batch=batch) for encoder in pair]
         values = streaming.pooled(zip(*both, strict=True), measure)
     return Comparison(measure, pair[0].name, pair[1].name, depths, values, len(images))
 
 
 def before_after(model: Any, images: Any, *, measure: str = "cka", batch: int = 64) -> list[Comparison]:
-    """What fine-tuning changed: each encoder of a fitted `FusionClassifier`, as it was (rows) and as it is (columns).
+    """Compare each encoder of a fitted `FusionClassifier` as it was (rows) and as fine-tuning changed it (columns).
 
     Args:
         model: Fitted, from `FusionClassifier.fit` or `.load`.
@@ -121,10 +121,13 @@ def changes(model: Any, images: Any, *, measure: str = "cka", batch: int = 64) -
 
 
 def origins(model: Any) -> list[zoo.Encoder]:
-    """The encoders of a fitted model as they were before the fit."""
-    given = [] if isinstance(model.encoders, str) else model.encoders
-    objects = {encoder.name: encoder for encoder in given if isinstance(encoder, zoo.Encoder)}
-    return [objects.get(entry["name"]) or zoo.load(entry["name"]) for entry in model.origins_]
+    """Give the encoders of a fitted model as they were before the fit.
+
+    Raises:
+        ValueError: One is not to be had any more: neither the model, nor its caller, nor the zoo has it.
+    """
+    given = [] if isinstance(model.encoders, str) else [e for e in model.encoders if isinstance(e, zoo.Encoder)]
+    return [_origin(entry, [own, *given]) for entry, own in zip(model.origins_, model.encoders_, strict=True)]
 
 
 def pairwise(encoders: Sequence[str | zoo.Encoder], images: Any, *, batch: int = 64, device: str = "auto") -> Floats:
@@ -154,7 +157,7 @@ class BatchSizes:
         names: Of both encoders.
         sizes: Images in a batch: doublings from 4.
         debiased: A value per size.
-        biased: Likewise, without the correction for few images.
+        biased: A value per size, without the correction for few images.
         images: How many they were.
     """
 
@@ -181,6 +184,24 @@ def over_batch_sizes(first: zoo.Encoder, second: zoo.Encoder, images: Any) -> Ba
     sizes = [size for size in (LEAST * 2**k for k in range(20)) if size <= min(LARGEST, max(LEAST, len(some)))]
     debiased, biased = ([minibatch_cka(x, y, batch=n, debiased=kind) for n in sizes] for kind in (True, False))
     return BatchSizes((first.name, second.name), sizes, debiased, biased, len(some))
+
+
+def _origin(entry: Mapping[str, str], candidates: Sequence[zoo.Encoder]) -> zoo.Encoder:
+    found = next((encoder for encoder in candidates if encoder.identity() == entry["identity"]), None)
+    found = found or _of_the_zoo(entry["name"])
+    if found is None or found.identity() != entry["identity"]:
+        raise ValueError(
+            f"{entry['name']} must be there as it was before the fit (the zoo gives another under this name, or none). "
+            "Pass the model that was fitted in this process, or fit it again."
+        )
+    return found
+
+
+def _of_the_zoo(name: str) -> zoo.Encoder | None:
+    try:
+        return None if "/" in name else zoo.load(name)
+    except (ValueError, OSError):
+        return None
 
 
 def _encoders(first: str | zoo.Encoder, second: str | zoo.Encoder, device: str) -> tuple[zoo.Encoder, zoo.Encoder]:

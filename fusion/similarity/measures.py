@@ -109,7 +109,7 @@ def hsic(first: Floats, second: Floats, *, debiased: bool = True) -> float:
 
 
 def hsic_of_sums(n: int, cross: T, lengths: tuple[T, T, T], *, debiased: bool = True) -> T:
-    """The same from sums over N rows of centred columns, without any N x N matrix.
+    """Compute `hsic` from sums over N rows of centred columns, without any N x N matrix.
 
     A row of the hollow Gram matrix then sums to minus the squared length of the feature's row.
 
@@ -165,7 +165,7 @@ def knn_overlap(x: Array, y: Array, *, neighbours: int = 10, ids: Ids | None = N
 
 
 def pair(x: Array, y: Array, ids: Ids | None = None) -> tuple[Floats, Floats]:
-    """Both checked, in float64, columns centred, scaled to at most 1: no measure here sees shift or scale.
+    """Return both checked, in float64, columns centred, scaled to at most 1: no measure here sees shift or scale.
 
     Raises:
         ValueError: As in `cka`.

@@ -48,7 +48,7 @@ def pixel_cca(
 
 
 def same_maps(first: zoo.Encoder, second: zoo.Encoder) -> bool:
-    """Whether the maps of the two can be compared channel by channel."""
+    """Tell whether the maps of the two can be compared channel by channel."""
     sizes = (encoder.card.input.size for encoder in (first, second))
     return (first.channels, first.strides) == (second.channels, second.strides) and len(set(sizes)) == 1
 
@@ -72,7 +72,7 @@ def sample(
     parts: list[list[list[Floats]]] = [[[] for _ in counts] for _ in draws]
     picked = images[needed] if isinstance(images, np.ndarray) else [images[row] for row in needed]
     start = 0
-    for levels in extract.batches(encoder, picked, encoder.pyramid):
+    for levels in extract.batches(encoder, picked, zoo.Encoder.pyramid):
         rows = needed[start : start + len(levels[0])]
         start += len(rows)
         for (order, chosen), taken in zip(draws, parts, strict=True):

@@ -84,7 +84,7 @@ def failed(task: Task, error: BaseException) -> dict[str, Any]:
 
 
 def encoders(task: Task) -> list[zoo.Encoder]:
-    """Those of the cell as they are before the fit; random ones have seen images that they are to be trained on."""
+    """Load the cell's encoders as before the fit; random ones have seen images that they are to be trained on."""
     found, train = fresh(task), draw(task.train, task.cell.labels, task.cell.seed)
     few = train.take(np.linspace(0, len(train) - 1, min(len(train), _SETTLED)).astype(np.int64))
     for name, encoder in zip(task.cell.encoders, found, strict=True):
@@ -117,12 +117,12 @@ class Pixels:
         return self
 
     def predict_proba(self, images: Any) -> Floats:
-        """(N, K)."""
+        """Return (N, K) probabilities."""
         return np.exp(self.head.log_proba([raw.pixels(images)]))
 
     @property
     def size(self) -> int:
-        """How many numbers the head has."""
+        """Number of values that the head has."""
         return sum(values.size for values in self.head.arrays().values())
 
 

@@ -31,7 +31,7 @@ class Chosen:
 
     @property
     def row(self) -> Cell:
-        """Any of the cells: what the row is, but for the seed."""
+        """One of the cells, no matter which: what the row is, but for the seed."""
         return self.cells[0]
 
     def __str__(self) -> str:
@@ -76,7 +76,7 @@ def pair(config: Config, chosen: Sequence[Chosen]) -> list[Match]:
 
 
 def admits(side: Filter, row: Cell) -> bool:
-    """Whether the row may stand on this side; raw pixels and random weights never do."""
+    """Tell whether the row may stand on this side; raw pixels and random weights never do."""
     pairs = [zoo.split_name(name) for name in row.encoders]
     stems, depths = {stem for stem, _ in pairs}, {depth for _, depth in pairs}
     return (

@@ -55,7 +55,7 @@ class _Record(BaseModel):
 
 
 class Filter(_Record):
-    """Which rows stand on one side of a contest; what is not given admits all."""
+    """Conditions for rows to stand on one side of a contest; what is not given admits all."""
 
     fused: bool | None = None
     strategies: list[str] | None = None
@@ -82,7 +82,7 @@ class Mechanics(_Record):
 
 
 class Config(_Record):
-    """What a study compares; see `fusion/study/configs` for examples.
+    """Description of what a study compares; see `fusion/study/configs` for examples.
 
     Attributes:
         name, title, source: What it is called, what it asks, and the paper it follows.
@@ -147,7 +147,7 @@ class Config(_Record):
 
     @property
     def several(self) -> bool:
-        """Whether it is of several studies, a series: one per target and fold."""
+        """True where the config is of several studies, a series: one per target and fold."""
         return self.folds is not None or self.targets is not None
 
     def in_small(self) -> "Config":

@@ -52,7 +52,7 @@ def warm_norms(encoder: zoo.Encoder, images: Any) -> None:
 
 
 def is_random(name: str) -> bool:
-    """Whether it stands for an architecture with random weights."""
+    """Tell whether the name stands for an architecture with random weights."""
     return name.startswith(RANDOM)
 
 

@@ -19,7 +19,7 @@ _BARREN = 2  # pools in a row that died before they did anything
 
 @dataclass(frozen=True)
 class Work(Generic[T]):
-    """What is done with a task.
+    """Instructions for what is done with a task.
 
     Attributes:
         do: Computes it and puts the result into the folder; runs in a worker where there are several.

@@ -92,7 +92,7 @@ def agree(output: Path, config: Mapping[str, Any], facts: Mapping[str, Any]) -> 
 
 
 def study(output: Path) -> dict[str, Any]:
-    """What is run in the folder.
+    """Read what is run in the folder.
 
     Raises:
         OSError: No study was begun there.
@@ -117,7 +117,7 @@ def land(output: Path, key: str, record: Mapping[str, Any], arrays: Mapping[str,
 
 
 def record(output: Path, key: str) -> dict[str, Any] | None:
-    """What landed of a cell; None if nothing did."""
+    """Read what landed of a cell; None if nothing did."""
     try:
         return cast(dict[str, Any], json.loads((output / "cells" / f"{key}.json").read_text(encoding="utf-8")))
     except FileNotFoundError:
@@ -125,13 +125,13 @@ def record(output: Path, key: str) -> dict[str, Any] | None:
 
 
 def done(output: Path, key: str) -> bool:
-    """Whether the cell is there; one that failed is not."""
+    """Tell whether the cell is there; one that failed is not."""
     found = record(output, key)
     return found is not None and found["status"] == "done"
 
 
 def records(output: Path, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """What landed of the cells that are done, by key."""
+    """Read what landed of the cells that are done, by key."""
     found = {key: record(output, key) for key in keys}
     return {key: value for key, value in found.items() if value and value["status"] == "done"}
 
@@ -142,7 +142,7 @@ def choose(output: Path, choices: Mapping[str, Any]) -> None:
 
 
 def answered(output: Path, key: str, sample: str) -> bool:
-    """Whether the cell has answered the test part with this fingerprint."""
+    """Tell whether the cell has answered the test part with this fingerprint."""
     path = output / "final" / f"{key}.npz"
     return path.exists() and str(arrays(path)["sample"]) == sample
 
@@ -169,7 +169,7 @@ def keep(path: Path, labels: npt.NDArray[Any], groups: npt.NDArray[Any] | None) 
 
 
 def arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """What an `.npz` holds; no objects."""
+    """Read what an `.npz` holds; no objects."""
     with np.load(path, allow_pickle=False) as file:
         return dict(file)
 

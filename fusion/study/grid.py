@@ -54,7 +54,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Facts:
-    """What the grid needs to know of an encoder: the depth it has when none is given, and its family."""
+    """Facts that the grid needs to know of an encoder: the depth it has when none is given, and its family."""
 
     depth: float
     family: str

@@ -171,7 +171,7 @@ def missing(found: Plan, output: Path) -> list[Cell]:
 
 
 def kept(found: Plan) -> dict[str, int]:
-    """For each encoder by name the bytes of the models that its cells keep, at most."""
+    """Count, for each encoder by name, the bytes of the models that its cells keep, at most."""
     sizes: dict[str, int] = {}
     for cell in found.cells:
         for name in () if cell.untrained else cell.encoders:
@@ -202,7 +202,7 @@ def _about(found: Plan, jobs: int) -> dict[str, Any]:
 
 
 def task(found: Plan, output: Path, cell: Cell, *, alone: bool = False) -> Task:
-    """What a worker needs for the cell."""
+    """Return what a worker needs for the cell."""
     training = dict(found.config.training)
     if cell.untrained and found.config.mechanics:
         training["epochs"] = found.config.mechanics.epochs

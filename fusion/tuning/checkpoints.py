@@ -1,5 +1,6 @@
 """The state of a fit on disk: written whole or not at all, read back only by the fit that wrote it."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -8,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from fusion.data.writing import write
@@ -16,7 +19,7 @@ _FORMAT = 2  # of the state, and of how images are told apart; one of another fo
 
 
 class Progress:
-    """How far a fit is, and its best weights; accelerate saves it beside network, optimiser and random states.
+    """Progress of a fit, and its best weights; accelerate saves it beside network, optimiser and random states.
 
     Attributes:
         stretch: The one that is at work, from 0.
@@ -38,14 +41,6 @@ class Progress:
         self.moved: dict[str, int] = {}
         self.seconds = 0.0
 
-    def state_dict(self) -> dict[str, Any]:
-        """Everything."""
-        return dict(vars(self))
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The inverse of `state_dict`."""
-        vars(self).update(state)
-
     def enter(self, stretch: int) -> None:
         """A stretch begins, unless it is the one that is at work."""
         if stretch > self.stretch:
@@ -57,7 +52,7 @@ class Progress:
         self.done += 1
 
     def improved(self, figures: Mapping[str, float], monitor: str) -> bool:
-        """Whether these validation figures are better than any before; counts the epochs that were not."""
+        """Tell whether these validation figures are better than any before; count the epochs that were not."""
         lower = -figures["validation_loss"]
         score = (lower,) if monitor == "loss" else (figures["validation_auc"], lower)
         better = self.score is None or score > self.score
@@ -70,7 +65,11 @@ class Progress:
 
 
 class Checkpoints:
-    """One folder, one fit: it holds the state after the last finished epoch."""
+    """One folder, one fit: it holds the state after the last finished epoch.
+
+    Of a state accelerate keeps network, optimiser and random numbers, of which only tensors and plain values are read
+    back; `progress.json` and `best.safetensors` are ours, and `state.json`, written last, has the sha256 of every file.
+    """
 
     def __init__(self, folder: str | Path | None, identity: dict[str, Any]) -> None:
         self.folder = Path(folder) if folder else None
@@ -78,14 +77,12 @@ class Checkpoints:
         if self.folder:
             self._claim(self.folder)
 
-    def latest(self) -> tuple[Path, dict[str, Any]] | None:
-        """The newest state and what `save` was told with it, if there is one."""
+    def latest(self) -> Path | None:
+        """The newest state, if there is one."""
         found = sorted(self.folder.glob("epoch-*")) if self.folder else []
-        if not found:
-            return None
-        return found[-1], json.loads((found[-1] / "place.json").read_text())
+        return found[-1] if found else None
 
-    def save(self, accelerator: Accelerator, epoch: int, place: dict[str, Any]) -> None:
+    def save(self, accelerator: Accelerator, progress: Progress) -> None:
         """Write the state; the one before goes only when this one is complete."""
         if self.folder is None:
             return
@@ -96,18 +93,44 @@ class Checkpoints:
         accelerator.save_state(str(part))
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
-            (part / "place.json").write_text(json.dumps(place))
+            plain = {key: value for key, value in vars(progress).items() if key != "best"}
+            (part / "progress.json").write_text(json.dumps(plain))
+            save_file({key: value.contiguous() for key, value in progress.best.items()}, part / "best.safetensors")
+            (part / "state.json").write_text(json.dumps(_digests(part), indent=1))
             older = sorted(self.folder.glob("epoch-*"))
-            os.replace(part, self.folder / f"epoch-{epoch:06d}")
+            os.replace(part, self.folder / f"epoch-{progress.done:06d}")
             for path in older:
                 shutil.rmtree(path)
         accelerator.wait_for_everyone()
+
+    def restore(self, state: Path, progress: Progress) -> None:
+        """Check every file of the state, and take up its progress.
+
+        Raises:
+            ValueError: A file is not what was written.
+        """
+        try:
+            known = json.loads((state / "state.json").read_text())
+            if known != _digests(state):
+                raise ValueError("files with another sha256: changed or damaged")
+            plain, best = json.loads((state / "progress.json").read_text()), load_file(state / "best.safetensors")
+            if plain.keys() != vars(progress).keys() - {"best"}:
+                raise ValueError("another progress.json")
+        except (OSError, ValueError, AttributeError, SafetensorError) as error:
+            raise self.damaged(state, error) from None
+        score = plain.pop("score")
+        vars(progress).update(plain, score=None if score is None else tuple(score), best=best)
+
+    def damaged(self, state: Path, error: Exception) -> ValueError:
+        """What is said of a state that cannot be taken up."""
+        why = " ".join(str(error).split())[:200]
+        return ValueError(f"checkpoint {state} must be as it was written (got {why}). Remove {state.parent}.")
 
     def _claim(self, folder: Path) -> None:
         record = folder / "fit.json"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            known = json.loads(record.read_text()) if record.exists() else None
+            known = _record(record)
             if known is None or known.get("format") != _FORMAT:
                 known = None
                 for state in folder.glob("epoch-*"):
@@ -123,3 +146,22 @@ class Checkpoints:
                 f"checkpoint must hold this fit ({folder} holds one with another {', '.join(other)}). "
                 "Give another folder, or remove this one."
             )
+
+
+def _record(path: Path) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    try:
+        return dict(json.loads(path.read_text()))
+    except (ValueError, TypeError):
+        raise ValueError(f"checkpoint must hold the record of its fit (got a damaged {path}). Remove the folder.") from None
+
+
+def _digests(state: Path) -> dict[str, str]:
+    files = [path for path in sorted(state.rglob("*")) if path.is_file() and path.name != "state.json"]
+    return {path.relative_to(state).as_posix(): _sha256(path) for path in files}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -21,7 +21,7 @@ class Finite:
         self.checkpoints = checkpoints
 
     def loss(self, value: float, each: Tensor, images: Samples, index: Sequence[int], where: str) -> FloatingPointError:
-        """Of a training or validation loss.
+        """Return the error for a training or validation loss that is not finite.
 
         Args:
             value: What it is.
@@ -36,7 +36,9 @@ class Finite:
         return self._error(what, value, where, [images.name(place) for place in worst])
 
     def weights(self, network: nn.Module, where: str) -> None:
-        """Where no validation shows it, the last step of an epoch may have ruined what is about to be kept.
+        """Refuse weights that are not finite.
+
+        Where no validation shows it, the last step of an epoch may have ruined what is about to be kept.
 
         Raises:
             FloatingPointError: A weight is not finite.
@@ -47,7 +49,7 @@ class Finite:
 
     def _error(self, what: str, value: float, where: str, names: Sequence[str]) -> FloatingPointError:
         kept = self.checkpoints.latest()
-        state = f" The last good state is in {kept[0]}." if kept else ""
+        state = f" The last good state is in {kept}." if kept else ""
         return FloatingPointError(
             f"{what} must be finite (got {value} {where}: {', '.join(names[:_NAMED])}).{state} "
             "Lower learning_rate, or look at what is named."

@@ -1,10 +1,12 @@
 """One loop for one or many encoders: phases, early stopping, checkpoints; `accelerate` sees to the devices."""
 
 import math
+import pickle
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -38,7 +40,8 @@ class Fit:
         network: Its encoders move as the stretches say, its head always trains.
         stretches: From `strategies.plan`.
         train: Images with class numbers (N,) or labels (N, K) of 0 and 1.
-        validation: Likewise; without it there is no early stopping, and the last weights stay.
+        validation: Images with labels of the same kind; without them there is no early stopping, and the last weights
+            stay.
         settings: See `Training`.
         seed: Of order, augmentation and dropout.
         device: `auto`, `cpu` or `cuda`.
@@ -110,11 +113,9 @@ class Fit:
         if self.settings.trackers:
             self.accelerator.init_trackers("sslzoo")
         self.network.to(self.accelerator.device)
-        self.accelerator.register_for_checkpointing(self.progress)
-        state = self.checkpoints.latest()
-        self.resume = state and state[0]
-        if state:
-            self.progress.stretch = int(state[1]["stretch"])
+        self.resume = self.checkpoints.latest()
+        if self.resume:
+            self.checkpoints.restore(self.resume, self.progress)
         else:
             self._record(None)
 
@@ -130,7 +131,7 @@ class Fit:
                 f"(got {len(batches.loader)} of {len(self.train)} images). Pass a smaller batch."
             )
         if self.resume:
-            self.accelerator.load_state(str(self.resume))
+            self._take_up(self.resume)
             self.resume, self.earlier = None, self.progress.seconds
         else:
             self.progress.keep(self.network)
@@ -143,6 +144,12 @@ class Fit:
         for adapter in added:
             lora.merge(adapter)
         self.progress.keep(self.network)
+
+    def _take_up(self, state: Path) -> None:
+        try:
+            self.accelerator.load_state(str(state))
+        except (OSError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
+            raise self.checkpoints.damaged(state, error) from None
 
     def _optimiser(self, stretch: Stretch) -> torch.optim.Optimizer:
         moving = movers(stretch, self.encoders, self.network.head)
@@ -171,7 +178,7 @@ class Fit:
                 torch.distributed.broadcast(buffer, 0)
         self._record(total / steps)
         self.progress.seconds = self.earlier + time.monotonic() - self.started
-        self.checkpoints.save(self.accelerator, self.progress.done, {"stretch": self.progress.stretch})
+        self.checkpoints.save(self.accelerator, self.progress)
 
     def _step(self, stretch: Stretch, batch: Batch, learning_rate: float, step: int) -> float:
         for group in self.optimiser.param_groups:

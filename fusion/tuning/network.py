@@ -18,7 +18,7 @@ class Fused(nn.Module):
         self.head = head
 
     def forward(self, images: Sequence[Tensor], dropped: int | None = None) -> Tensor:
-        """`dropped`: the encoder that is missing in this batch."""
+        """Return logits (N, K); `dropped` is the encoder that is missing in this batch."""
         blocks = [
             None if e == dropped else encoder(x)
             for e, (encoder, x) in enumerate(zip(self.encoders, images, strict=True))

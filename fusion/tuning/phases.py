@@ -43,14 +43,14 @@ class Phase:
 
 @dataclass(frozen=True)
 class Stretch:
-    """What all encoders do at one time: a phase each. `epochs` is 0 where the head is solved."""
+    """Phases of all encoders at one time, one each. `epochs` is 0 where the head is solved."""
 
     epochs: int
     phases: tuple[Phase, ...]
 
     @property
     def solve(self) -> bool:
-        """Whether the head is fitted to its optimum here."""
+        """True where the head is fitted to its optimum in this stretch."""
         return any(phase.solve for phase in self.phases)
 
     @property
@@ -69,7 +69,7 @@ class Group:
 
 
 def timeline(plans: Sequence[Sequence[Phase]]) -> list[Stretch]:
-    """Side by side: a new stretch begins wherever an encoder's phase does; an encoder that is through is frozen."""
+    """Lay plans side by side: a stretch begins where an encoder's phase does; an encoder that is through is frozen."""
     starts = [list(itertools.accumulate((phase.epochs or 0 for phase in phases), initial=0)) for phases in plans]
     times = sorted({time for own in starts for time in own})
     stretches = []

@@ -55,7 +55,7 @@ class Anchor:
         self.origin = [{name: w.detach().clone() for name, w in kernels(encoder)} for encoder in encoders]
 
     def penalty(self, phases: Sequence[Any], head: nn.Module, dropped: int | None = None) -> Tensor | float:
-        """Of all encoders whose phase has one, but for the one that is `dropped`, and once of the head; else 0."""
+        """Sum penalties of all encoders whose phase has one, but for the `dropped` one, and one of the head; else 0."""
         terms = []
         for e, (encoder, origin, phase) in enumerate(zip(self.encoders, self.origin, phases, strict=True)):
             if phase.penalty and e != dropped:

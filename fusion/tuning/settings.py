@@ -11,7 +11,7 @@ _PRECISIONS = ("no", "bf16", "fp16")
 
 @dataclass(frozen=True)
 class Training:
-    """How a fit goes, whatever the strategy.
+    """Settings of a fit, whatever the strategy.
 
     Attributes:
         epochs: In all; phases of a strategy share them, one each at least.

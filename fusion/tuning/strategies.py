@@ -30,7 +30,7 @@ def strategies() -> list[str]:
 
 
 def why_not(strategy: str, family: str, depth: float) -> str | None:
-    """Why an encoder of this family, cut at this depth, cannot have the strategy of that name; None where it can."""
+    """Say why an encoder of this family, cut at this depth, cannot have the strategy named; None where it can."""
     if strategy == "truncated" and depth > TRUNCATED:
         return f"depth {depth:g} is not truncated"
     if strategy == "best-quarter" and family not in BEST_QUARTER:

@@ -9,7 +9,7 @@ from fusion.data.sets import brain_regions as brain_regions_
 from fusion.demo import protocol
 from fusion.study import run
 from fusion.study.results import read
-from tests.fusion.study.small_studies import config
+from tests.fusion.study.small_studies import config, one_thread
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +31,8 @@ def data(tmp_path_factory):
 def undisturbed(data, tmp_path_factory):
     """A study that nothing disturbs, in one process, without the final table."""
     output = tmp_path_factory.mktemp("undisturbed") / "study"
-    run.run(config(), output, data)
+    with one_thread():
+        run.run(config(), output, data)
     read.write(output)
     return output
 

@@ -18,12 +18,12 @@ def endpoint() -> str:
 
 
 def offline() -> bool:
-    """Whether `HF_HUB_OFFLINE` forbids to ask."""
+    """Tell whether `HF_HUB_OFFLINE` forbids to ask the Hub."""
     return huggingface_hub.is_offline_mode()
 
 
 def reachable(timeout: float = 5.0) -> str | None:
-    """Why the Hub cannot be reached; None where it can. No token is sent."""
+    """Say why the Hub cannot be reached; None where it can. No token is sent."""
     try:
         found = huggingface_hub.get_session().get(f"{constants.ENDPOINT}/api/models?limit=1", timeout=timeout).json()
     except OfflineModeIsEnabled:
@@ -36,7 +36,7 @@ def reachable(timeout: float = 5.0) -> str | None:
 
 
 def whoami() -> str | None:
-    """Whom the token belongs to; None where there is none. A `WeightsError` says why the Hub does not tell."""
+    """Return whom the token belongs to; None where there is none. A `WeightsError` says why the Hub does not tell."""
     try:
         return str(huggingface_hub.HfApi().whoami()["name"]) if huggingface_hub.get_token() else None
     except (*FAILURES, UnicodeEncodeError) as error:
@@ -47,7 +47,7 @@ def whoami() -> str | None:
 
 
 def granted(repo: str) -> bool:
-    """Whether this token, or none, may read a repo that asks for its terms to be accepted."""
+    """Tell whether this token, or none, may read a repo that asks for its terms to be accepted."""
     with errors(Remote(repo, "main", "")), contextlib.suppress(GatedRepoError):
         huggingface_hub.HfApi().auth_check(repo)
         return True

@@ -39,7 +39,7 @@ class Header:
 
 
 def stop(first: bytes) -> int:
-    """Where the header ends, from the first eight bytes of the file.
+    """Compute where the header ends, from the first eight bytes of the file.
 
     Raises:
         ValueError: These are not the first bytes of a safetensors file; the cause is named.
@@ -55,7 +55,7 @@ def stop(first: bytes) -> int:
 
 
 def foreign(first: bytes) -> str | None:
-    """What a file that starts with these bytes is, if it is plainly no safetensors file."""
+    """Say what a file that starts with these bytes is, if it is plainly no safetensors file."""
     if len(first) >= 8 and int.from_bytes(first[:8], "little") <= LIMIT:
         return None  # a length may well look like a letter
     if first.lstrip()[:1] == b"<":

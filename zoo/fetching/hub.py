@@ -72,13 +72,13 @@ class Remote:
 
     @property
     def etag(self) -> str:
-        """What the Hub names the content by: for all but small files its sha256."""
+        """Name that the Hub gives the content: for all but small files its sha256."""
         with errors(self):
             return str(self._locate().etag)
 
     @property
     def listed(self) -> str:
-        """What the Hub says the file hashes to: its sha256, or, for a small file that it keeps in git, git's sha1."""
+        """Hash that the Hub states for the file: its sha256, or, for a small file that it keeps in git, git's sha1."""
         with errors(self):
             (entry,) = huggingface_hub.HfApi().get_paths_info(self.repo, [self.file], revision=self.revision)
         lfs = getattr(entry, "lfs", None)
@@ -205,7 +205,7 @@ class Remote:
 
 
 def cache() -> Path:
-    """Where everything that was fetched lies: in the Hub client's folder for other libraries."""
+    """Return where everything that was fetched lies: in the Hub client's folder for other libraries."""
     return Path(constants.HF_ASSETS_CACHE) / "sslzoo"
 
 
@@ -248,7 +248,7 @@ def models(author: str | None = None) -> list[str]:
 
 @contextlib.contextmanager
 def errors(remote: Remote) -> Iterator[None]:
-    """What went wrong and what to do about it, in one sentence each."""
+    """Raise failures as a `WeightsError`: what went wrong and what to do about it, in one sentence each."""
     try:
         yield
     except WeightsError:

@@ -144,7 +144,7 @@ class Ranged:
 
     @property
     def sha256(self) -> str | None:
-        """Of the whole file, where it is known."""
+        """The sha256 of the whole file, where it is known."""
         return self.digests.file if self.digests else None
 
     @property
@@ -262,7 +262,7 @@ def digest(path: Path, *, source: str | None = None) -> Digests:
 
 
 def listed(names: Iterable[str], digests: Digests | None) -> dict[str, str]:
-    """What the tensors must hash to; one that the digests do not list is like no bytes."""
+    """Return what the tensors must hash to; one that the digests do not list is like no bytes."""
     return {name: digests.tensors.get(name, "not listed") for name in names} if digests else {}
 
 

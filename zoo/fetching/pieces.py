@@ -63,7 +63,7 @@ class Store:
         return {key: path.suffix[1:] for place in (self._spoilt, self.folder) for key, path in _pieces(place).items()}
 
     def spoilt(self) -> set[str]:
-        """What lies in quarantine: pieces by key, whole files by name."""
+        """Return what lies in quarantine: pieces by key, whole files by name."""
         pieces = _pieces(self._spoilt)
         held = set(self._spoilt.iterdir()) if self._spoilt.is_dir() else set()
         return {*pieces, *(path.name for path in held - set(pieces.values()))}
@@ -88,7 +88,7 @@ class Store:
                 path.rename(path.with_name(f"{path.name}.disproved"))
 
     def quarantine_file(self, path: Path) -> None:
-        """The same for a whole file, which may be a link to where it lies, and on another disk."""
+        """Take a whole file out of use, but keep it; it may be a link to where it lies, and on another disk."""
         with writing(self._spoilt):
             self._spoilt.mkdir(parents=True, exist_ok=True)
             shutil.move(path.resolve(), self._spoilt / path.name)

@@ -26,6 +26,6 @@ def remote_of(card: Card) -> Remote:
 
 
 def converted(source: str, card: Card) -> Path:
-    """Where the safetensors file lies that was made, as `card` says, from the pickled file with the sha256 `source`."""
+    """Say where the safetensors file lies that was made, as `card` says, from the pickled file with sha256 `source`."""
     recipe = json.dumps([card.architecture, card.kwargs, card.weights.layout], sort_keys=True, default=str)
     return cache() / "converted" / source / digests_.sha256(recipe.encode())[:16] / "model.safetensors"

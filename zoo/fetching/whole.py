@@ -28,7 +28,7 @@ def fetch_whole(card: Card) -> tuple[Path, str]:
 
 
 def fault(path: Path) -> str | None:
-    """What keeps the file from being safetensors; None where nothing does."""
+    """Say what keeps the file from being safetensors; None where nothing does."""
     try:
         header.read(path)
     except ValueError as error:

@@ -35,7 +35,7 @@ def read_dicom(path: str, window: Window | None) -> Array:
 
 
 def has_magic(path: str) -> bool:
-    """Whether the file says of itself that it is DICOM."""
+    """Tell whether the file says of itself that it is DICOM."""
     try:
         with open(path, "rb") as file:
             return file.read(132)[128:] == b"DICM"

@@ -62,7 +62,7 @@ class Preprocess:
 
     @property
     def rule(self) -> str:
-        """How stored values become the encoder's input, in words."""
+        """The rule in words: how stored values become the encoder's input."""
         window, how = self.input.window, self.input
         view = f"window {window}" if window else "the file's own VOI LUT or window, else the range of its bits"
         floats = f"NIfTI and float arrays: window {window}" if window else "float arrays: as they are, in [0, 1]"

@@ -32,7 +32,7 @@ def limit(width: int, height: int) -> None:
 
 
 def whole_slide(path: str) -> ValueError:
-    """What is said of a whole slide, whichever reader meets it."""
+    """Return the error for a whole slide, whichever reader meets it."""
     return ValueError(
         f"image must not be a whole slide (got {path!r}). "
         "Cut tiles with openslide, tiatoolbox or wsidicom, and pass them as PIL images or arrays."
@@ -41,7 +41,7 @@ def whole_slide(path: str) -> ValueError:
 
 @contextmanager
 def extra(module: str, kind: str) -> Iterator[None]:
-    """Around an import: says what to install."""
+    """Guard an import: where it fails, say what to install."""
     try:
         yield
     except ImportError:
@@ -52,7 +52,7 @@ def extra(module: str, kind: str) -> Iterator[None]:
 
 @contextmanager
 def readable(path: str, kind: str) -> Iterator[None]:
-    """Around a decoder: whatever it stumbles over is a file that must be replaced."""
+    """Guard a decoder: whatever it stumbles over is a file that must be replaced."""
     try:
         yield
     except Image.DecompressionBombError as error:

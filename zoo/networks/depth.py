@@ -21,7 +21,7 @@ def check(depth: object) -> float:
 
 
 def blocks_kept(depth: float, quarters: Sequence[int]) -> int:
-    """How many blocks a network keeps whose four quarters hold that many blocks each.
+    """Count the blocks that a network keeps whose four quarters hold that many blocks each.
 
     Example:
         >>> blocks_kept(0.75, (3, 4, 6, 3))  # ResNet-50: the end of layer3

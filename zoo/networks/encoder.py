@@ -1,6 +1,8 @@
 """The encoder: a truncated network with its card's preprocessing, pooling and load report."""
 
+import hashlib
 import itertools
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
@@ -11,12 +13,13 @@ from torch import Tensor, nn
 from zoo.images.preprocess import Preprocess
 from zoo.networks.cutting import Cut
 from zoo.networks.families import Quarters
+from zoo.networks.twin import twin
 from zoo.registry.cards import Card
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a load did.
+    """Report of what a load did.
 
     Attributes:
         name: The encoder's name, `card@depth`.
@@ -58,7 +61,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Shapes:
-    """What comes out: the width after pooling, and the channels and strides of each map of the pyramid."""
+    """Shapes of what comes out: the width after pooling, and the channels and strides of each map of the pyramid."""
 
     num_features: int
     channels: tuple[int, ...]
@@ -112,6 +115,25 @@ class Encoder(nn.Module):
         inner, last = self._caught(x, self._taps, self._average)
         return [*inner, self._pool(last)]
 
+    def at_rest(self) -> "Encoder":
+        """Give the encoder in `eval()` mode, for a call or many: it shares every tensor and leaves all modes alone."""
+        return twin(self, training=False)
+
+    def identity(self) -> str:
+        """Return what tells this encoder from any that gives other features, as 64 hex digits.
+
+        It is hashed from every tensor that is held, and from what the card says of architecture, pooling and input:
+        neither a name nor where it came from.
+        """
+        facts = {key: getattr(self.card, key) for key in ("architecture", "kwargs", "pool")}
+        facts |= {"input": self.card.input.model_dump(), "depth": self.depths}
+        found = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
+        for name, value in sorted(self.state_dict().items()):
+            held = value.detach().cpu().contiguous()
+            found.update(f"{name} {held.dtype} {tuple(held.shape)} ".encode())
+            found.update(held.view(torch.uint8).numpy() if held.ndim else held.reshape(1).view(torch.uint8).numpy())
+        return found.hexdigest()
+
     def quarters(self) -> list[dict[str, Any]]:
         """The parameters in order of depth, one group per kept quarter, as a torch optimiser takes them.
 
@@ -123,7 +145,7 @@ class Encoder(nn.Module):
         return _named("quarter", self._grouped(self._blocks))
 
     def blocks(self) -> list[dict[str, Any]]:
-        """The same parameters, one group per kept block: `stem` (where the network has one), `block-1`, `block-2`, ...
+        """Group parameters as `quarters`, by kept block: `stem` (where the network has one), `block-1`, `block-2`, ...
 
         Downsampling goes with the block behind it, the last norm with the last block.
         """
@@ -174,13 +196,10 @@ class Encoder(nn.Module):
     def _caught(self, x: Tensor, names: list[str], reduce: Callable[[Tensor], Tensor]) -> tuple[list[Tensor], Tensor]:
         """What the modules of these names give, each reduced at once: few maps are held. And what the trunk gives."""
         caught: list[Tensor] = []
-        hooks = [self._tapped(name).register_forward_hook(lambda *a: caught.append(reduce(a[2]))) for name in names]
-        try:
-            last = self._features(x)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return caught, last
+        own = twin(self)  # its taps are this call's alone
+        for name in names:
+            own.trunk.get_submodule(name).register_forward_hook(lambda *a: caught.append(reduce(a[2])))
+        return caught, own._features(x)
 
     def _as_map(self, x: Tensor) -> Tensor:
         if x.ndim == 3:
@@ -190,9 +209,6 @@ class Encoder(nn.Module):
         if getattr(self.trunk, "output_fmt", "NCHW") == "NHWC":
             return x.permute(0, 3, 1, 2)  # (N, H, W, D) -> (N, D, H, W)
         return x
-
-    def _tapped(self, name: str) -> nn.Module:
-        return self.trunk.get_submodule(name)
 
     @property
     def _prefix(self) -> int:

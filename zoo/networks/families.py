@@ -13,7 +13,7 @@ Quarters = list[list[str]]
 
 @dataclass(frozen=True)
 class Family:
-    """How one kind of network is read.
+    """Rules for how one kind of network is read.
 
     Attributes:
         quarters: The names of the blocks of each of the four quarters.

@@ -55,7 +55,7 @@ class Depth(Record):
 
 
 class Input(Record):
-    """How pixels must reach the encoder: first scaled to `range`, then normalised by `mean` and `std`."""
+    """Rules for how pixels must reach the encoder: first scaled to `range`, then normalised by `mean` and `std`."""
 
     channels: Literal[1, 3]
     size: Annotated[int, Field(gt=0)]
@@ -76,7 +76,7 @@ class Input(Record):
 
 
 class Weights(Record):
-    """Where the file lies, and how its tensors are named.
+    """Facts of the weights: where the file lies, and how its tensors are named.
 
     Attributes:
         repo: `owner/name` on the Hub; None for a file beside the package or the card.
@@ -109,7 +109,7 @@ class Terms(Record):
 
 
 class Source(Record):
-    """Where the checkpoint was published, and where the facts marked `seen` were read (HF: the Hub, GH: GitHub)."""
+    """Places where the checkpoint was published, and where facts marked `seen` were read (HF: the Hub, GH: GitHub)."""
 
     paper: str | None
     url: str | None

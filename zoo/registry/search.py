@@ -51,7 +51,7 @@ def matching(
     commercial: bool | None = None,
     text: str | None = None,
 ) -> list[Card]:
-    """Those of `known` that match everything given, as in `search`."""
+    """Return the cards of `known` that match everything given, as in `search`."""
     if commercial not in (True, False, None):
         raise TypeError(f"commercial must be True, False or None (got {commercial!r}). Leave it out for all cards.")
     wanted = {"family": family, "domain": domain, "architecture": architecture}

@@ -59,7 +59,7 @@ class Side:
 
     @property
     def kind(self) -> Kind:
-        """What the licence counts as: one that was not read, or not found, counts as unknown."""
+        """Kind that the licence counts as: one that was not read, or not found, counts as unknown."""
         return "unknown" if self.evidence in ("inferred", "unknown") else kind(self.licence)
 
     def __str__(self) -> str:
@@ -79,7 +79,7 @@ class Binding:
 
 
 def kind(licence: str | None) -> Kind:
-    """What a licence id permits, in any case; None and an id that is not in the table are unknown.
+    """Say what a licence id permits, in any case; None and an id that is not in the table are unknown.
 
     Example:
         >>> from zoo import terms
@@ -91,7 +91,7 @@ def kind(licence: str | None) -> Kind:
 
 
 def sides(card: Card) -> tuple[Side, Side]:
-    """What the card and what upstream states, with the evidence for each; without any, the words count as given."""
+    """Give what card and upstream state, with the evidence for each; without any, the words count as given."""
     return (
         Side("card", card.terms.card, card.evidence.get("license")),
         Side("upstream", card.terms.upstream, card.evidence.get("upstream")),
@@ -106,7 +106,7 @@ def binding(card: Card) -> Binding:
 
 
 def commercial(card: Card) -> bool:
-    """Whether the terms that bind permit commercial use: permissive and copyleft do, gated or not."""
+    """Tell whether the terms that bind permit commercial use: permissive and copyleft do, gated or not."""
     return binding(card).kind in ("permissive", "copyleft")
 
 
@@ -148,7 +148,7 @@ def check(card: Card, *, stacklevel: int = 3) -> None:
 
 
 def origin(card: Card) -> str:
-    """Where the weights come from, in words: repository and commit, or file."""
+    """Say where the weights come from, in words: repository and commit, or file."""
     weights = card.weights
     if weights.repo is None:
         return f"{weights.file}, sha256 {weights.sha256 or 'not known'}" if weights.file else "no repository stated"

@@ -38,7 +38,7 @@ Source = tuple[str, Path, str | None]  # path in the folder, file to copy, its s
 
 @dataclass(frozen=True)
 class Imported:
-    """What an import brought.
+    """Result of an import: what it brought.
 
     Attributes:
         names: The encoders, as `name@depth`.

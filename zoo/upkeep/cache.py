@@ -40,7 +40,7 @@ class Held:
 
 
 def held() -> list[Held]:
-    """Everything in the cache, by folder.
+    """List everything in the cache, by folder.
 
     Raises:
         CardError: A card of the registry is not valid.

@@ -35,7 +35,7 @@ the whole network, and its digests and golden features are recorded beside this 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one card: `recorded`, `proposed` (a commit), `skipped` or `failed`, and why."""
+    """Result for one card: `recorded`, `proposed` (a commit), `skipped` or `failed`, and why."""
 
     name: str
     state: str

@@ -60,13 +60,13 @@ def check_zip(source: Path, limit: int) -> None:
 
 
 def read(source: Path, allow: Sequence[str] = ()) -> Any:
-    """What the file holds, if that is tensors, plain containers and the allowed classes."""
+    """Read what the file holds, if that is tensors, plain containers and the allowed classes."""
     with torch.serialization.safe_globals([ALLOWED[name] for name in allow]), source.open("rb") as stream:
         return torch.load(stream, map_location="cpu", weights_only=True)
 
 
 def unwrap(content: Any, keys: Sequence[str]) -> Any:
-    """What lies below all of `keys` that are there, at every level."""
+    """Return what lies below all of `keys` that are there, at every level."""
     while isinstance(content, Mapping):
         below = next((content[key] for key in keys if isinstance(content.get(key), Mapping)), None)
         if below is None:

@@ -15,7 +15,7 @@ from zoo.upkeep import golden
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a verification found right.
+    """Findings of a verification: what was right.
 
     Attributes:
         name: The card's name.

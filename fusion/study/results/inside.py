@@ -57,7 +57,7 @@ class Likeness:
     Attributes:
         run: Where both are.
         first: Name of an encoder, with its strategy where it is fine-tuned.
-        second: Likewise.
+        second: Name of the other, with its strategy where it is fine-tuned.
         quarters: One value each.
     """
 
@@ -69,7 +69,7 @@ class Likeness:
 
 @dataclass(frozen=True)
 class Together:
-    """How two fine-tuned models err together, on the test part of one fold."""
+    """Agreement of two fine-tuned models: how they err together, on the test part of one fold."""
 
     run: Run
     strategy: str
@@ -80,7 +80,10 @@ class Together:
 
 @dataclass(frozen=True)
 class Trend:
-    """Of one source and quarter: likeness before and after against the gain over random weights, a point per fold."""
+    """Correlation, for one source and quarter, of likeness before and after with the gain over random weights.
+
+    There is a point per fold.
+    """
 
     encoder: str
     strategy: str
@@ -91,7 +94,7 @@ class Trend:
 
 @dataclass(frozen=True)
 class Representations:
-    """All of it; and the trends that cannot be told, with the reason."""
+    """Likeness, agreement and trends of a series; and the trends that cannot be told, with the reason."""
 
     likeness: list[Likeness]
     together: list[Together]
@@ -109,7 +112,7 @@ class _Model:
         before, after: What both see in the test images.
         predicted: (N,) labels.
         auc: On the test part, mean over seeds.
-        validation: Likewise, on the part that chooses.
+        validation: AUC on the part that chooses, mean over seeds.
     """
 
     task: Task

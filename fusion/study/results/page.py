@@ -28,7 +28,7 @@ _WIDE = 6  # columns that a sheet of paper takes
 
 @dataclass(frozen=True)
 class StudyPage:
-    """What the page tells.
+    """Content of a study's page.
 
     Attributes:
         title: Of the study.
@@ -120,7 +120,7 @@ def render(page: StudyPage) -> str:
 
 
 def part(name: str, lines: Sequence[Line]) -> Side:
-    """Everything that is shown of one part."""
+    """Gather everything that is shown of one part."""
     budgets = sorted({line.row.labels for line in lines}, key=_order)
     strategies = _strategies(lines)
     ranked = {line.row.strategy: line for line in lines if line.mean_rank is not None}

@@ -40,7 +40,7 @@ _CHOICES = (
 
 @dataclass(frozen=True)
 class State:
-    """How far a study is.
+    """Progress of a study: how far it is.
 
     Attributes:
         done, failed, missing: Cells in words; of failed ones with the error.
@@ -56,12 +56,12 @@ class State:
 
     @property
     def seconds(self) -> float | None:
-        """What is left, estimated from what is done; None before anything is."""
+        """Seconds that are left, estimated from what is done; None before anything is."""
         return None if self.pace is None else self.pace * len(self.missing)
 
 
 def state(output: Path) -> State:
-    """How far the study in the folder is.
+    """Tell how far the study in the folder is.
 
     Raises:
         OSError: No study was begun there.
@@ -82,7 +82,7 @@ def _named(cell: Cell) -> str:
 
 @dataclass(frozen=True)
 class Judged:
-    """What rows are judged against.
+    """Labels and groups that rows are judged against.
 
     Attributes:
         labels: (N,) labels or (N, K) 0/1.
@@ -97,7 +97,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Results:
-    """All that the report is made of.
+    """Content that the report is made of.
 
     Attributes:
         config: That the folder was begun with.
@@ -105,7 +105,7 @@ class Results:
         chosen: Rows with their learning rates; random weights among them.
         records: What landed.
         validation: Judged rows, and against what.
-        test: Likewise, where the final table was asked for.
+        test: Judged rows of the test part, and against what; None before the final table was asked for.
     """
 
     config: Config

@@ -42,14 +42,14 @@ class FoldLine:
 
     @property
     def over(self) -> tuple[str, ...]:
-        """What the row is, whatever the fold."""
+        """Target and settings of the row, the same whatever the fold."""
         row = self.row
         labels = "all" if row.labels is None else str(row.labels)
         return self.member.target, words.encoders_name(row.encoders), row.head, row.strategy, labels
 
 
 def state(output: Path) -> State:
-    """How far the study in the folder is, or all studies of the series in it; what was not begun is missing.
+    """Tell how far the study in the folder is, or all studies of the series in it; what was not begun is missing.
 
     Raises:
         OSError: Nothing was begun there.

@@ -29,7 +29,7 @@ COLUMNS = (
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """What one cell of a study gave.
+    """Result of one cell of a study.
 
     Attributes:
         encoders: Names with depths, such as `mocov2-mini@0.75`; none stands for raw pixels.

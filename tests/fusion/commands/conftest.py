@@ -1,3 +1,5 @@
+"""What the tests of several commands look at."""
+
 import numpy as np
 import pytest
 from PIL import Image

@@ -1,4 +1,7 @@
+"""`fusion compare` and `fusion changes` from end to end."""
+
 import csv
+import dataclasses
 import json
 
 import numpy as np
@@ -24,19 +27,19 @@ def test_compare_from_end_to_end(tmp_path, opened):
     drawn = part.images[np.random.default_rng(0).permutation(len(part.images))[:24]]
     expected = fusion.compare(*names, drawn)
     found = json.loads(out.read_text())
-    assert found["values"] == expected.values.tolist()
+    np.testing.assert_allclose(found["values"], expected.values, atol=1e-9)
     assert found["depths"] == [list(depths) for depths in expected.depths]
     assert [found[key] for key in ("measure", "first", "second", "images")] == ["cka", *names, 24]
     assert found["batch_sizes"]["sizes"] == [4, 8, 16]
     assert sorted(path.name for path in output.iterdir()) == ["cka.png", "cka.svg", "report.html", "values.csv"]
     with (output / "values.csv").open() as stream:
         rows = list(csv.DictReader(stream))
-    assert [float(row["value"]) for row in rows] == expected.values.ravel().tolist()
+    assert [float(row["value"]) for row in rows] == np.ravel(found["values"]).tolist()
     assert [(row["first_depth"], row["second_depth"]) for row in rows[:3]] == [
         *(("0.125", "0.125"), ("0.125", "0.25")),
         ("0.25", "0.125"),
     ]
-    figure = charts.heat_map(expected)
+    figure = charts.heat_map(dataclasses.replace(expected, values=np.array(found["values"])))
     for suffix in ("svg", "png"):
         style.save(figure, tmp_path / f"own.{suffix}")
     assert (output / "cka.svg").read_text() == (tmp_path / "own.svg").read_text()
@@ -63,7 +66,8 @@ def test_compare_with_the_same_blocks_prints_the_diagonal(tmp_path):
 def test_images_are_in_a_drawn_order(table):
     part, _ = sources.open_all(str(table), "validation", None)
     assert part.labels.tolist() == sorted(part.labels)
-    mixed = commands_compare._shuffled(part, None)
+    mixed, said = commands_compare._opened(str(table), None, None)
+    assert said == f"20 images, all of {table}."
     assert mixed.labels.tolist() != sorted(part.labels)
     assert sorted(map(str, mixed.images)) == sorted(map(str, part.images))
     assert all(label in path.name for label, path in zip(mixed.labels, mixed.images, strict=True))

@@ -1,6 +1,18 @@
+"""What the commands share: mistakes in one sentence, text as it is, and what they write."""
+
+import io
+import json
+import shlex
+
+import numpy as np
 import pytest
+import typer
+from rich.console import Console
 
 import zoo
+from fusion.commands import console
+from fusion.evaluation import score
+from fusion.report import charts, page
 from tests.fusion.command import call
 
 
@@ -40,3 +52,79 @@ def test_an_output_that_is_a_file_is_refused_before_the_work(tmp_path, monkeypat
 def test_an_error_with_brackets_is_printed_whole(tmp_path):
     said = call("compare", "[mae]", "mae-mini", "--output", tmp_path / "out", code=1)
     assert "(got '[mae]')" in said
+
+
+@pytest.fixture
+def printed(monkeypatch):
+    """What the console prints, as on a terminal of 80 columns without colours."""
+    stream = io.StringIO()
+    monkeypatch.setattr(console, "console", Console(file=stream, width=80))
+    return stream
+
+
+def test_text_is_printed_as_it_is_and_not_broken(printed):
+    console.say("[red]path[/red] ['mae'] " + "x" * 100)
+    assert printed.getvalue() == "[red]path[/red] ['mae'] " + "x" * 100 + "\n"
+
+
+@pytest.mark.parametrize("kind", [ValueError, TypeError, FileNotFoundError])
+def test_a_callers_mistake_is_a_sentence_and_an_exit(kind, printed):
+    with pytest.raises(typer.Exit) as caught, console.clear_errors():
+        raise kind("it must be [this] (got that). Do so.")
+    assert caught.value.exit_code == 1
+    assert printed.getvalue() == "it must be [this] (got that). Do so.\n"
+
+
+def test_a_mistake_of_ours_stays_a_traceback(printed):
+    with pytest.raises(ZeroDivisionError), console.clear_errors():
+        1 / 0  # noqa: B018 - the error is what is looked at
+    assert printed.getvalue() == ""
+
+
+def test_a_table_is_shown_with_its_names_first(printed):
+    console.show(page.Table("Of [two]", ["name", "value"], [["a", "0.100"], ["longer", "1.000"]], chosen=[1]))
+    lines = [line.rstrip() for line in printed.getvalue().splitlines() if line.strip()]
+    assert lines[0].strip() == "Of [two]"
+    assert [line.split() for line in (lines[1], *lines[-2:])] == [
+        ["name", "value"],
+        ["a", "0.100"],
+        ["longer", "1.000"],
+    ]
+
+
+def test_what_was_found_is_written_as_json_where_asked_for(tmp_path):
+    console.record(None, {"a": 1})
+    console.record(tmp_path / "deep" / "out.json", {"a": [1.5, None]})
+    assert (tmp_path / "deep" / "out.json").read_text() == '{\n  "a": [\n    1.5,\n    null\n  ]\n}\n'
+    assert [path.name for path in tmp_path.iterdir()] == ["deep"]
+
+
+def test_an_evaluation_as_plain_values():
+    y, proba = np.array(list("abab")), np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.3, 0.7]])
+    found = score.score(y, proba, ["a", "b"], resamples=20)
+    told = json.loads(json.dumps(console.figures(found)))
+    assert set(told) == {*found.figures, "images", "groups", "resamples"}
+    assert told["auc"] == {"value": found.auc.value, "low": found.auc.low, "high": found.auc.high}
+    assert (told["images"], told["groups"], told["resamples"]) == (4, 4, 20)
+
+
+def test_the_command_that_made_a_page_can_be_given_to_a_shell():
+    line = console.command_line("select", ["a@1", "b c"], {"data": "my images/x.csv", "split": None, "labels": 60})
+    assert line == "fusion select a@1 'b c' --data 'my images/x.csv' --labels 60"
+    assert shlex.split(line)[-3:] == ["my images/x.csv", "--labels", "60"]
+
+
+def test_a_report_is_its_page_its_table_and_every_picture_twice(tmp_path):
+    figure = charts.agreement_matrix(["a", "b"], np.eye(2))
+    console.write_report(tmp_path / "out", "<p>", {"map": figure}, ("values.csv", "a,b\n"))
+    made = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    assert sorted(made) == ["map.png", "map.svg", "report.html", "values.csv"]
+    assert (made["report.html"], made["values.csv"], made["map.png"][1:4]) == (b"<p>", b"a,b\n", b"PNG")
+
+
+def test_a_folder_is_a_place_for_results_and_so_is_nothing(tmp_path):
+    console.check_folder(tmp_path)
+    console.check_folder(tmp_path / "not" / "yet")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=r"output must be a folder \(got the file .*file'\)\. Try --output another\."):
+        console.check_folder(tmp_path / "file")

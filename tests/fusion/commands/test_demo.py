@@ -1,3 +1,5 @@
+"""`fusion demo`: what it writes down."""
+
 import json
 
 from fusion.commands.demo import _row

@@ -1,3 +1,5 @@
+"""`fusion study`: plans, mistakes and ends in words."""
+
 import json
 import shutil
 

@@ -1,3 +1,5 @@
+"""Six images of two classes."""
+
 import pytest
 from PIL import Image
 

@@ -1,3 +1,5 @@
+"""Tables of few images."""
+
 SLABS = ("train", "validation")
 
 

@@ -1,3 +1,5 @@
+"""What may change in an image without changing its answer."""
+
 import subprocess
 import sys
 
@@ -48,7 +50,7 @@ def test_a_view_depends_on_image_and_seed_only(modality):
 def test_a_view_is_the_same_in_another_process():
     code = """
 import torch
-from fusion.augmentation import augment
+from fusion.data.augmentation import augment
 torch.rand(5)
 print(augment(torch.linspace(0, 1, 768).reshape(1, 3, 16, 16), "ultrasound", [3]).double().sum().item())
 """
@@ -106,8 +108,6 @@ def test_a_shift_is_the_same_share_of_every_size(shift):
 
 
 ARROW = torch.zeros(1, 1, 32, 32)
-
-
 ARROW[..., 4:12, 4:20] = 0.9  # bright above and to the left
 
 

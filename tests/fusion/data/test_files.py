@@ -1,3 +1,5 @@
+"""A user's own images: a folder per class, a CSV, an archive; and their parts."""
+
 import numpy as np
 import pytest
 from PIL import Image

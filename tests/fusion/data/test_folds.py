@@ -1,3 +1,5 @@
+"""Folds of a fit: groups stay whole, and every fold can teach every class."""
+
 import numpy as np
 import pytest
 

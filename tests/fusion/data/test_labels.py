@@ -1,11 +1,11 @@
+"""Labels as they are given, and as numbers."""
+
 import numpy as np
 import pytest
 
 from fusion.data import labels as labels_
 
 LISTS = [["mass"], ["mass", "nodule"], [], ["effusion"]]
-
-
 TABLE = [[0, 1, 0], [0, 1, 1], [0, 0, 0], [1, 0, 0]]
 
 

@@ -1,3 +1,5 @@
+"""The one container: what is taken and drawn from it, and what tells it from others."""
+
 import re
 from pathlib import Path
 
@@ -6,7 +8,6 @@ import pytest
 from PIL import Image
 
 from fusion.data import files, samples
-from fusion.data import labels as labels_
 from fusion.data.samples import Samples
 
 

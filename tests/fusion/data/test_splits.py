@@ -1,3 +1,5 @@
+"""Parts and folds of a data set: whole patients, every class in every part."""
+
 import warnings
 
 import numpy as np

@@ -38,10 +38,24 @@ def test_after_an_error_what_was_there_is_still_there_and_nothing_else(tmp_path)
     assert list(tmp_path.iterdir()) == [place]
 
 
-def test_what_was_never_written_is_an_error_and_leaves_nothing(tmp_path):
-    with pytest.raises(FileNotFoundError), replacing(tmp_path / "never"):
-        pass
-    assert list(tmp_path.iterdir()) == []
+def test_who_writes_at_the_same_time_writes_a_file_of_their_own(tmp_path):
+    place = tmp_path / "table.csv"
+    with replacing(place) as first, replacing(place) as second:
+        assert first != second
+        first.write_text("first")
+        second.write_text("second")
+    assert place.read_text() == "first"  # it was done last
+    assert list(tmp_path.iterdir()) == [place]
+
+
+def test_a_file_may_be_read_by_whom_the_mask_lets(tmp_path):
+    before = os.umask(0o027)
+    try:
+        write(tmp_path / "x", "x")
+        assert os.umask(0o027) == 0o027  # which is left as it was
+    finally:
+        os.umask(before)
+    assert (tmp_path / "x").stat().st_mode & 0o777 == 0o640
 
 
 def test_what_cannot_be_written_says_so(tmp_path):

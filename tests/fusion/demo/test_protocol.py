@@ -1,9 +1,8 @@
 """The demo's protocol: choices on Colin27 only, every row present, intervals everywhere."""
 
 import numpy as np
-import pytest
 
-from fusion import FusionClassifier, brain_regions
+from fusion import FusionClassifier
 from fusion.demo import protocol
 
 
@@ -45,10 +44,3 @@ def test_the_saved_model_answers_as_the_table_says(demonstrated, tmp_path):
     images = test.images[:100]
     proba = FusionClassifier.load(tmp_path).predict_proba(images)
     np.testing.assert_allclose(proba, fused.probabilities[0][:100], atol=2e-3)
-
-
-def test_raw_pixels_are_sixteen_by_sixteen_means():
-    images = brain_regions("validation").images[:2]
-    found = protocol._raw(images)
-    assert found.shape == (2, 256)
-    assert found[1, 17] == pytest.approx(images[1, 4:8, 4:8].mean() / 255)

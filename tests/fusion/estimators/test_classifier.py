@@ -1,3 +1,5 @@
+"""The classifier: what it is given and what it answers."""
+
 import numpy as np
 import pytest
 import torch
@@ -14,11 +16,7 @@ from fusion.heads.solved import SOLVED
 from tests.fusion.estimators.small_models import HELD, PAIR, SHORT, TRAIN
 
 SMALL = ["mae-mini@0.25", "mae-mini@0.5"]
-
-
 LISTS = [["deep"] if label == "deep" else ["lobe"] if label != "cerebellum" else [] for label in TRAIN.labels]
-
-
 TABLE = np.array([["deep" in labels, "lobe" in labels] for labels in LISTS]).astype(int)
 
 
@@ -261,7 +259,7 @@ def test_without_validation_images_a_fold_of_whole_groups_is_held_out(y, parts):
     train, held = places(parts["train"].images), places(parts["validation"].images)
     assert sorted([*train, *held]) == list(range(60))
     assert not set(TRAIN.groups[train]) & set(TRAIN.groups[held])
-    truth = parts["validation"].targets
+    truth = parts["validation"].labels
     assert (truth.any(0).all() and not truth.all(0).any()) if y.ndim == 2 else set(truth) == set(range(6))
     assert (truth == (y[held] if y.ndim == 2 else np.searchsorted(model.classes_, y[held]))).all()
     assert all(np.isfinite(row["validation_auc"]) for row in model.history_)
@@ -278,7 +276,7 @@ def test_validation_images_leave_all_others_to_train(parts):
     held = (list(HELD.images), HELD.labels.tolist())
     model.fit(list(TRAIN.images), TRAIN.labels.tolist(), validation=held)
     assert (len(parts["train"]), len(parts["validation"])) == (60, 60)
-    assert parts["validation"].targets.tolist() == np.searchsorted(model.classes_, HELD.labels).tolist()
+    assert parts["validation"].labels.tolist() == np.searchsorted(model.classes_, HELD.labels).tolist()
 
 
 def test_folds_that_cannot_be_are_refused_in_tuning_too():

@@ -1,3 +1,5 @@
+"""What may stand in the classifier's constructor."""
+
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -27,7 +29,7 @@ def test_clone_and_parameters_with_everything_set():
             {"strategy": {"mae-mini": "full"}},
             r"strategy must name every encoder, \['mocov2-mini@0.5', .*Name each once",
         ),
-        ({"strategy": "quarter-2"}, r"quarter-2 must be a quarter that mae-mini@0.25 holds .*Load mae-mini@0.5"),
+        ({"strategy": "quarter-2"}, r"suit mae-mini@0.25 \(got 'quarter-2': quarter 2 is cut off .*Load mae-mini@0.5"),
         ({"head": "gated", "C": [0.1, 1.0]}, r"C must be one value for head 'gated' \(got \[0.1, 1.0\]\)"),
         ({"encoders": []}, r"encoders must be a list of names.* \(got \[\]\)"),
         ({"encoders": "mocov2-mini"}, r"encoders must be a list of names.* \(got 'mocov2-mini'\)"),

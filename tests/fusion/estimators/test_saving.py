@@ -1,3 +1,5 @@
+"""A fitted model as a folder."""
+
 import copy
 import json
 
@@ -13,20 +15,10 @@ from fusion.estimators import saving
 from fusion.heads.solved import SOLVED
 
 TRAIN = brain_regions("train", labels=36)
-
-
 OTHERS = brain_regions("validation", labels=12).images
-
-
 PAIR = ["mocov2-mini@0.5", "mae-mini@0.25"]
-
-
 SHORT = Training(epochs=1, batch=18, patience=None)
-
-
 SEVERAL = np.stack([TRAIN.labels == "deep", np.isin(TRAIN.labels, ["frontal", "parietal"])], 1).astype(int)
-
-
 SECOND = {"mocov2-mini": "quarter-2", "mae-mini": "quarter-1"}
 
 

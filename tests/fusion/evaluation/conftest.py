@@ -1,3 +1,5 @@
+"""Answers of models to judge."""
+
 import numpy as np
 import pytest
 

@@ -1,8 +1,8 @@
+"""Names and ends that several tests use."""
+
 from hypothesis import strategies as some
 
 CLASSES = ["a", "b", "c"]
-
-
 SEEDS = some.integers(0, 2**31)
 
 

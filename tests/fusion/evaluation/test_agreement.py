@@ -1,4 +1,4 @@
-"""Whether two models make the same mistakes, and whether similarity goes with gain."""
+"""Whether two models make the same mistakes."""
 
 from dataclasses import fields
 

@@ -1,3 +1,5 @@
+"""Whether similarity goes with gain."""
+
 import re
 
 import numpy as np
@@ -164,5 +166,5 @@ def test_what_gain_refuses(tuned, scratch, message):
 
 
 def test_the_simulations_that_are_cited_are_there():
-    (cited,) = re.findall(r"`(tests/\w+\.py)`", correlation.__doc__)
+    (cited,) = re.findall(r"`(tests/[\w/]+\.py)`", correlation.__doc__)
     assert "def test_intervals_of_correlation_cover(" in (ROOT / cited).read_text()

@@ -1,3 +1,5 @@
+"""Whole groups are drawn, and left out."""
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,5 @@
+"""Figures of weighted images equal scikit-learn's."""
+
 import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score

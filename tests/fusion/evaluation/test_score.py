@@ -1,3 +1,5 @@
+"""A fitted model judged, alone and against another."""
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -72,7 +74,10 @@ def test_classes_need_not_be_sorted(judged):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda y, p, g: (np.where(y == "a", "z", y), p, g), r"y must hold labels seen in training \(got \['z'\]\)"),
+        (
+            lambda y, p, g: (np.where(y == "a", "z", y), p, g),
+            r"of training \(got \['z'\]\)\. Known: \['a', 'b', 'c'\]",
+        ),
         (lambda y, p, g: (y[y != "a"], p[y != "a"], g[y != "a"]), r"y must hold every class .*without \['a'\]"),
         (lambda y, p, g: (y, p[:-1], g), r"proba must be \(300, 3\)"),
         (lambda y, p, g: (y, p, g[:-1]), "groups must be as many as y"),

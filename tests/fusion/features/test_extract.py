@@ -1,8 +1,15 @@
+"""Frozen features: images through an encoder, in batches and in their order, without a trace."""
+
+import copy
+
 import numpy as np
+import pytest
+import torch
 
 import zoo
 from fusion.features import extract
 from tests.fusion.estimators.small_models import TRAIN
+from tests.small_fits import IMAGES, own
 
 
 def test_levels_equal_the_truncated_encoders():
@@ -16,3 +23,48 @@ def test_levels_equal_the_truncated_encoders():
     np.testing.assert_allclose(chunked, levels[-1], atol=1e-5)
     ends = extract.quarters(whole, TRAIN.images)
     assert all(np.array_equal(a, b) for a, b in zip(ends, levels[1::2], strict=True))
+
+
+def test_a_pass_leaves_the_encoder_as_it_was(tmp_path):
+    encoder = own(tmp_path).train()
+    before = copy.deepcopy(encoder.state_dict())
+    found = list(extract.batches(encoder, IMAGES, lambda own, x: [own(x), x], batch=10))
+    assert [[len(value) for value in part] for part in found] == [[10, 10], [10, 10], [4, 4]]
+    assert encoder.training
+    assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
+    np.testing.assert_array_equal(found[0][1], encoder.preprocess(IMAGES[:10]).numpy())
+
+    def fails(*_):
+        raise RuntimeError("in the midst")
+
+    with pytest.raises(RuntimeError, match="in the midst"):
+        next(extract.batches(encoder, IMAGES, fails))
+    assert encoder.training
+
+
+def test_features_are_of_the_images_in_their_order(tmp_path):
+    encoder = own(tmp_path)
+    with torch.no_grad():
+        expected = encoder.eval()(encoder.preprocess(IMAGES)).numpy()
+    for batch in (1, 7, 64):
+        np.testing.assert_allclose(extract.extract(encoder, IMAGES, batch=batch), expected, atol=1e-5)
+    np.testing.assert_allclose(extract.extract(encoder, list(IMAGES[::-1])), expected[::-1], atol=1e-5)
+    assert extract.extract(encoder, IMAGES).dtype == np.float32
+
+
+def test_names_are_loaded_and_objects_are_taken_as_they_are(tmp_path):
+    encoder = own(tmp_path)
+    found = extract.loaded([encoder, "mae-mini@0.25"], "cpu")
+    assert found[0] is encoder
+    assert found[1].name == "mae-mini@0.25"
+    by_name = extract.extract("mae-mini@0.25", IMAGES[:2])
+    np.testing.assert_array_equal(by_name, extract.extract(found[1], IMAGES[:2]))
+
+
+def test_what_cannot_be_loaded_is_one_sentence(tmp_path):
+    encoder = own(tmp_path)
+    with pytest.raises(ValueError, match=r"encoders must differ in name or depth \(got \['tiny@1', 'tiny@1'\]\)"):
+        extract.loaded([encoder, encoder], "auto")
+    for device in ("gpu", "cuda:99"):
+        with pytest.raises(ValueError, match=rf"device must be auto or one that is there \(got '{device}'\)"):
+            extract.loaded([encoder], device)

@@ -1,10 +1,12 @@
+"""Features on disc, while they are compared."""
+
 from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fusion.features.scratch import Spool
+from fusion.features.scratch import Spool, check_finite
 from tests.fusion.similarity.drawn import cut, noisy
 
 
@@ -28,3 +30,28 @@ def test_a_full_folder_is_named(monkeypatch):
             monkeypatch.setattr(spool, "_files", [full])
             with pytest.raises(OSError, match=r"must fit into .*No space left.* after 8 images.*Set TMPDIR"):
                 spool.add(noisy(0, 8, [3]))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_the_image_and_block_of_what_is_not_finite_are_named(value):
+    levels = [np.zeros((4, 3), "f4"), np.zeros((4, 2, 2), "f4")]
+    check_finite(levels, 0)
+    levels[1][2, 1, 0] = value
+    with pytest.raises(ValueError, match=r"features must be finite \(NaN or infinity in block 2, image 66\)"):
+        check_finite(levels, 64)
+
+
+def test_rows_of_all_layers_come_side_by_side():
+    levels = noisy(0, 10, (3, 7))
+    with ExitStack() as stack:
+        spool = Spool([3, 7], stack)
+        spool.add(levels)
+        found = list(spool.rows_of_all(4))
+        assert [tuple(part.shape for part in parts) for parts in found] == [
+            ((4, 3), (4, 7)),
+            ((4, 3), (4, 7)),
+            ((2, 3), (2, 7)),
+        ]
+        np.testing.assert_array_equal(spool.take(0, 8, 100), found[2][0])
+        files = spool._files
+    assert all(file.closed for file in files)

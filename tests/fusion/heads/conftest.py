@@ -1,3 +1,5 @@
+"""Two blocks of features, labels and folds."""
+
 import numpy as np
 import pytest
 from sklearn.model_selection import StratifiedGroupKFold

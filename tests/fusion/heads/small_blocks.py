@@ -1,3 +1,5 @@
+"""Blocks of features, and what they are to say."""
+
 import numpy as np
 
 WIDTHS = [6, 9]

@@ -1,10 +1,13 @@
+"""The loss of heads and of training."""
+
 import numpy as np
 import pytest
 import torch
 from sklearn.utils.class_weight import compute_class_weight
 
 from fusion.heads.losses import class_weights, losses
-from tests.fusion.tensors import DRAW
+
+DRAW = np.random.default_rng(0)
 
 
 def test_class_weights_by_hand():

@@ -1,3 +1,5 @@
+"""Heads that train."""
+
 import numpy as np
 import pytest
 import torch

@@ -1,3 +1,5 @@
+"""A module at the optimum of its objective."""
+
 import numpy as np
 import pytest
 import torch

@@ -1,3 +1,5 @@
+"""The linear probe, and its opinions out of fold."""
+
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 

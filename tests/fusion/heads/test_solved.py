@@ -1,3 +1,5 @@
+"""Heads solved to their optimum."""
+
 import numpy as np
 import pytest
 from scipy.special import log_softmax

@@ -1,11 +1,6 @@
+"""What a page says: its tables, headings, links and text."""
+
 from html.parser import HTMLParser
-
-from fusion.report import words
-
-
-def words(text):
-    return " ".join(Reader(text).text.split())
-
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
 
@@ -56,3 +51,7 @@ class Reader(HTMLParser):
 
     def under(self, heading):
         return [rows for found, rows in self.tables if found == heading]
+
+
+def words(text):
+    return " ".join(Reader(text).text.split())

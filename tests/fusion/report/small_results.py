@@ -1,3 +1,5 @@
+"""A comparison and a scan by hand."""
+
 import numpy as np
 
 from fusion.evaluation.intervals import Interval
@@ -5,11 +7,7 @@ from fusion.selection.scan import Level, Pair, Scan
 from fusion.similarity.compare import Comparison
 
 DEPTHS = (0.25, 0.5, 0.75, 1.0)
-
-
 VALUES = np.array([[0.99, 0.5, 0.104, -0.061], [0.8, 0.7, 0.4, -0.001], [0.3, 0.2, 0.6, 0.45]])
-
-
 PAIR = Comparison("cka", "left@0.75", "right@1", (DEPTHS[:3], DEPTHS), VALUES, 120)
 
 

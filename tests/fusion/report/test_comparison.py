@@ -1,4 +1,4 @@
-"""The pages of `fusion compare` and `fusion select`, and the commands from end to end."""
+"""The page of `fusion compare` and `fusion changes`."""
 
 import dataclasses
 import re
@@ -14,8 +14,6 @@ from tests.fusion.report.reader import Reader, words
 from tests.fusion.report.small_results import DEPTHS, PAIR, SCAN, VALUES
 
 SQUARE = Comparison("cca", "<b>&'one'", "other@1", (DEPTHS, DEPTHS), np.vstack([VALUES, [0.1] * 4]), 64)
-
-
 SIZES = compare.BatchSizes(("left@0.75", "right@1"), [4, 8], [0.51, 0.52], [0.91, 0.71], 12)
 
 

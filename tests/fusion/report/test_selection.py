@@ -1,3 +1,5 @@
+"""The page of `fusion select`."""
+
 import dataclasses
 import re
 

@@ -1,3 +1,5 @@
+"""Colours of one palette, and figures as files."""
+
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex

@@ -1,3 +1,8 @@
+"""Names and numbers in words, and rows as CSV."""
+
+import csv
+import io
+
 from fusion.report import words
 
 
@@ -8,3 +13,24 @@ def test_budgets_in_words():
         "10 % of labels",
         "100 % of labels",
     ]
+
+
+def test_encoders_in_words():
+    assert [words.encoders_name(names) for names in ((), ("a@1",), ("a@1", "b@0.5"))] == [
+        *("raw pixels", "a@1", "a@1 + b@0.5")
+    ]
+
+
+def test_a_p_value_is_never_a_zero_that_is_none():
+    assert [words.p_text(p) for p in (1.0, 0.04567, 0.0001, 0.00009, 1e-12)] == [
+        *("1.0000", "0.0457", "0.0001", "9.0e-05", "1.0e-12")
+    ]
+
+
+def test_rows_are_csv_that_reads_back():
+    records = [("a, b", 'said "x"'), ("two\nlines", 0.1), (None, True)]
+    text = words.csv_text(("first", "second"), iter(records))
+    assert text.splitlines()[0] == "first,second"
+    assert "\r" not in text
+    assert list(csv.reader(io.StringIO(text)))[1:] == [["a, b", 'said "x"'], ["two\nlines", "0.1"], ["", "True"]]
+    assert words.csv_text(("a",), []) == "a\n"

@@ -1,3 +1,5 @@
+"""From opinions to depths and a set, and how steady that is."""
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from fusion.features import extract
 from fusion.heads import probe as probe_
 from fusion.selection import recommendation
 from fusion.selection.recommendation import Bench, Recommendation, stability
-from tests.fusion.selection.opinions import TRAIN
+from tests.fusion.selection.small_task import TRAIN
 
 
 def test_nested_chooses_the_penalty_of_a_fold_without_it():

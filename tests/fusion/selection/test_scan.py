@@ -9,7 +9,7 @@ from fusion.estimators import saving
 from fusion.selection import recommendation
 from fusion.selection import scan as scan_
 from fusion.selection.scan import scan
-from tests.fusion.selection.opinions import TRAIN
+from tests.fusion.selection.small_task import TRAIN
 from tests.small_fits import own
 
 

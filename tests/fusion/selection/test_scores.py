@@ -15,11 +15,7 @@ from fusion.selection import scores
 from fusion.selection.scores import h_score, knn, logme
 
 ALL = (logme, h_score, lambda x, y: knn(x, y, folds(len(x)), neighbours=5))
-
-
 NAMES = ("logme", "h_score", "knn")
-
-
 every = pytest.mark.parametrize("score", ALL, ids=NAMES)
 
 
@@ -311,15 +307,11 @@ def test_wrong_features_and_labels_are_refused(score, x, y, message):
 
 
 HELD = np.arange(12)
-
-
 TWO = [(HELD[6:], HELD[:6]), (HELD[:6], HELD[6:])]
-
 
 NOT_ONCE = (
     "folds must hold out each of 12 images once, and no other (not so: {}). Pass those of fusion.data.labels.folds."
 )
-
 
 LEAK = (
     "folds must train on images that they do not hold out (got {} in fold {}). Pass those of fusion.data.labels.folds."

@@ -1,3 +1,5 @@
+"""Two small encoders."""
+
 import pytest
 
 from tests.small_fits import own

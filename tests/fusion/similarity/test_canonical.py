@@ -1,10 +1,18 @@
+"""CCA and its kin: their mathematics, and that scipy and scikit-learn give the same for the same arrays."""
+
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from scipy.linalg import subspace_angles
+from sklearn.cross_decomposition import CCA
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import normalize
 
 from fusion.similarity.canonical import cca, pwcca, svcca
 from fusion.similarity.measures import cka
-from tests.fusion.similarity.drawn import SEEDS, draw
+from tests.fusion.similarity.drawn import SEEDS, assert_agreement, centred, draw
 
 
 @settings(max_examples=30, deadline=None)
@@ -55,3 +63,39 @@ def test_pwcca_weighs_what_the_narrower_one_spends_its_variance_on():
     y = np.hstack([x[:, :1], rng.normal(size=(4000, 3))])  # shares the large direction, not the small one
     assert cca(x, y) == pytest.approx(0.51, abs=0.02)
     assert pwcca(x, y) == pytest.approx(0.99, abs=0.02)
+
+
+def by_angles(x, y):
+    return np.cos(subspace_angles(centred(x), centred(y))).mean()
+
+
+def iterated(x, y):
+    """Canonical directions (N, R) of both and their correlations, one after another by power iteration."""
+    found = CCA(min(x.shape[1], y.shape[1]), scale=False, max_iter=100_000, tol=1e-18)
+    first, second = (normalize(side, axis=0) for side in found.fit_transform(x, y))
+    return first, second, (first * second).sum(0)
+
+
+def projection_weighted(x, y):
+    first, second, found = iterated(x, y)
+    narrow, directions = (x, first) if x.shape[1] <= y.shape[1] else (y, second)
+    return np.average(found, weights=np.abs(directions.T @ centred(narrow)).sum(1))
+
+
+def reduced(measure, x, y):
+    return measure(*(PCA(0.99, svd_solver="full").fit_transform(values) for values in (x, y)))
+
+
+NARROW = [
+    (cca, by_angles),
+    (cca, lambda x, y: iterated(x, y)[2].mean()),
+    (svcca, partial(reduced, by_angles)),
+    (svcca, partial(reduced, lambda x, y: iterated(x, y)[2].mean())),
+    (pwcca, projection_weighted),
+]
+
+
+@pytest.mark.parametrize(("measure", "other"), NARROW)
+@pytest.mark.parametrize("sizes", [(250, 8, 5), (250, 6, 12), (100, 7, 7)])
+def test_agreement(measure, other, sizes):
+    assert_agreement(measure, other, sizes)

@@ -1,4 +1,7 @@
-"""Measures of similarity: their mathematics, on arrays."""
+"""Measures of similarity: their mathematics, on arrays; and that scipy and scikit-learn give the same for these.
+
+Other packages: tests/benchmarks/test_similarity.py.
+"""
 
 from functools import partial
 
@@ -6,16 +9,21 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
-from scipy.stats import ortho_group
+from scipy import spatial
+from scipy.linalg import orthogonal_procrustes
+from scipy.spatial.distance import cdist, cosine, pdist
+from scipy.stats import ortho_group, pearsonr, rankdata
+from sklearn.gaussian_process.kernels import RBF, DotProduct
+from sklearn.metrics import euclidean_distances
+from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import KernelCenterer
 
 from fusion.similarity import measures
 from fusion.similarity.canonical import cca, pwcca, svcca
 from fusion.similarity.measures import cka, knn_overlap, minibatch_cka, procrustes, rbf_cka, rsa
-from tests.fusion.similarity.drawn import SEEDS, draw
+from tests.fusion.similarity.drawn import SEEDS, assert_agreement, centred, draw
 
 SIMILARITIES = [cka, partial(cka, debiased=False), rbf_cka, cca, svcca, pwcca, rsa, partial(minibatch_cka, batch=16)]
-
-
 ROTATION_BLIND = [m for m in SIMILARITIES if m is not pwcca] + [procrustes, knn_overlap]
 
 
@@ -213,3 +221,85 @@ def test_a_batch_in_which_nothing_differs_is_refused():
     x[4:], y[4:] = 2, 2
     with pytest.raises(ValueError, match="images must differ"):
         minibatch_cka(x, y, batch=4)
+
+
+def of_kernels(kernel, x, y):
+    """Biased CKA: the cosine of two centred Gram matrices."""
+    first, second = (KernelCenterer().fit_transform(kernel(values)).ravel() for values in (x, y))
+    return 1 - cosine(first, second)
+
+
+def gaussian(values):
+    return RBF(np.median(pdist(values)))(values)
+
+
+def off_diagonal(values):
+    """A Gram matrix centred by Szekely and Rizzo 2014 (Annals of Statistics 42), without its diagonal: (N (N - 1),)."""
+    n = len(values)
+    kernel = DotProduct(0)(values) * (1 - np.eye(n))
+    rows = kernel.sum(0)
+    kernel += rows.sum() / ((n - 1) * (n - 2)) - (rows + rows[:, None]) / (n - 2)
+    return kernel[~np.eye(n, dtype=bool)]
+
+
+def u_centred(x, y):
+    return 1 - cosine(off_diagonal(x), off_diagonal(y))
+
+
+def in_batches(size, x, y):
+    """Batches of one size: the cosine of all their centred Gram matrices, end to end."""
+    starts = range(0, len(x), size)
+    return 1 - cosine(*(np.concatenate([off_diagonal(v[start : start + size]) for start in starts]) for v in (x, y)))
+
+
+def angle_by_rotation(x, y):
+    a, b = same_width(x, y)
+    turn, scale = orthogonal_procrustes(a / np.linalg.norm(a), b / np.linalg.norm(b))
+    np.testing.assert_allclose(turn @ turn.T, np.eye(len(turn)), atol=1e-9)
+    return np.arccos(scale)
+
+
+def angle_by_disparity(x, y):
+    """Its disparity, after the best scale too, is the squared sine."""
+    return np.arcsin(np.sqrt(spatial.procrustes(*same_width(x, y))[2]))
+
+
+def same_width(x, y):
+    width = max(x.shape[1], y.shape[1])
+    return [np.pad(centred(values), ((0, 0), (0, width - values.shape[1]))) for values in (x, y)]
+
+
+def ranked(distances, x, y):
+    above = np.triu_indices(len(x), 1)
+    return pearsonr(*(rankdata(distances(values)[above]) for values in (x, y))).statistic
+
+
+def shared(nearest, x, y):
+    """`nearest` of all rows, themselves first."""
+    pairs = zip(nearest(x)[:, 1:], nearest(y)[:, 1:], strict=True)
+    return np.mean([len({*a} & {*b}) / 10 for a, b in pairs])
+
+
+def by_search(values):
+    return NearestNeighbors(n_neighbors=11).fit(values).kneighbors(values, return_distance=False)
+
+
+ALL = [
+    (cka, u_centred),
+    (partial(minibatch_cka, batch=20), partial(in_batches, 20)),
+    (partial(cka, debiased=False), partial(of_kernels, DotProduct(0))),
+    (partial(cka, debiased=False), partial(of_kernels, lambda values: -(cdist(values, values) ** 2) / 2)),
+    (partial(rbf_cka, debiased=False), partial(of_kernels, gaussian)),
+    (procrustes, angle_by_rotation),
+    (procrustes, angle_by_disparity),
+    (rsa, partial(ranked, euclidean_distances)),
+    (rsa, partial(ranked, lambda values: cdist(values, values))),
+    (knn_overlap, partial(shared, by_search)),
+    (knn_overlap, partial(shared, lambda values: spatial.KDTree(values).query(values, 11)[1])),
+]
+
+
+@pytest.mark.parametrize(("measure", "other"), ALL)
+@pytest.mark.parametrize("sizes", [(60, 8, 5), (60, 300, 512)])
+def test_agreement(measure, other, sizes):
+    assert_agreement(measure, other, sizes)

@@ -1,6 +1,9 @@
+"""Layers that come in batches give what arrays in memory give."""
+
 import numpy as np
 import pytest
 
+import zoo
 from fusion.features import extract
 from fusion.similarity import measures, streaming
 from fusion.similarity.canonical import cca
@@ -37,7 +40,7 @@ def test_fewer_images_than_columns_give_the_same(rows, debiased):
 
 def test_minibatch_cka_of_maps_is_its_definition(pair):
     found = compare(*pair, MANY, measure="minibatch-cka", batch=25)
-    x, y = ([np.concatenate(p) for p in zip(*extract.batches(e, MANY, e.maps), strict=True)] for e in pair)
+    x, y = ([np.concatenate(p) for p in zip(*extract.batches(e, MANY, zoo.Encoder.maps), strict=True)] for e in pair)
     flat = [[level.reshape(len(MANY), -1) for level in levels] for levels in (x, y)]
     expected = [[measures.minibatch_cka(a, b, batch=25) for b in flat[1]] for a in flat[0]]
     np.testing.assert_allclose(found.values, expected, atol=1e-5)

@@ -1,3 +1,5 @@
+"""A series that is judged, undisturbed."""
+
 import pytest
 
 from fusion.study import series as series_

@@ -1,3 +1,5 @@
+"""A study on paper: the least that a config must say."""
+
 from fusion.study import config as config_
 
 LEAST = {"name": "x", "encoders": ["a"], "strategies": ["full"], "raw_pixels": False, "seeds": [0]}

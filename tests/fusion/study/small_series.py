@@ -1,3 +1,5 @@
+"""A series that runs in seconds."""
+
 import csv
 
 from fusion.study import config as config_

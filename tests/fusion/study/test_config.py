@@ -1,9 +1,11 @@
+"""What a config may say."""
+
 import pytest
 import yaml
 
 import zoo
 from fusion.study import config as config_
-from fusion.study import encoders, grid, run
+from fusion.study import run
 from tests.fusion.study.on_paper import config
 
 
@@ -91,7 +93,7 @@ def test_ready_made_studies_name_what_exists(name):
     run.check_offline(small)
     for form in (found, small):
         run.check(form)
-        laid = grid.lay_out(form, encoders.facts, "data")
+        laid = run.lay_out(form, "data")
         assert len(laid.cells) == len({cell.key for cell in laid.cells})
         assert yaml.safe_load(yaml.safe_dump(form.model_dump(mode="json"))) == form.model_dump(mode="json")
         assert config_.parse(form.model_dump(mode="json"), "dump") == form
@@ -102,6 +104,6 @@ def test_ready_made_studies_name_what_exists(name):
 def test_the_ready_made_names():
     names = ["s0-fusion", "s0-label-fractions", "s0-quarters", "s0-truncated", "s1-strategies", "s3-representations"]
     assert config_.ready_made() == names
-    rows = grid.lay_out(config_.read("s1-strategies"), encoders.facts, "data").cells
+    rows = run.lay_out(config_.read("s1-strategies"), "data").cells
     assert len({cell.strategy for cell in rows if cell.encoders}) == 8
     assert len({cell.encoders for cell in rows if cell.encoders}) == 3

@@ -1,3 +1,5 @@
+"""Tasks side by side: every one once, whatever dies meanwhile."""
+
 import os
 import signal
 from pathlib import Path
@@ -5,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fusion.study import cell as cell_
-from fusion.study import folder, run
+from fusion.study import engine, folder, run
 from fusion.study.results import read
 from tests.fusion.command import call
 from tests.fusion.study.small_studies import as_file, assert_equal, config, landed, started, wait_for
@@ -36,7 +38,7 @@ def test_a_worker_that_dies_takes_no_other_cell_with_it(undisturbed, data, tmp_p
     wait_for(lambda: folder.begun(output) and landed(output) >= 1, process)
     for pid in workers(process.pid):
         os.kill(pid, signal.SIGKILL)
-    said, _ = process.communicate(timeout=90)
+    said, _ = process.communicate(timeout=300)
     assert process.returncode == 0, said
     assert "10 done, 0 failed, 0 missing" in " ".join(said.split())
     assert_equal(output, undisturbed)
@@ -86,3 +88,37 @@ def test_a_cell_that_kills_its_process_is_recorded(data, tmp_path, monkeypatch):
     monkeypatch.setattr(cell_, "work", stillborn)
     with pytest.raises(OSError, match=r"workers must live to begin a cell \(got 2 times none\)\. Lower --jobs\."):
         run.run(few, tmp_path / "study", data, 2)
+
+
+def halved(task):
+    return {"key": task[0], "half": task[1] / 2}
+
+
+def refused(task, error):
+    return {"key": task[0], "error": str(error)}
+
+
+def test_in_this_process_every_task_is_done_once_in_order(tmp_path):
+    told, tasks = [], {key: (key, value) for value, key in enumerate("cab")}
+    engine.compute(tasks, engine.Work(halved, refused, tmp_path), 1, told.append)
+    assert told == [{"key": "c", "half": 0.0}, {"key": "a", "half": 0.5}, {"key": "b", "half": 1.0}]
+    assert list(tasks) == ["c", "a", "b"]  # the caller's own are left
+    engine.compute({}, engine.Work(halved, refused, tmp_path), 1, told.append)
+    assert len(told) == 3
+
+
+def test_each_result_is_told_before_the_next_is_computed_and_an_end_ends_it(tmp_path):
+    order = []
+
+    def do(task):
+        order.append(f"do {task}")
+        return {"key": task}
+
+    def step(record):
+        order.append(f"told {record['key']}")
+        if record["key"] == "b":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        engine.compute({key: key for key in "abc"}, engine.Work(do, refused, tmp_path), 1, step)
+    assert order == ["do a", "told a", "do b", "told b"]

@@ -1,4 +1,4 @@
-"""A study on paper: what a config may say, and which cells it asks for."""
+"""Which cells a config gives."""
 
 import pytest
 
@@ -10,11 +10,11 @@ FACTS = {"a": Facts(0.75, "contrastive"), "b": Facts(1.0, "restorative"), "c": F
 
 
 def cells(**values):
-    return grid.lay_out(config(**values), FACTS.get, "data").cells
+    return grid.lay_out(config(**values), FACTS, "data").cells
 
 
 def left_out(**values):
-    return grid.lay_out(config(**values), FACTS.get, "data").left_out
+    return grid.lay_out(config(**values), FACTS, "data").left_out
 
 
 def test_the_grid_is_the_product_and_a_probe_has_no_rates():
@@ -115,6 +115,6 @@ def test_the_key_hangs_on_everything_that_changes_the_result():
     ]
     keys = [cells(**change)[0].key for change in changes]
     assert len(set(keys)) == len(changes)
-    assert grid.lay_out(config(), FACTS.get, "other data").cells[0].key not in keys
+    assert grid.lay_out(config(), FACTS, "other data").cells[0].key not in keys
     told = {"title": "y", "contests": [{"name": "n", "ours": {}, "theirs": {}}], "raw_pixels": True}
     assert keys[0] in {cell.key for cell in cells(**told)}

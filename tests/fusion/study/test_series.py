@@ -1,4 +1,4 @@
-"""Series: a study per target and fold, gone on with after any end, and their tables over folds."""
+"""Series: a study per target and fold, gone on with after any end."""
 
 import json
 import os
@@ -129,7 +129,7 @@ def test_killed_between_and_amid_studies_it_ends_in_the_same_tables(data, tmp_pa
         process = started(path, output, data, 1)
         wait_for(moment, process)
         os.killpg(process.pid, signal.SIGKILL)
-        process.communicate(timeout=120)
+        process.communicate(timeout=300)
         assert before.items() <= stamps(output).items()
     assert 1 <= len(stamps(output)) < 3 * CELLS
     for folder in (output, tmp_path / "undisturbed"):

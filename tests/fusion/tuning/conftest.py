@@ -1,3 +1,5 @@
+"""A small encoder."""
+
 import pytest
 
 from tests.small_fits import own

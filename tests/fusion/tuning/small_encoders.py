@@ -1,3 +1,5 @@
+"""Names of quarters, images held out, and what a fit did to them."""
+
 import numpy as np
 import torch
 
@@ -8,8 +10,6 @@ from fusion.tuning.strategies import plan
 from tests.small_fits import COUNT, LABELS
 
 QUARTERS = ["quarter-1", "quarter-2", "quarter-3", "quarter-4"]
-
-
 ALL = dict.fromkeys(QUARTERS, 1.0)
 
 
@@ -26,6 +26,6 @@ def validated(network, held=HELD):
     network.eval()
     with torch.no_grad():
         logits = network([encoder.preprocess(held.images) for encoder in network.encoders])
-    loss = losses(logits, torch.from_numpy(held.targets), class_weights(LABELS, 3)).mean()
-    auc = metrics.auc(held.targets, logits.double().softmax(1).numpy())(np.ones(len(held)))
+    loss = losses(logits, torch.from_numpy(held.labels), class_weights(LABELS, 3)).mean()
+    auc = metrics.auc(held.labels, logits.double().softmax(1).numpy())(np.ones(len(held)))
     return auc, float(loss)

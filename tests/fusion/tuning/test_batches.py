@@ -1,3 +1,5 @@
+"""Order and variation of batches, by seed, epoch and image."""
+
 from itertools import chain
 
 import numpy as np

@@ -18,8 +18,6 @@ from tests.fusion.tuning.small_encoders import HELD, validated
 from tests.small_fits import COUNT, IMAGES, LABELS, RESNET, TRAIN, VIT, Course, fused, own, same, snapshot, solve
 
 ONE, TWO, THREE, FOUR = ({f"quarter-{q}": 1.0} for q in (1, 2, 3, 4))
-
-
 ALL = ONE | TWO | THREE | FOUR
 
 
@@ -40,7 +38,6 @@ MOVES = {
     "truncated": [{1, 2, 3}] * 4,
     "layer-decay": [{1, 2, 3, 4}] * 4,
 }
-
 
 STEPS = COUNT // 8
 
@@ -67,7 +64,7 @@ def share(step, steps, warmup):
 def batch_of(network, epoch, step, seed=0, size=8, train=TRAIN):
     """Pixels for each encoder and targets of a step, without the loader."""
     order = np.random.default_rng([seed, epoch]).permutation(len(train))[step * size : (step + 1) * size]
-    return [e.preprocess(train.images[order]) for e in network.encoders], torch.from_numpy(train.targets[order])
+    return [e.preprocess(train.images[order]) for e in network.encoders], torch.from_numpy(train.labels[order])
 
 
 def at(network, state):
@@ -354,33 +351,6 @@ def test_weights_of_classes_and_labels_reach_the_loss(encoder):
     course = Course(fused([encoder], multilabel=True), "full", several, statistics=False, epochs=1)
     x, target = batch_of(network, 0, 0, train=several)
     p, t = 1 / (1 + np.exp(-network(x).detach().double().numpy())), target.numpy()
-    positive = several.targets.sum(0)
+    positive = several.labels.sum(0)
     bce = -((COUNT - positive) / positive * t * np.log(p) + (1 - t) * np.log(1 - p))
     assert course.steps[0]["loss"] == pytest.approx(bce.mean(), rel=1e-5)
-
-
-def test_a_loss_that_is_not_finite_names_batch_and_images(encoder):
-    with pytest.raises(
-        FloatingPointError, match=r"loss must be finite \(got (nan|inf) in epoch 1, batch 2: image \d+, .*"
-    ):
-        Course(fused([encoder]), "full", learning_rate=1e30, warmup=0)
-
-
-def test_a_validation_loss_that_is_not_finite_says_so(encoder):
-    def poison(course, step):
-        with torch.no_grad():
-            course.network.head.linear.bias.fill_(torch.nan)
-
-    with pytest.raises(FloatingPointError, match=r"validation loss must be finite \(got nan after epoch 1: image 0, "):
-        Course(fused([encoder]), "full", validation=HELD, batch=COUNT, each=poison)
-
-
-def test_weights_that_the_last_step_ruined_are_not_kept(encoder, tmp_path):
-    def poison(course, step):
-        if step["epoch"] == 1 and step["step"] == 2:
-            with torch.no_grad():
-                course.network.head.linear.bias.fill_(torch.nan)
-
-    with pytest.raises(FloatingPointError, match=r"weights must be finite \(got nan after epoch 2: head.linear.bias\)"):
-        Course(fused([encoder]), "full", epochs=2, each=poison, checkpoint=tmp_path / "fit")
-    assert sorted(path.name for path in (tmp_path / "fit").glob("epoch-*")) == ["epoch-000001"]

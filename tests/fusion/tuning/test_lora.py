@@ -1,3 +1,5 @@
+"""Adapters: they alone move, and none is left behind."""
+
 import copy
 
 import numpy as np

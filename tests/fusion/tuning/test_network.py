@@ -1,3 +1,5 @@
+"""Encoders and a head as one network, and its modes."""
+
 import pytest
 import torch
 from torch import nn

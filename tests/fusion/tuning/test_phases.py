@@ -1,3 +1,5 @@
+"""Which weights, how fast, how long."""
+
 import copy
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Random numbers of a fit repeat, and those of its caller are left as they were."""
+
 import random
 
 import numpy as np
@@ -5,6 +7,7 @@ import pytest
 import torch
 
 from fusion import FusionClassifier, Training
+from fusion.tuning.randomness import repeatable
 from tests.small_fits import IMAGES, LABELS, RESNET, own, same, snapshot
 
 
@@ -36,3 +39,34 @@ def test_the_callers_random_states_and_encoders_stay(encoder, tmp_path):
         torch.rand(3)
     assert same(before, snapshot(encoder))
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_the_surroundings_come_back_after_an_error_too():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    states = random.getstate(), np.random.get_state()[1].tolist()
+    with pytest.raises(KeyError, match="midway"), repeatable(0, deterministic=True):  # noqa: PT012
+        assert torch.are_deterministic_algorithms_enabled()
+        random.seed(1)
+        np.random.seed(1)
+        torch.rand(100)
+        raise KeyError("midway")
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == states
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_equal_seeds_draw_alike_and_what_the_caller_asked_for_stays():
+    drawn = []
+    for seed in (0, 0, 1):
+        with repeatable(seed, deterministic=False):
+            drawn.append(torch.rand(4).tolist())
+    assert drawn[0] == drawn[1] != drawn[2]
+    torch.use_deterministic_algorithms(True)
+    try:
+        with repeatable(0, deterministic=False):
+            assert torch.are_deterministic_algorithms_enabled()
+        assert torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)

@@ -1,3 +1,5 @@
+"""Penalties and rates of their own."""
+
 import numpy as np
 import pytest
 import torch
@@ -5,8 +7,9 @@ import torch
 from fusion import Phase
 from fusion.heads.modules import TRAINED
 from fusion.tuning.rules import Anchor, head_penalty, kernels, relative_norms, sp_penalty
-from tests.fusion.tensors import DRAW
 from tests.small_fits import RESNET, VIT, own
+
+DRAW = np.random.default_rng(0)
 
 
 @pytest.mark.parametrize(("kind", "alpha"), [("l2-sp", 0.1), ("l2-sp", 2.0), ("l1-sp", 0.1), ("l1-sp", 3.0)])

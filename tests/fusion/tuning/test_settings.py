@@ -1,3 +1,5 @@
+"""The settings of a fit, and the schedule."""
+
 from itertools import pairwise
 
 import pytest

@@ -12,7 +12,7 @@ from fusion.features import extract
 from fusion.heads import losses as losses_
 from fusion.heads.modules import TRAINED
 from fusion.tuning.phases import Stretch
-from fusion.tuning.strategies import plan
+from fusion.tuning.strategies import plan, why_not
 from tests.fusion.tuning.small_encoders import ALL, QUARTERS, rates
 from tests.small_fits import own
 
@@ -88,11 +88,17 @@ def test_phases_with_epochs_of_their_own_keep_them(encoder):
 
 
 def test_a_quarter_that_is_not_held_is_refused(cut):
-    refused("quarter-4", cut, message=r"quarter-4 must be a quarter that tiny@0.75 holds \(got .*Load tiny@1 or deeper")
+    refused(
+        "quarter-4",
+        cut,
+        message=r"suit tiny@0.75 \(got 'quarter-4': quarter 4 is cut off at depth 0.75\)\. Load tiny@1\.",
+    )
 
 
 def test_truncated_wants_a_cut_encoder(encoder, tmp_path):
-    refused("truncated", encoder, message=r"truncated must be .* up to 0.75 \(got tiny@1\). Load tiny@0.75")
+    refused(
+        "truncated", encoder, message=r"suit tiny@1 \(got 'truncated': depth 1 is not truncated\)\. Load tiny@0.75\."
+    )
     assert plan("truncated", [own(tmp_path, depth=0.25)], 4)
 
 
@@ -105,9 +111,35 @@ def test_the_best_quarter_is_the_familys(encoder, tmp_path):
         Phase({"quarter-3": 1.0}, 4),
     )
     shallow = own(tmp_path, "restored", 0.5, family="restorative")
-    refused("best-quarter", shallow, message=r"quarter-3 must be a quarter that restored@0.5 holds")
+    refused(
+        "best-quarter",
+        shallow,
+        message=r"\(got 'best-quarter': quarter 3 is cut off at depth 0.5\)\. Load restored@0.75",
+    )
     taught = own(tmp_path, "taught", family="supervised")
-    refused("best-quarter", taught, message=r"families \['contrastive', 'restorative'\] \(taught@1 is supervised\)")
+    refused(
+        "best-quarter",
+        taught,
+        message=r"no best quarter is known for the family supervised\)\. Try strategy='quarter-2' or",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "depth", "why"),
+    [
+        ("truncated", "supervised", 0.75, None),
+        ("truncated", "supervised", 0.8, "depth 0.8 is not truncated"),
+        ("best-quarter", "supervised", 1.0, "no best quarter is known for the family supervised"),
+        ("best-quarter", "contrastive", 0.5, None),
+        ("best-quarter", "contrastive", 0.25, "quarter 2 is cut off at depth 0.25"),
+        ("quarter-3", "supervised", 7 / 12, None),  # the third quarter is begun
+        ("quarter-3", "supervised", 6 / 12, "quarter 3 is cut off at depth 0.5"),
+        ("quarter-1", "supervised", 1 / 12, None),
+        ("full", "supervised", 1 / 12, None),
+    ],
+)
+def test_why_an_encoder_cannot_have_a_strategy_by_name(name, family, depth, why):
+    assert why_not(name, family, depth) == why
 
 
 def test_layer_decay_of_a_large_encoder():

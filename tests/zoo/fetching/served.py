@@ -7,6 +7,7 @@ import huggingface_hub
 import huggingface_hub.constants
 
 from tests import small
+from zoo.fetching import header as header_
 from zoo.fetching import opened
 from zoo.fetching.places import store_of
 from zoo.fetching.weights import open_weights
@@ -67,7 +68,7 @@ def flip(path, bit):
 
 def flip_a_piece(card, names, draw):
     """One bit of the header or of a tensor called in `names`, as the cache holds it."""
-    spans = opened.headers.parse(store_of(card).get(["header"])["header"]).spans
+    spans = header_.parse(store_of(card).get(["header"])["header"]).spans
     keys = {"header", *(opened.key(spans[name]) for name in names)}
     paths = [path for path in store_of(card).folder.iterdir() if path.stem in keys and path.stat().st_size]
     path = draw.choices(paths, [path.stat().st_size for path in paths])[0]

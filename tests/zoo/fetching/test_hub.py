@@ -355,3 +355,8 @@ def test_a_killed_load_goes_on(remote_tiny):
     hub.faults = []
     encoder, state = zoo.load("own", 1.0, card=card), load(data)
     assert all(value.equal(state[key.removeprefix("trunk.")]) for key, value in encoder.state_dict().items())
+
+
+def test_git_names_known_bytes_by_their_known_hash():
+    assert hubs.git_sha1(b"hello\n") == "ce013625030ba8dba906f756967f9e9ca394464a"  # git hash-object
+    assert hubs.git_sha1(b"") == "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"

@@ -13,9 +13,10 @@ import pytest
 
 from tests import small
 from tests.zoo.fetching.served import FORK, child, eight_at_once, joined, overlaps, read, right
+from zoo.fetching import digests, opened
+from zoo.fetching import header as header_
 from zoo.fetching import hub as hubs
-from zoo.fetching import opened
-from zoo.fetching.pieces import CacheError
+from zoo.fetching.pieces import CacheError, Store
 from zoo.fetching.places import store_of
 from zoo.fetching.weights import open_weights
 
@@ -97,7 +98,7 @@ def test_a_cache_may_be_shared_with_other_users(hub, tmp_path):
 
 
 def keys_of(data):
-    header = opened.headers.parse(data[: opened.headers.stop(data[:8])])
+    header = header_.parse(data[: header_.stop(data[:8])])
     return [opened.key(span) for span in header.spans.values()]
 
 
@@ -121,3 +122,56 @@ def test_a_kill_at_any_moment_leaves_a_cache_that_goes_on(hub, tmp_path, monkeyp
         assert right(read(card), data)
         assert not list(store_of(card).folder.glob("*.part"))
     assert partly >= 5, "many were killed with some tensors fetched and others not"
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "pieces")
+
+
+def test_a_piece_is_named_by_what_it_hashes_to(store):
+    assert (store.keys(), store.get(["a"]), store.sound("a"), store.folder.exists()) == (set(), {}, None, False)
+    store.put("a", b"abc")
+    (path,) = store.folder.iterdir()
+    assert path.name == f"a.{digests.sha256(b'abc')}"
+    assert store.get(["a", "b"]) == {"a": b"abc"}
+    assert store.recorded() == {"a": digests.sha256(b"abc")}
+    assert store.sound("a") == b"abc"
+
+
+def test_a_flipped_piece_goes_to_quarantine_and_its_digest_stays(store):
+    store.put("a", b"abc")
+    next(store.folder.iterdir()).write_bytes(b"abd")
+    assert store.get(["a"]) == {"a": b"abd"}, "as it lies there"
+    assert store.sound("a") is None
+    assert (store.keys(), store.spoilt()) == (set(), {"a"})
+    assert store.recorded() == {"a": digests.sha256(b"abc")}
+    store.put("a", b"abc")
+    assert store.sound("a") == b"abc"
+
+
+def test_a_disproved_digest_holds_no_longer(store):
+    for key in ("a", "b"):
+        store.put(key, key.encode())
+    store.disprove({"a": digests.sha256(b"other"), "b": digests.sha256(b"b")})
+    assert (store.keys(), store.recorded()) == ({"b"}, {"b": digests.sha256(b"b")})
+    assert store.spoilt() == {f"a.{digests.sha256(b'a')}.disproved"}
+
+
+def test_a_whole_file_behind_a_link_is_put_aside(store, tmp_path):
+    (tmp_path / "blob").write_bytes(b"whole")
+    link = tmp_path / "model.safetensors"
+    link.symlink_to(tmp_path / "blob")
+    store.quarantine_file(link)
+    assert not link.is_symlink()
+    assert not (tmp_path / "blob").exists()
+    assert (store.folder / "quarantine" / "model.safetensors").read_bytes() == b"whole"
+    assert store.spoilt() == {"model.safetensors"}
+
+
+def test_the_lock_removes_what_was_half_written_and_nothing_else(store):
+    store.put("a", b"abc")
+    (store.folder / "0123.part").write_bytes(b"ab")
+    with store.lock():
+        assert not list(store.folder.glob("*.part"))
+        assert store.keys() == {"a"}

@@ -11,6 +11,7 @@ from tests import small
 from tests.hub.faults import Fault
 from tests.zoo.fetching.served import SOME, flip, read, right
 from zoo.fetching import digests, opened
+from zoo.fetching import header as header_
 from zoo.fetching import hub as hubs
 from zoo.fetching.hub import WeightsError
 from zoo.fetching.places import store_of
@@ -56,7 +57,7 @@ def test_200_flipped_bits_of_a_whole_file_are_caught_at_the_load(hub, tmp_path, 
     read(card, whole=True)
     names = ["layer1.weight", "half", "count"]
     spans = open_weights(card).header.spans
-    used = [(0, opened.headers.stop(data[:8]))] + [(spans[name].start, spans[name].stop) for name in names]
+    used = [(0, header_.stop(data[:8]))] + [(spans[name].start, spans[name].stop) for name in names]
     draw = random.Random(2)
     for _ in range(200):
         path = hubs.Remote(small.REPO, small.REVISION, small.FILE).cached

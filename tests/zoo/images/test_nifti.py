@@ -2,6 +2,7 @@
 
 import re
 
+import nibabel
 import numpy as np
 import pytest
 
@@ -51,4 +52,4 @@ def test_the_next_step_after_four_dimensions_works(tmp_path):
     with pytest.raises(ValueError, match=r"a volume must be 3-D \(got \(3, 4, 5, 1\) in ") as caught:
         read(f"{path}:0", WINDOW)
     code = re.search(r"\[nibabel.*\]", str(caught.value))[0]
-    assert (eval(code)[0] == 2 * VOXELS[:, :, 0].T).all()
+    assert (eval(code, {"nibabel": nibabel})[0] == 2 * VOXELS[:, :, 0].T).all()

@@ -1,11 +1,13 @@
 """Depth is exact: the truncated network's output equals a hook on the same block of the whole network."""
 
 import functools
+from pathlib import Path
 
 import pytest
 import timm
 import torch
 
+from tests.conftest import TINY
 from zoo.networks import cutting, families
 from zoo.networks.encoder import Encoder
 from zoo.registry import cards
@@ -25,11 +27,11 @@ ARCHITECTURES = {
 DEPTHS = [k / 8 for k in range(1, 9)]
 
 
-def card_for(tiny, architecture, pool="avg"):
+def card_for(architecture, pool="avg"):
     size = ARCHITECTURES[architecture].get("img_size", 64)
     pixels = cards.Input(channels=3, size=size, mean=[0.0] * 3, std=[1.0] * 3)
     changes = {"architecture": architecture, "kwargs": ARCHITECTURES[architecture], "pool": pool, "input": pixels}
-    return cards.read(tiny).model_copy(update=changes)
+    return cards.parse(TINY, "tiny-test", Path("tiny-test.md")).model_copy(update=changes)
 
 
 @functools.cache
@@ -44,20 +46,33 @@ def whole(architecture):
     return network
 
 
-def truncated(architecture, kwargs, card, depth, state):
-    network = cutting.build(architecture, kwargs)
+@functools.cache
+def truncated(architecture, pool, depth):
+    network, state = cutting.build(architecture, ARCHITECTURES[architecture]), whole(architecture).state_dict()
     cut = cutting.cut(network, depth)
-    encoder = Encoder(cut, card, depth)
-    encoder.load_state_dict(
-        {key: state[source].clone() for key, source in cut.sources.items()}, strict=True, assign=True
-    )
+    encoder = Encoder(cut, card_for(architecture, pool), depth)
+    encoder.load_state_dict({key: state[source] for key, source in cut.sources.items()}, strict=True, assign=True)
     cutting.materialise(encoder)
     return encoder.eval(), cut
 
 
-def tap(network, block, x):
-    """What the whole network computes at the end of `block`, by a forward hook, without any code of ours."""
-    caught = []
+def taps(network, blocks, x):
+    """What the whole network computes at the end of each block, by forward hooks, without any code of ours."""
+    caught = {}
+
+    def catch(block):
+        return lambda *given: caught.update({block: given[2].clone()})
+
+    handles = [network.get_submodule(place(network, block)).register_forward_hook(catch(block)) for block in blocks]
+    with torch.no_grad():
+        network(x)
+    for handle in handles:
+        handle.remove()
+    return caught
+
+
+def place(network, block):
+    """The module whose output is the block's."""
     if "denselayer" in block:
         quarter, layer = block.split(".")[1:]
         number, count = int(layer[10:]), len(network.features.get_submodule(quarter))
@@ -67,26 +82,20 @@ def tap(network, block, x):
             3: "features.transition3.norm",
             4: "features.norm5",
         }[int(quarter[10:])]
-        block = f"features.{quarter}.denselayer{number + 1}.norm1" if number < count else following
-    handle = network.get_submodule(block).register_forward_hook(lambda *a: caught.append(a[2].clone()))
-    with torch.no_grad():
-        network(x)
-    handle.remove()
-    return caught[0]
+        return f"features.{quarter}.denselayer{number + 1}.norm1" if number < count else following
+    return block
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_truncated_output_is_the_full_networks_tap_bit_for_bit(architecture, tiny):
-    kwargs = ARCHITECTURES[architecture]
-    card = card_for(tiny, architecture)
-    network = whole(architecture)
-    state = network.state_dict()
+def test_truncated_output_is_the_full_networks_tap_bit_for_bit(architecture):
+    card, network = card_for(architecture), whole(architecture)
     x = torch.randn(2, 3, card.input.size, card.input.size)
-    for depth in DEPTHS:
-        encoder, cut = truncated(architecture, kwargs, card, depth, state)
+    made = {depth: truncated(architecture, "avg", depth) for depth in DEPTHS}
+    tapped = taps(network, {cut.blocks[-1][-1] for _, cut in made.values()}, x)
+    for depth, (encoder, cut) in made.items():
         with torch.no_grad():
             found, pyramid = encoder.trunk.forward_features(x), encoder.pyramid(x)
-        expected = tap(network, cut.blocks[-1][-1], x)
+        expected = tapped[cut.blocks[-1][-1]]
         if depth == 1 and architecture.startswith(("vit", "swin")):
             expected = network.norm(expected)
         assert torch.equal(found, expected), depth
@@ -97,17 +106,17 @@ def test_truncated_output_is_the_full_networks_tap_bit_for_bit(architecture, tin
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("pool", ["avg", "cls+avg"])
-def test_one_pass_gives_the_features_of_every_depth(architecture, pool, tiny):
+def test_one_pass_gives_the_features_of_every_depth(architecture, pool):
     if pool != "avg" and not architecture.startswith("vit"):
         pytest.skip("no class token, or (EVA-02) a norm behind the pool that is as wide as one of them only")
-    state, card = whole(architecture).state_dict(), card_for(tiny, architecture, pool)
+    card = card_for(architecture, pool)
     x = torch.randn(2, 3, card.input.size, card.input.size)
-    encoder, _ = truncated(architecture, ARCHITECTURES[architecture], card, 1.0, state)
+    encoder, _ = truncated(architecture, pool, 1.0)
     with torch.no_grad():
         found, maps = encoder.at_depths(x), encoder.maps(x)
     assert len(found) == len(maps) == len(encoder.depths)
     for depth, features, level in list(zip(encoder.depths, found, maps, strict=True))[:: 1 if len(found) < 20 else 7]:
-        alone, _ = truncated(architecture, ARCHITECTURES[architecture], card, depth, state)
+        alone, _ = truncated(architecture, pool, depth)
         with torch.no_grad():
             assert torch.equal(alone(x), features), depth
             assert torch.equal(alone.pyramid(x)[-1], level) or depth == 1, depth
@@ -134,11 +143,11 @@ def test_nothing_of_a_later_block_is_kept(architecture):
 
 # Without VGG: its own features go through two dense layers, which no card pools with.
 @pytest.mark.parametrize("architecture", [name for name in ARCHITECTURES if not name.startswith("vgg")])
-def test_features_at_depth_one_are_timms_own(architecture, tiny):
-    kwargs, network = ARCHITECTURES[architecture], whole(architecture)
+def test_features_at_depth_one_are_timms_own(architecture):
+    network = whole(architecture)
     pool = "cls" if getattr(network, "global_pool", "") == "token" else "avg"
-    card = card_for(tiny, architecture, pool)
-    encoder, _ = truncated(architecture, kwargs, card, 1.0, network.state_dict())
+    card = card_for(architecture, pool)
+    encoder, _ = truncated(architecture, pool, 1.0)
     x = torch.randn(2, 3, card.input.size, card.input.size)
     with torch.no_grad():
         expected = network.forward_head(network.forward_features(x), pre_logits=True)
@@ -147,7 +156,7 @@ def test_features_at_depth_one_are_timms_own(architecture, tiny):
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_a_network_built_on_meta_equals_one_built_normally(architecture, tiny):
+def test_a_network_built_on_meta_equals_one_built_normally(architecture):
     kwargs = ARCHITECTURES[architecture]
     normal = whole(architecture)
     empty = cutting.build(architecture, kwargs)

@@ -28,3 +28,16 @@ def test_patches_are_cut_from_foreground():
     assert all((patch > 13).mean() >= 0.4 for patch in drawn)
     with pytest.raises(ValueError, match="patches must be at most 0 for this source"):
         patches._draw([np.zeros((100, 100), np.float32)], 1, np.random.default_rng(0))
+
+
+def test_patches_repeat_by_seed_and_are_shuffled(tmp_path, monkeypatch):
+    """Of two sources of one value each, so that a patch tells where it is from."""
+    planes = {"dark": np.full((80, 80), 0.2, np.float32), "bright": np.full((64, 64), 1.0, np.float32)}
+    monkeypatch.setattr(patches, "READERS", {name: lambda folder, p=plane: [p] for name, plane in planes.items()})
+    first = patches.cut(tmp_path, {"dark": 6, "bright": 10}, 0)
+    assert (first.shape, first.dtype) == ((16, 64, 64), np.uint8)
+    kinds = first[:, 0, 0].tolist()
+    assert sorted(kinds) == [51] * 6 + [255] * 10
+    assert kinds not in ([51] * 6 + [255] * 10, [255] * 10 + [51] * 6)
+    assert (patches.cut(tmp_path, {"bright": 10, "dark": 6}, 0) == first).all()
+    assert (patches.cut(tmp_path, {"dark": 6, "bright": 10}, 1) != first).any()

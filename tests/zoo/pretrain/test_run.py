@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from tests.conftest import ROOT
 from tests.zoo.pretrain.toy import OPTIONS, RECIPE
-from zoo.pretrain import recipe
+from zoo.pretrain import recipe, run
 
 # The real run on real patches of the sample task; only the download is left out.
 SCRIPT = """
@@ -56,3 +56,38 @@ def test_the_loss_of_the_shipped_encoders_fell():
         losses = [float(row.split(",")[column]) for row in log[1:] if row.split(",")[column]]
         assert len(losses) == recipe.read(ROOT / "zoo/pretrain/recipes" / f"{name}.yaml").epochs
         assert losses[-1] < losses[1]
+
+
+def test_a_method_that_is_unknown_is_named_before_anything_is_fetched(tmp_path):
+    text = RECIPE.format(method="restorative", options=OPTIONS["restorative"])
+    (tmp_path / "recipe.yaml").write_text(text.replace("method: restorative", "method: other"))
+    with pytest.raises(
+        ValueError, match=r"^method must be one of contrastive, restorative \(got 'other'\)\. Edit .*yaml\."
+    ):
+        run.run(tmp_path / "recipe.yaml", tmp_path / "out", tmp_path / "images")
+    assert [path.name for path in tmp_path.iterdir()] == ["recipe.yaml"]
+
+
+def test_the_order_depends_on_seed_and_epoch_only():
+    sampler = run._Shuffled(50, seed=3)
+    first = list(sampler)
+    torch.rand(7)
+    assert list(sampler) == first
+    assert sorted(first) == list(range(50))
+    sampler.set_epoch(1)
+    assert list(sampler) != first
+    assert list(sampler) == list(run._Shuffled(50, seed=4))
+
+
+def test_weights_are_written_whole_and_in_half_precision(tmp_path):
+    network = torch.nn.BatchNorm2d(3)
+    path = run._export(network, tmp_path / "x.safetensors")
+    found = load_file(path)
+    assert {name: value.dtype for name, value in found.items()} == {
+        "weight": torch.float16,
+        "bias": torch.float16,
+        "running_mean": torch.float16,
+        "running_var": torch.float16,
+        "num_batches_tracked": torch.int64,
+    }
+    assert [left.name for left in tmp_path.iterdir()] == ["x.safetensors"]

@@ -1,8 +1,12 @@
+import shutil
+
 import huggingface_hub
 import pytest
 
 from tests.loadable import publish
-from zoo.upkeep import airgap
+from zoo.fetching import digests, places
+from zoo.fetching import hub as hubs
+from zoo.upkeep import airgap, conversion
 
 
 @pytest.fixture
@@ -32,3 +36,28 @@ def exported(hub, own, tmp_path):
     """An exported folder with one checkpoint, two of its own pieces and what belongs to them."""
     publish(hub, own)
     return airgap.export(["small-test@0.25"], tmp_path / "out")
+
+
+@pytest.fixture(scope="session")
+def kept(tmp_path_factory):
+    """What was converted in this session."""
+    return tmp_path_factory.mktemp("converted")
+
+
+@pytest.fixture
+def convert_once(hub, kept):
+    """Converts a card's file, in a process of its own only the first time: later ones find what an earlier left."""
+
+    def convert(card):
+        served = hub.files(card.weights.repo, card.weights.revision)[card.weights.file]
+        place = places.converted(digests.sha256(served), card).parent
+        known = kept / place.relative_to(hubs.cache())
+        if known.exists() and not place.exists():
+            shutil.copytree(known, place)
+        path = conversion.convert_card(card)
+        assert path.parent == place
+        if not known.exists():
+            shutil.copytree(place, known)
+        return path
+
+    return convert

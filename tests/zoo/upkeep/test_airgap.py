@@ -128,7 +128,7 @@ def test_a_folder_in_use_is_refused(tmp_path):
         ("mocov2-mini", r"names must be a list of at least one name \(got 'mocov2-mini'\)\. Try"),
         (["lab/small"], r"name must be of the registry \(got the repo 'lab/small'\)\. Save its README.md as a card"),
         (["mocov2-mimi"], r"name must be a known checkpoint .*Nearest: mocov2-mini"),
-        (["mocov2-mini@2"], r"depth must be in \(0, 1\]"),
+        (["mocov2-mini@2"], r"depth must be a number in \(0, 1\] \(got '2'\)\. Try mocov2-mini@0\.75"),
     ],
 )
 def test_names_that_cannot_be_exported(tmp_path, names, message):

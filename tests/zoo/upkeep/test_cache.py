@@ -11,7 +11,7 @@ from tests.loadable import REVISION, inside, publish, write_card
 from zoo.fetching import hub as hubs
 from zoo.fetching.pieces import Store
 from zoo.fetching.places import store_of
-from zoo.upkeep import cache, conversion
+from zoo.upkeep import cache
 
 
 def spoil(card):
@@ -50,9 +50,9 @@ def test_a_file_in_a_folder_of_its_repo_keeps_its_name(hub, own):
     assert [one.file for one in cache.held()] == ["deep/model.safetensors"]
 
 
-def test_a_converted_file_belongs_to_its_pickle(hub, own):
+def test_a_converted_file_belongs_to_its_pickle(hub, own, convert_once):
     card = publish(hub, own, file="checkpoint.pt")
-    path = conversion.convert_card(card)
+    path = convert_once(card)
     pointer, made = sorted(cache.held(), key=lambda one: one.pieces)
     assert (made.folder, made.pieces, made.size) == (path.parent, 2, size(path.parent))
     assert pointer.folder == store_of(card).folder
@@ -65,20 +65,20 @@ def test_a_converted_file_belongs_to_its_pickle(hub, own):
     assert cache.held() == []
 
 
-def test_a_conversion_by_a_card_that_has_changed_is_unknown(hub, own):
+def test_a_conversion_by_a_card_that_has_changed_is_unknown(hub, own, convert_once):
     card = publish(hub, own, file="checkpoint.pt")
-    first = conversion.convert_card(card)
+    first = convert_once(card)
     text = card.path.read_text()
     card.path.write_text(text.replace("{in_chans: 1, ", "{in_chans: 1, stem_width: 64, "))
-    second = conversion.convert_card(zoo.card("small-test"))
+    second = convert_once(zoo.card("small-test"))
     assert first != second
     assert cache.prune(unknown=True)
     assert (first.exists(), second.exists()) == (False, True)
 
 
-def test_a_conversion_that_no_pickle_leads_to_is_nobodys(hub, own):
+def test_a_conversion_that_no_pickle_leads_to_is_nobodys(hub, own, convert_once):
     card = publish(hub, own, file="checkpoint.pt")
-    path = conversion.convert_card(card)
+    path = convert_once(card)
     for left in store_of(card).folder.glob("source.*"):
         left.unlink()
     (one,) = cache.held()
@@ -86,9 +86,9 @@ def test_a_conversion_that_no_pickle_leads_to_is_nobodys(hub, own):
     assert cache.prune(unknown=True) == one.size
 
 
-def test_a_conversion_of_two_repos_stays_while_one_is_left(hub, own):
+def test_a_conversion_of_two_repos_stays_while_one_is_left(hub, own, convert_once):
     both = [publish(hub, own, name, file="checkpoint.pt") for name in ("one-test", "two-test")]
-    assert len({conversion.convert_card(card) for card in both}) == 1
+    assert len({convert_once(card) for card in both}) == 1
     (made,) = (one for one in cache.held() if one.folder.parts[-3] == "converted")
     assert (made.repo, set(made.cards)) == (None, {"one-test", "two-test"})
     cache.prune(repo="lab/one-test")
@@ -155,9 +155,9 @@ def test_quarantine_goes_only_when_asked(hub, own):
     assert zoo.load("small-test").report.fetched == 0
 
 
-def test_what_a_killed_process_left_goes_in_any_case(hub, own):
+def test_what_a_killed_process_left_goes_in_any_case(hub, own, convert_once):
     card = publish(hub, own, file="checkpoint.pt")
-    made = conversion.convert_card(card).parent
+    made = convert_once(card).parent
     before = inside(hubs.cache())
     (made / "tmp1.part").write_bytes(b"12345")
     (store_of(card).folder / "tmp2.part").write_bytes(b"123")

@@ -16,7 +16,8 @@ import zoo
 from tests.conftest import ROOT, TINY
 from tests.hub.faults import Fault
 from tests.zoo.upkeep.hostile import HOSTILE, saved
-from zoo.fetching import digests, places, weights
+from zoo.fetching import digests, places
+from zoo.fetching import hub as hubs
 from zoo.fetching.pieces import Store
 from zoo.networks import cutting
 from zoo.registry import cards
@@ -58,7 +59,7 @@ def test_a_pickled_card_loads_once_it_is_converted(hub, pickled, tmp_path):
         zoo.load("moco-test")
     assert hub.requests == []  # nothing is fetched in vain
     path = conversion.convert_card(pickled)
-    assert path.is_relative_to(weights.cache() / "converted" / digests.sha256_file(tmp_path / "served.pth"))
+    assert path.is_relative_to(hubs.cache() / "converted" / digests.sha256_file(tmp_path / "served.pth"))
     hub.forget()
     for depth in (0.5, 1.0):
         encoder = zoo.load("moco-test", depth)
@@ -78,8 +79,8 @@ def test_an_own_card_is_named_by_its_path(hub, pickled, monkeypatch):
         zoo.load("own", card=pickled.path)
 
 
-def test_a_flipped_bit_in_the_converted_file_is_caught_and_mended(pickled):
-    path = conversion.convert_card(pickled)
+def test_a_flipped_bit_in_the_converted_file_is_caught_and_mended(pickled, convert_once):
+    path = convert_once(pickled)
     good = path.read_bytes()
     path.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
     with pytest.raises(zoo.WeightsError, match=r"must hold what was converted .* Run zoo-upload convert moco-test"):
@@ -97,8 +98,8 @@ def test_a_wrong_download_is_fetched_once_more_then_refused(hub, pickled):
         conversion.convert_card(pickled.model_copy(update={"weights": other}))
 
 
-def test_two_cards_of_one_file_do_not_mix(pickled):
-    conversion.convert_card(pickled)
+def test_two_cards_of_one_file_do_not_mix(pickled, convert_once):
+    convert_once(pickled)
     text = pickled.path.read_text().replace("layout: moco", "layout: timm")
     other = pickled.path.with_name("other-test.md")
     other.write_text(text)
@@ -215,7 +216,7 @@ def test_hostile_files_write_nothing_outside_the_cache(hub, pickled, tmp_path, k
         conversion.convert_card(pickled)
     after = {path for path in tmp_path.rglob("*") if "assets" not in path.parts and "hub-cache" not in path.parts}
     assert after == before
-    assert not list(weights.cache().rglob("*.safetensors"))
+    assert not list(hubs.cache().rglob("*.safetensors"))
     with pytest.raises(zoo.WeightsError, match="Run zoo-upload convert"):
         zoo.load("moco-test")
 

@@ -8,6 +8,7 @@ import zoo
 from tests.loadable import REVISION, inside
 from tests.zoo.upkeep.carried import _renamed, listed, manifest, piece, rewrite
 from zoo.upkeep import airgap
+from zoo.upkeep import manifest as manifests
 
 
 def test_the_manifest_lists_every_file(exported):
@@ -114,3 +115,14 @@ def test_a_folder_without_a_manifest_is_refused(tmp_path):
         ValueError, match=r"folder must be one that zoo export wrote \(got '.*': no manifest.json\)\. M"
     ):
         airgap.import_(tmp_path)
+
+
+def test_what_is_written_is_read_again(exported):
+    found = manifests.read(exported)
+    assert manifests.dump(found) == (exported / "manifest.json").read_text()
+    (entry,) = found.entries
+    assert entry.card == "cards/small-test.md"
+    assert found.files == [found.attribution, *entry.files]
+    assert manifests.verify(exported, found) == found.files
+    line = manifests.file(exported, "ATTRIBUTION.md")
+    assert line == found.attribution

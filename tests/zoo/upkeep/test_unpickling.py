@@ -1,12 +1,15 @@
 """Pickles that run code, that grow or that are none: refused in one line, and nothing of them is run."""
 
+import argparse
 import ast
 import re
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from tests.conftest import ROOT
-from tests.zoo.upkeep.hostile import HOSTILE
+from tests.zoo.upkeep.hostile import HOSTILE, saved
 from zoo.upkeep import unpickling
 
 
@@ -32,3 +35,35 @@ def test_no_other_module_opens_a_pickle():
         assert "unpickling" not in names
         if path.name != "unpickling.py" and "pretrain" not in path.parts:
             assert not names & {"torch.load", "pickle", "pickle.load", "pickle.loads", "joblib.load"}, path
+
+
+def test_what_lies_below_known_keys_is_found_at_every_level():
+    inner = {"w": 1}
+    assert unpickling.unwrap({"model": {"state_dict": inner}, "epoch": 3}, ["state_dict", "model"]) == inner
+    assert unpickling.unwrap({"model": 3}, ["model"]) == {"model": 3}
+    assert unpickling.unwrap([inner], ["model"]) == [inner]
+
+
+def test_tensors_get_flat_names_and_the_rest_is_left_out():
+    content = {"a": {"b": torch.zeros(2), 3: torch.ones(1)}, "epoch": 7, "c": torch.zeros(0)}
+    assert list(unpickling.collect(content, 12)) == ["a.b", "a.3", "c"]
+    assert list(unpickling.collect(torch.zeros(1), 4)) == ["tensor"]
+    with pytest.raises(unpickling.RefusedError, match=r"^must not unpack to more .* \(got too much at 'a\.3'\)"):
+        unpickling.collect(content, 11)
+
+
+def test_an_honest_file_is_written_out_and_says_nothing(tmp_path, capsys):
+    shared = torch.arange(4.0)
+    source = saved(tmp_path / "x.pth", {"model": {"a": shared, "b": shared[1:3]}, "epoch": 1})
+    assert unpickling.main([str(source), str(tmp_path / "out"), "--unwrap", "model"]) == 0
+    found = load_file(tmp_path / "out")
+    assert {name: value.tolist() for name, value in found.items()} == {"a": [0, 1, 2, 3], "b": [1, 2]}
+    assert capsys.readouterr() == ("", "")
+
+
+def test_only_a_class_that_the_caller_allows_is_made(tmp_path, capsys):
+    source = saved(tmp_path / "x.pth", {"a": torch.zeros(1), "args": argparse.Namespace(lr=1)})
+    assert unpickling.main([str(source), str(tmp_path / "out")]) == 1
+    assert "got argparse.Namespace, which was not run" in capsys.readouterr().err
+    assert unpickling.main([str(source), str(tmp_path / "out"), "--allow", "argparse.Namespace"]) == 0
+    assert list(load_file(tmp_path / "out")) == ["a"]

@@ -1,3 +1,5 @@
+"""The task that ships."""
+
 import numpy as np
 import pytest
 

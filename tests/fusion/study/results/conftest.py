@@ -1,3 +1,5 @@
+"""Series whose test parts are judged, and what changed inside of their models."""
+
 import pytest
 
 from fusion.study import config, series

@@ -1,3 +1,5 @@
+"""A series of four folds that runs in seconds."""
+
 CONFIG = {
     "name": "inside",
     "folds": 4,

@@ -1,4 +1,4 @@
-"""S3's tables of a series: what fine-tuning moved, mistakes in common, likeness against gain."""
+"""What fine-tuning moved, mistakes in common, likeness against gain."""
 
 import csv
 import itertools

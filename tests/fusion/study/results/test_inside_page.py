@@ -1,3 +1,5 @@
+"""The page and the tables of what fine-tuning changed inside."""
+
 import csv
 import itertools
 

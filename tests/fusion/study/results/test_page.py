@@ -1,3 +1,5 @@
+"""A study's page."""
+
 import dataclasses
 import re
 
@@ -12,17 +14,9 @@ from fusion.study.results.page import StudyPage, render
 from tests.fusion.report.reader import Reader
 
 CLASSES = ["a", "b", "c"]
-
-
 INDEX = np.random.default_rng(0).permutation(np.arange(96) % 3)
-
-
 Y = np.array(CLASSES)[INDEX]
-
-
 GROUPS = np.arange(96) // 12  # 8 groups
-
-
 SKILLS = {"full": 0.3, "probe": 0.1, "lp-ft": 0.4}
 
 

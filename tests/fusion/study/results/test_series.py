@@ -1,3 +1,5 @@
+"""Tables over folds."""
+
 import numpy as np
 import pytest
 

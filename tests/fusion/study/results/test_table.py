@@ -1,3 +1,5 @@
+"""Means, intervals, ranks and paired tests of a study."""
+
 import csv
 import dataclasses
 import io
@@ -11,14 +13,8 @@ from fusion.report import words
 from fusion.study.results import table
 
 CLASSES = ["a", "b", "c"]
-
-
 INDEX = np.random.default_rng(0).permutation(np.arange(96) % 3)
-
-
 Y = np.array(CLASSES)[INDEX]
-
-
 GROUPS = np.arange(96) // 12  # 8 groups
 
 

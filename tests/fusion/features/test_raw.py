@@ -1,0 +1,18 @@
+"""The control that every encoder must beat."""
+
+import numpy as np
+import pytest
+
+from fusion import brain_regions
+from fusion.features import raw
+
+
+def test_raw_pixels_are_sixteen_by_sixteen_means():
+    images = brain_regions("validation").images[:70]  # more than are read at a time
+    found = raw.pixels(images)
+    assert found.shape == (70, 256)
+    means = images.reshape(70, 16, 4, 16, 4).mean((2, 4)).reshape(70, 256) / 255
+    slope, offset = np.polyfit(means.ravel(), found.ravel(), 1)  # of the reader's scale
+    assert slope > 0
+    np.testing.assert_allclose(found, slope * means + offset, atol=1e-4)
+    assert found[1, 17] == pytest.approx(slope * images[1, 4:8, 4:8].mean() / 255 + offset, abs=1e-4)

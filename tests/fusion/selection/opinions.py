@@ -1,3 +1,0 @@
-import fusion
-
-TRAIN = fusion.brain_regions("train", labels=180)

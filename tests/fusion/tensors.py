@@ -1,3 +1,0 @@
-import numpy as np
-
-DRAW = np.random.default_rng(0)
