@@ -8,14 +8,18 @@
 Each step of an upload first looks at what the repo holds: one that broke off goes on where it stopped.
 """
 
+import json
+import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import httpx2
+import huggingface_hub
 import typer
 from huggingface_hub import CommitOperationAdd, HfApi, RepoFile
 from huggingface_hub.errors import HfHubHTTPError, RevisionNotFoundError
@@ -26,12 +30,18 @@ from zoo.fetching import digests as digests_
 from zoo.fetching.digests import Digests
 from zoo.fetching.hub import WeightsError
 from zoo.fetching.published import card_of
+from zoo.fetching.wire.asking import Watch
+from zoo.fetching.wire.refusals import hidden
+from zoo.fetching.wire.remote import only
 from zoo.registry import cards, terms
 from zoo.registry.cards import Card, CardError
 
 app = typer.Typer(help="Publish a checkpoint with its card on the Hugging Face Hub.", no_args_is_help=True)
 
 FILE = "model.safetensors"
+_CALLS = 10 << 20  # all that is asked for beside the weights takes as long as so many bytes
+_SILENCE = 60.0  # seconds
+_ODD = (json.JSONDecodeError, KeyError, AttributeError, TypeError, RecursionError)  # an odd answer in the client
 Files = dict[str, tuple[Path | bytes, str]]  # path in the repo -> content, and the digest by which the Hub lists it
 
 
@@ -63,6 +73,8 @@ def convert(
     architecture: Annotated[str | None, typer.Option(help="timm's name, where there is no card.")] = None,
     layout: Annotated[str | None, typer.Option(help="How its names become timm's; found out where left out.")] = None,
     revision: Annotated[str | None, typer.Option(help="The commit, where a known card pins none.")] = None,
+    prefix: Annotated[str, typer.Option(help="What the file's names begin with, where several sets fit.")] = "",
+    ema: Annotated[bool | None, typer.Option(help="Averaged weights, or the raw ones beside them.")] = None,
 ) -> None:
     """Turn a pickled checkpoint into safetensors, with the digest of every tensor; nothing in it is run."""
     from zoo.upkeep import conversion
@@ -71,8 +83,10 @@ def convert(
         if output is None:
             path = conversion.convert_card(cards.fill(_known(source), revision=revision))
         else:
-            path = _convert_file(Path(source), output, card=card, architecture=architecture, layout=layout)
+            wanted = {"layout": layout, "prefix": prefix, "ema": ema}
+            path = _convert_file(Path(source), output, wanted, card=card, architecture=architecture)
     say(f"Converted: {path}")
+    say(conversion.report(path))
 
 
 @app.command("check")
@@ -110,7 +124,8 @@ def upload(
         if dry_run:
             return
         with _sending(repo):
-            revision = send(HfApi(), parcel, private=private, collection=collection)
+            watch = _watch(parcel)
+            revision = only(lambda: send(HfApi(), parcel, private=private, collection=collection), watch)
     say(f"Published {repo} at {revision}")
 
 
@@ -152,7 +167,7 @@ def send(api: HfApi, parcel: Parcel, *, private: bool = False, collection: str |
 
 
 def _convert_file(
-    source: Path, output: Path, *, card: str | None, architecture: str | None, layout: str | None
+    source: Path, output: Path, wanted: dict[str, Any], *, card: str | None, architecture: str | None
 ) -> Path:
     from zoo.upkeep import conversion
 
@@ -168,8 +183,10 @@ def _convert_file(
         output,
         architecture=record.architecture if record else str(architecture),
         kwargs=record.kwargs if record else {},
-        layout=layout or stated,
+        layout=wanted["layout"] or stated,
         allow=record.weights.allow if record else (),
+        prefix=wanted["prefix"],
+        ema=wanted["ema"] if wanted["ema"] is not None or record is None else conversion.averaged(record),
     )
     output.with_suffix(".digests.json").write_bytes(digests_.dump(found))
     return output
@@ -215,17 +232,33 @@ def _commit(api: HfApi, repo: str, content: Files, title: str, *, parent: str | 
     return revision
 
 
+def _watch(parcel: Parcel) -> Watch:
+    # The client tells nothing while it sends: the time counts as a whole.
+    watch = Watch(parcel.digests.size + _CALLS)
+    watch.quiet = watch.seconds
+    return watch
+
+
 @contextmanager
 def _sending(repo: str) -> Iterator[None]:
     """What the Hub or the connection refused, and what to do about it."""
+    session = huggingface_hub.get_session()
+    before, session.timeout = session.timeout, httpx2.Timeout(_SILENCE)  # the client itself waits for ever
     try:
         yield
-    except (HfHubHTTPError, httpx2.HTTPError, RuntimeError) as error:
+    except (HfHubHTTPError, httpx2.HTTPError, httpx2.InvalidURL, RuntimeError, *_ODD) as error:
         cause = error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ else error  # of an upload
-        fact = getattr(cause, "server_message", None) or str(cause).strip().partition("\n")[0]
+        fact = getattr(cause, "server_message", None) or hidden(str(cause).strip().partition("\n")[0])
+        fact = f"{type(cause).__name__}, no answer of a Hub" if isinstance(cause, _ODD) else fact
         denied = isinstance(cause, HfHubHTTPError) and cause.response.status_code in (401, 403)
         step = "Run hf auth login with a token that may write." if denied else "Run the same command again: it goes on."
-        raise ConnectionError(f"{repo} must take what is sent (got: {fact}). {step}") from error
+        raise ConnectionError(f"{repo} must take what is sent (got: {fact}). {step}") from None
+    except KeyboardInterrupt:
+        say(f"{repo} is broken off. Run the same command again: it goes on.")
+        sys.stdout.flush()
+        os._exit(130)  # the client's own threads are waited for otherwise
+    finally:
+        session.timeout = before
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ ROOMS: dict[str, set[str]] = {
     "zoo/upkeep": {"zoo/registry", "zoo/fetching", "zoo/networks", "zoo/loading"},
     "zoo/pretrain": set(),
     "zoo/cli": {"zoo/registry", "zoo/fetching", "zoo/loading", "zoo/upkeep", "zoo/pretrain"},
-    "fusion/data": set(),
+    "fusion/data": {ZOO, "fusion/evaluation"},
     "fusion/evaluation": set(),
     "fusion/features": {ZOO},
     "fusion/heads": {"fusion/evaluation"},
@@ -56,8 +56,11 @@ STORIES = {"fusion/study": 6, "fusion/study/results": 5}
 
 NETWORK = {"huggingface_hub", "requests", "httpx", "httpx2", "urllib", "http", "socket", "fsspec"}
 MAY_CONNECT = {"zoo/fetching/hub.py", "zoo/fetching/account.py", "hub_upload.py"}
+MAY_CONNECT |= {f"zoo/fetching/wire/{name}.py" for name in ("asking", "refusals", "remote", "shelf")}
 WITHOUT_TORCH = ("zoo/registry", "zoo/fetching", "fusion/evaluation", "fusion/report")
-WITHOUT_ENCODERS = ("fusion/data", "fusion/evaluation", "fusion/heads", "fusion/report")
+WITHOUT_ENCODERS = ("fusion/evaluation", "fusion/heads", "fusion/report")
+# What is an image, and whether it can be read, is told by what reads it; more than these would be an encoder.
+OF_IMAGES = {"fusion/data": {"listed", "is_image", "fault"}}
 EXTRAS = {
     *("lightly", "pytorch_lightning", "peft", "onnx", "tensorboard"),
     *("nibabel", "nrrd", "tifffile", "imagecodecs", "pydicom"),
@@ -85,6 +88,7 @@ MAY_WRITE = {
     "zoo/cli.py",  # --json, and the page of browse
     "zoo/fetching/hub.py",  # drops a damaged small file from the Hub client's cache
     "zoo/fetching/pieces.py",  # the cache
+    "zoo/fetching/wire/shelf.py",  # the Hub client's own cache
     "hub_upload.py",
 }
 MAKERS = ("zoo/pretrain/", "zoo/upkeep/", "fusion/data/sets/_brain_regions/")  # they write where they are told to
@@ -257,6 +261,18 @@ def knowing(sources: Sources) -> list[str]:
         for path, source in sources.items()
         for module, _ in imports(source)
         if path.startswith(WITHOUT_ENCODERS) and module.split(".")[0] == "zoo"
+    ]
+
+
+def overreaching(sources: Sources) -> list[str]:
+    """Names of `zoo` in rooms that are to know its images and nothing else of it."""
+    return [
+        f"{path}:{node.lineno} names zoo.{node.attr}"
+        for path, source in sources.items()
+        if (allowed := OF_IMAGES.get(room_of(path))) is not None
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "zoo"
+        if node.attr not in allowed
     ]
 
 

@@ -39,6 +39,7 @@ BROKEN = {
     "few may open the network": (house.connected, "zoo/upkeep/x.py", "import httpx2"),
     "no torch in some rooms": (house.heavy, "fusion/report/x.py", "def f():\n    import torch"),
     "some never see an encoder": (house.knowing, "fusion/heads/x.py", "import zoo"),
+    "data know zoo's images alone": (house.overreaching, "fusion/data/x.py", "import zoo\nzoo.load('mae-mini')"),
     "extras where they are used": (house.dressed, "fusion/data/x.py", "def f():\n    import pydicom"),
     "extras when they are used": (house.dressed, "zoo/images/dicom.py", "import pydicom"),
     "few may write": (house.writing, "fusion/study/x.py", "path.write_text('')"),

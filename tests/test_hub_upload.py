@@ -2,6 +2,11 @@
 
 import functools
 import itertools
+import signal
+import subprocess
+import sys
+import threading
+import time
 
 import pytest
 import timm
@@ -12,10 +17,11 @@ from safetensors.torch import load_file, save_file
 
 import hub_upload
 import zoo
-from tests.conftest import TINY
-from tests.hub.answers import refusal
+from tests.conftest import ROOT, TINY
+from tests.hub.answers import page, refusal
 from tests.zoo.called import call as called
 from zoo.fetching import digests, opened
+from zoo.fetching.wire import asking
 from zoo.networks import cutting
 from zoo.registry import cards
 from zoo.upkeep import golden
@@ -307,3 +313,70 @@ def test_convert_by_name_and_by_architecture(login, tmp_path, monkeypatch):
     assert load_file(output).keys() == network.state_dict().keys()
     listed = digests.parse(output.with_suffix(".digests.json").read_bytes())
     assert (listed.file, listed.source) == (digests.sha256_file(output), digests.sha256_file(tmp_path / "x.pth"))
+
+
+UPLOAD = "import sys, hub_upload; hub_upload.app(sys.argv[1:])"
+
+
+@pytest.mark.parametrize("part", ["/lfs/", "/commit/", "/repos/create"])
+def test_ctrl_c_ends_an_upload_at_once(ready, monkeypatch, part):
+    hub, card, weights = ready
+    whole, reached = hub.answer, threading.Event()
+
+    def answer(request):
+        if part in request.path and request.method in ("PUT", "POST"):
+            reached.set()
+            hub.woken.wait(30)
+        return whole(request)
+
+    monkeypatch.setattr(hub, "answer", answer)
+    command = [sys.executable, "-c", UPLOAD, "upload", str(card), str(weights), REPO]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    assert reached.wait(60)
+    time.sleep(0.2)
+    began = time.monotonic()
+    child.send_signal(signal.SIGINT)
+    said, _ = child.communicate(timeout=20)
+    assert time.monotonic() - began < 3
+    assert child.returncode == 130
+    assert "is broken off. Run the same command again: it goes on." in " ".join(said.split())
+
+
+@pytest.mark.parametrize("body", [b"<html>Sign in</html>", b"{}", b"[]", b"null", b"[" * 100_000])
+@pytest.mark.parametrize("part", ["/api/repos/create", f"/api/models/{REPO}", f"/api/models/{REPO}/commit/main"])
+def test_an_odd_answer_to_an_upload_is_told(ready, monkeypatch, part, body):
+    hub, card, weights = ready
+    whole, odd = hub.answer, page(body, "application/json")
+    monkeypatch.setattr(hub, "answer", lambda request: odd if request.path == part else whole(request))
+    said = call("upload", card, weights, REPO, code=1)
+    assert "Run the same command again: it goes on." in said
+    assert "must take what is sent (got: " in said
+
+
+def test_an_upload_has_an_end(ready, monkeypatch):
+    hub, card, weights = ready
+    monkeypatch.setattr(hub_upload, "_CALLS", 0)
+    monkeypatch.setattr(asking, "PATIENCE", 1.0)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DOWNLOAD_TIMEOUT", 0.1)
+    whole = hub.answer
+
+    def answer(request):
+        hub.woken.wait(5 if "/commit/" in request.path else 0)
+        return whole(request)
+
+    monkeypatch.setattr(hub, "answer", answer)
+    said = call("upload", card, weights, REPO, code=1)
+    assert "must take what is sent (got: it was not done in" in said
+
+
+def test_a_password_in_the_address_is_not_told_by_an_upload(ready, monkeypatch):
+    hub, card, weights = ready
+    address = hub.endpoint.replace("http://", "http://me:password@")
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", address)
+    refused = page(b"", "text/plain", status=507)
+    monkeypatch.setattr(hub, "answer", lambda request: refused)
+    api = HfApi(endpoint=address)
+    with pytest.raises(ConnectionError) as caught, hub_upload._sending(REPO):
+        hub_upload.send(api, hub_upload.pack(card, weights, REPO))
+    assert "password" not in str(caught.value)
+    assert caught.value.__cause__ is None

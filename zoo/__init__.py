@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zoo.fetching.hub import WeightsError
+    from zoo.images.listing import listed
+    from zoo.images.reading import fault, is_image
     from zoo.loading import load, restore, untrained
     from zoo.networks.encoder import Encoder, Report
     from zoo.registry.cards import Card, CardError, names, split_name
     from zoo.registry.cards import find as card
     from zoo.registry.search import search
+    from zoo.registry.terminal import Terminal
     from zoo.registry.terms import LicenceError, LicenceWarning, attribution
+    from zoo.registry.words import shown
 
 __all__ = [
     "Card",
@@ -24,13 +28,18 @@ __all__ = [
     "LicenceError",
     "LicenceWarning",
     "Report",
+    "Terminal",
     "WeightsError",
     "attribution",
     "card",
+    "fault",
+    "is_image",
+    "listed",
     "load",
     "names",
     "restore",
     "search",
+    "shown",
     "split_name",
     "untrained",
 ]
@@ -43,13 +52,18 @@ _HOMES = {
     "LicenceError": "zoo.registry.terms.LicenceError",
     "LicenceWarning": "zoo.registry.terms.LicenceWarning",
     "Report": "zoo.networks.encoder.Report",
+    "Terminal": "zoo.registry.terminal.Terminal",
     "WeightsError": "zoo.fetching.hub.WeightsError",
     "attribution": "zoo.registry.terms.attribution",
     "card": "zoo.registry.cards.find",
+    "fault": "zoo.images.reading.fault",
+    "is_image": "zoo.images.reading.is_image",
+    "listed": "zoo.images.listing.listed",
     "load": "zoo.loading.load",
     "names": "zoo.registry.cards.names",
     "restore": "zoo.loading.restore",
     "search": "zoo.registry.search.search",
+    "shown": "zoo.registry.words.shown",
     "split_name": "zoo.registry.cards.split_name",
     "untrained": "zoo.loading.untrained",
 }

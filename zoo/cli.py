@@ -2,20 +2,18 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.box import SIMPLE
-from rich.console import Console
 from rich.filesize import decimal
 from rich.markdown import Markdown
-from rich.markup import escape
-from rich.table import Table
 
 from zoo.registry import cards, search, terms
+from zoo.registry.terminal import add, busy, clear_errors, console, say, table
+from zoo.registry.words import shown
 
 if TYPE_CHECKING:  # what loads is imported when it is to load: help and lists come at once
     from zoo.upkeep.recording import Outcome
@@ -23,7 +21,6 @@ if TYPE_CHECKING:  # what loads is imported when it is to load: help and lists c
 app = typer.Typer(help="From a name to a verified, truncated encoder.", no_args_is_help=True)
 cache = typer.Typer(help="What was fetched: list it, prune it.", no_args_is_help=True)
 app.add_typer(cache, name="cache")
-console = Console()
 
 Json = Annotated[Path | None, typer.Option("--json", help="Write what is printed to this file.")]
 Name = Annotated[str, typer.Argument(help="A name of `zoo list`; also NAME@DEPTH where a depth counts.")]
@@ -44,19 +41,16 @@ def list_cards(
     with clear_errors():
         if author and not hub:
             raise ValueError(f"--author must come with --hub (got --author {author}). Add --hub.")
-        known, unread = _published(author) if hub else (search.registry(), {})
+        known, unread = _published(author) if hub else cards.read_all()
         wanted = {"family": family, "domain": domain, "architecture": architecture, "text": text}
         kept = search.matching(known, **wanted, commercial=True if commercial else None)
-    table = Table(box=SIMPLE, padding=0, pad_edge=False)
-    table.add_column("name", no_wrap=True)  # what is typed must be readable, in a narrow window too
-    for column in ("family", "domain", "depth", "licence: terms"):
-        table.add_column(column, overflow="fold")
+    listed = table("name", "family", "domain", "depth", "licence: terms", bare=True)
+    listed.columns[0].no_wrap = True  # what is typed must be readable, in a narrow window too
     for card in kept:
         licence = f"{card.terms.card or 'unknown'}: {terms.binding(card).kind}"
-        table.add_row(card.name, card.family, card.domain, f"{card.depth.optimal:g} {card.depth.evidence}", licence)
-    console.print(table)
-    for name, reason in unread.items():
-        console.print(f"{name} left out: {reason}", soft_wrap=True, highlight=False)
+        add(listed, card.name, card.family, card.domain, f"{card.depth.optimal:g} {card.depth.evidence}", licence)
+    console.print(listed)
+    _left_out(unread)
     _record(json_path, [_values(card) for card in kept])
 
 
@@ -65,9 +59,9 @@ def show(name: Name, json_path: Json = None) -> None:
     """One checkpoint's card."""
     with clear_errors():
         card = cards.find(name)
-    console.print(Markdown(card.body))
+    console.print(Markdown(shown(card.body), hyperlinks=False))
     for key, value in {**_values(card), "binding terms": str(terms.binding(card))}.items():
-        console.print(f"{key:>13}  {value}", soft_wrap=True, highlight=False)
+        say(f"{key:>13}  {value}")
     _record(json_path, {**_values(card), "body": card.body})
 
 
@@ -91,7 +85,7 @@ def load(
     report = dataclasses.asdict(encoder.report) if encoder.report else {}
     shape = {"features": encoder.num_features, "channels": encoder.channels, "strides": encoder.strides}
     for key, value in {**report, **shape}.items():
-        console.print(f"{key:>15}  {value}", soft_wrap=True, highlight=False)
+        say(f"{key:>15}  {value}")
     _record(json_path, {**report, **shape})
 
 
@@ -129,8 +123,10 @@ def browse(
     from zoo.registry import page
 
     with clear_errors():
-        output.write_text(page.page(search.search()), encoding="utf-8")
-    console.print(f"Wrote {output}", soft_wrap=True)
+        known, unread = cards.read_all()
+        output.write_text(page.page(known), encoding="utf-8")
+    _left_out(unread)
+    say(f"Wrote {output}")
     _record(json_path, {"page": str(output)})
 
 
@@ -146,10 +142,11 @@ def pretrain(
         try:
             from zoo.pretrain.run import run
         except ModuleNotFoundError as error:
-            message = f"{error.name} must be installed to pretrain (got none). Run pip install 'sslzoo[pretrain]'."
+            packages = "lightly pytorch-lightning nibabel pynrrd tifffile imagecodecs setuptools wheel"
+            message = f"{error.name} must be installed to pretrain (got none). Run pip install {packages}."
             raise ValueError(message) from None
         weights = run(config, output, images)
-    console.print(f"Weights: {weights}", soft_wrap=True)
+    say(f"Weights: {weights}")
     _record(json_path, {"weights": str(weights)})
 
 
@@ -163,10 +160,10 @@ def export_encoders(
     """Write all that loads need to a folder, for a machine without a network."""
     from zoo.upkeep import airgap
 
-    with clear_errors(), console.status(f"exporting {', '.join(names)}"):
+    with clear_errors(), busy(f"exporting {', '.join(names)}"):
         written = airgap.export(names, folder, whole=whole)
     size = sum(path.stat().st_size for path in written.rglob("*") if path.is_file())
-    console.print(f"{decimal(size)} in {written}. There: zoo import {written.name}", soft_wrap=True, highlight=False)
+    say(f"{decimal(size)} in {written}. There: zoo import {shlex.quote(written.name)}")
     _record(json_path, {"folder": str(written), "size": size})
 
 
@@ -178,13 +175,13 @@ def import_encoders(
     """Check an exported folder, file by file, and put it into the cache."""
     from zoo.upkeep import airgap
 
-    with clear_errors(), console.status(f"importing {folder}"):
+    with clear_errors(), busy(f"importing {folder}"):
         done = airgap.import_(folder)
     for name in done.names:
         note = "the registry lacks its card" if name in done.strangers else "loads without a network"
-        console.print(f"{name}: {note}", soft_wrap=True, highlight=False)
+        say(f"{name}: {note}")
     if done.next_step:
-        console.print(done.next_step, soft_wrap=True, highlight=False, markup=False)
+        say(done.next_step)
     _record(json_path, dataclasses.asdict(done))
 
 
@@ -193,13 +190,13 @@ def examine(json_path: Json = None) -> None:
     """Versions, settings, cache, disk, Hub, token and gated access: what is wrong, and what to do."""
     from zoo.upkeep import doctor
 
-    with console.status("looking"):
+    with busy("looking"):
         found = doctor.checks()
-    table = _table("", "subject", "finding", "next step")
+    listed = table("", "subject", "finding", "next step")
     for check in found:
         colour = {"ok": "green", "warn": "yellow", "bad": "red"}[check.state]
-        table.add_row(f"[{colour}]{check.state}[/]", *map(escape, (check.subject, check.finding, check.next_step)))
-    console.print(table)
+        add(listed, check.state, check.subject, check.finding, check.next_step, style=colour)
+    console.print(listed)
     _record(json_path, [dataclasses.asdict(check) for check in found])
     if any(check.state == "bad" for check in found):
         raise typer.Exit(1)
@@ -211,14 +208,15 @@ def cache_list(json_path: Json = None) -> None:
     from zoo.upkeep.cache import held
 
     with clear_errors():
-        found = held()
-    table = _table("repo", "revision", "file", "pieces", "in quarantine", "size", "fetched", "cards")
+        found, (_, unread) = held(), cards.read_all()
+    listed = table("repo", "revision", "file", "pieces", "in quarantine", "size", "fetched", "cards")
     for one in found:
         place = (one.repo or "-", (one.revision or "-")[:8], one.file or one.folder.name)
         counts = (str(one.pieces), str(one.spoilt), decimal(one.size), f"{one.fetched:%Y-%m-%d}")
-        table.add_row(*map(escape, place), *counts, ", ".join(one.cards) or "-")
-    console.print(table)
-    console.print(f"{decimal(sum(one.size for one in found))} in all", highlight=False)
+        add(listed, *place, *counts, ", ".join(one.cards) or "-")
+    console.print(listed)
+    _left_out(unread)
+    say(f"{decimal(sum(one.size for one in found))} in all")
     kept = [{**dataclasses.asdict(one), "folder": str(one.folder), "fetched": one.fetched.isoformat()} for one in found]
     _record(json_path, kept)
 
@@ -235,7 +233,7 @@ def cache_prune(
 
     with clear_errors():
         freed = prune(repo=repo, unknown=unknown, quarantine=quarantine)
-    console.print(f"{decimal(freed)} freed", highlight=False)
+    say(f"{decimal(freed)} freed")
     _record(json_path, {"freed": freed})
 
 
@@ -260,35 +258,18 @@ def _verified(name: str, *, whole: bool) -> "Outcome":
 
 
 def _report(outcomes: "Sequence[Outcome]", json_path: Path | None) -> None:
-    table = _table("name", "state", "detail")
+    listed = table("name", "state", "detail")
     for outcome in outcomes:
-        table.add_row(outcome.name, outcome.state, outcome.detail)
-    console.print(table)
+        add(listed, outcome.name, outcome.state, outcome.detail)
+    console.print(listed)
     _record(json_path, [dataclasses.asdict(outcome) for outcome in outcomes])
     if any(outcome.state == "failed" for outcome in outcomes):
         raise typer.Exit(1)
 
 
-@contextmanager
-def clear_errors() -> Iterator[None]:
-    """A caller's mistake is one red sentence, not a traceback."""
-    try:
-        yield
-    except (ValueError, TypeError, OSError) as error:
-        say(str(error), "red")
-        raise typer.Exit(1) from None
-
-
-def say(text: str, style: str = "") -> None:
-    """Print the text as it is: what stands in brackets is no markup."""
-    console.print(text, style=style, soft_wrap=True, highlight=False, markup=False)
-
-
-def _table(*columns: str) -> Table:
-    table = Table()
-    for column in columns:
-        table.add_column(column)
-    return table
+def _left_out(unread: Mapping[str, str]) -> None:
+    for name, reason in unread.items():
+        say(f"{name} left out: {reason}")
 
 
 def _values(card: cards.Card) -> dict[str, Any]:

@@ -36,7 +36,7 @@ _DTYPES = {
 }
 
 
-def load(
+def load(  # noqa: PLR0913 - each is a fact of its own
     name: str,
     depth: float | None = None,
     *,
@@ -47,6 +47,7 @@ def load(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     interpolation: str | None = None,
+    window: Sequence[float] | None = None,
 ) -> Encoder:
     """Load the encoder called `name`, truncated at `depth`, verified, in `eval()` mode.
 
@@ -62,6 +63,8 @@ def load(
         mean: Of the pixels in the card's range, one number per channel, where the card does not know it.
         std: Standard deviation of the same, one number per channel, where the card does not know it.
         interpolation: `nearest`, `bilinear` or `bicubic`, where the card does not know it.
+        window: The low and high end in the files' unit (Hounsfield units for CT), where the card has none: for grey
+            DICOM, NIfTI and float arrays.
 
     Raises:
         CardError: The name is unknown (the nearest ones are offered) or the card is not valid.
@@ -76,7 +79,8 @@ def load(
         (128, (4, 8, 16))
     """
     name, depth = _split(name, depth)
-    record = cards.fill(_record(name, card, revision), mean=mean, std=std, interpolation=interpolation)
+    record = _record(name, card, revision)
+    record = cards.fill(record, mean=mean, std=std, interpolation=interpolation, window=window)
     terms.check(record)
     return assemble(record, depth, weights, whole=whole)
 

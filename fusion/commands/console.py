@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE
-from rich.console import Console
-from rich.markup import escape
 from rich.status import Status
 from rich.table import Table
+from rich.text import Text
 
+import zoo
 from fusion.data.writing import write
 
 if TYPE_CHECKING:  # they draw and judge: not for a page of help
@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # they draw and judge: not for a page of help
     from fusion.evaluation.score import Evaluation
     from fusion.report import page
 
-console = Console()
+console = zoo.Terminal()  # what others wrote is text there, in tables and bars too
 
 Source = Annotated[str, typer.Option("--data", help="Folder per class, CSV path,label[,patient][,split], .npz.")]
 Split = Annotated[str | None, typer.Option(help="Only this split of a CSV, an .npz or brain-regions.")]
@@ -41,22 +41,27 @@ def clear_errors() -> Iterator[None]:
 
 def say(text: str, style: str | None = None) -> None:
     """Print the text as it is: what stands in brackets, such as `['mae']`, is no markup."""
-    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+    console.print(plain(text), style=style, highlight=False, soft_wrap=True)
+
+
+def plain(text: str) -> Text:
+    """The text as it is, for whatever rich would read markup in."""
+    return Text(zoo.shown(text))
 
 
 def show(table: "page.Table") -> None:
     """Print a table of a page; its chosen rows are bold."""
-    shown = Table(title=table.caption, box=SIMPLE, padding=(0, 1, 0, 0))
+    shown = Table(title=plain(table.caption), box=SIMPLE, padding=(0, 1, 0, 0))
     for place, column in enumerate(table.head):
-        shown.add_column(column, justify="left" if place == 0 else "right")
+        shown.add_column(plain(column), justify="left" if place == 0 else "right")
     for place, row in enumerate(table.rows):
-        shown.add_row(*row, style="bold" if place in table.chosen else None)
+        shown.add_row(*map(plain, row), style="bold" if place in table.chosen else None)
     console.print(shown)
 
 
 def busy(text: str) -> Status:
     """A spinner with the text as it is, in a `with` around long work."""
-    return console.status(escape(text))
+    return console.status(plain(text))
 
 
 def record(path: Path | None, values: Any) -> None:

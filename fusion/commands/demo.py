@@ -27,7 +27,7 @@ def demo(
     from fusion.demo import page, protocol
 
     started = time.monotonic()
-    columns = (TextColumn("{task.description:<28}"), BarColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description:<28}", markup=False), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         encoders = protocol.sources()
         task = progress.add_task("", total=3 * len(encoders) + len(protocol.BUDGETS) + 2)

@@ -2,24 +2,40 @@
 
 import dataclasses
 import json
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
-from fusion.commands.console import Json, Split, busy, clear_errors, console, figures, record, say
+from fusion.commands.console import Json, busy, clear_errors, console, figures, record, say
 
 if TYPE_CHECKING:
+    import zoo
+    from fusion.data.samples import Samples
     from fusion.estimators.classifier import FusionClassifier
     from fusion.tuning.settings import Training
+
+_OF_A_PROBE = ("class_weight",)  # what --set may say of it
 
 Data = Annotated[
     str, typer.Argument(metavar="DATA", help="Folder per class, CSV path,label[,patient][,split], .npz, brain-regions.")
 ]
 
+Learned = Annotated[
+    str | None,
+    typer.Option("--split", help="The split to learn from; train, where the data name splits. all: every one."),
+]
+Judged = Annotated[
+    str | None, typer.Option("--split", help="The split to judge on; test, where the data name splits. all: every one.")
+]
 
-def fit(
+
+def fit(  # noqa: PLR0913 - each is an option of its own
     source: Data,
     output: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder for the model.")] = Path("model"),
     encoder: Annotated[
@@ -31,20 +47,29 @@ def fit(
         list[str] | None, typer.Option("--set", help="FIELD=VALUE of fusion.Training, such as epochs=10; repeatable.")
     ] = None,
     folds: Annotated[int, typer.Option(help="Folds for the choice of the penalty and of the weights.")] = 5,
-    split: Split = None,
+    window: Annotated[
+        tuple[float, float] | None,
+        typer.Option(metavar="LOW HIGH", help="Window of all encoders, in the modality's unit: NIfTI states none."),
+    ] = None,
+    split: Learned = None,
     json_path: Json = None,
 ) -> None:
     """Fit a fusion of encoders on your own images, frozen or fine-tuned."""
-    from fusion.data.sources import open_all
+    from fusion.data.sources import open_part
     from fusion.estimators.classifier import FusionClassifier
     from fusion.selection.scan import EMBEDDED
 
-    with clear_errors():
-        images, _ = open_all(source, split or "train", split)
-        names = list(encoder or EMBEDDED)
-        model = FusionClassifier(names, head=head, strategy=strategy, folds=folds, training=_settings(training))
+    with clear_errors(), _telling():
+        settings = _settings(training, strategy)
+        encoders, view = _encoders(list(encoder or EMBEDDED), window)
+        images, said = open_part(source, "train", split, window=view)
+        held = _validation(source, split, settings, view) if strategy != "probe" else None
+        stopped = f"; early stopping on its split validation, {len(held)} images" if held else ""
+        say(f"Learned from: {said}, {len(images)} images{stopped}.")
+        model = FusionClassifier(encoders, head=head, strategy=strategy, folds=folds, training=settings)
         with busy(f"{strategy} on {len(images)} images"):
-            model.fit(images.images, images.named(), images.groups)
+            validation = (held.images, held.named()) if held else None
+            model.fit(images.images, images.named(), images.groups, validation=validation)
         model.save(output)
     names = [e.name for e in model.encoders_]
     say(f"Fitted {head} on {len(images)} images, {len(model.classes_)} classes: {', '.join(names)}.")
@@ -55,25 +80,35 @@ def fit(
 def evaluate(
     model: Annotated[Path, typer.Argument(metavar="MODEL")],
     source: Data,
-    split: Split = None,
+    split: Judged = None,
+    allow_seen: Annotated[bool, typer.Option("--allow-seen", help="Judge images and patients of the fit too.")] = False,
     json_path: Json = None,
 ) -> None:
     """Judge a saved model: AUC, balanced accuracy, calibration error, with intervals over patients."""
-    from fusion.data.sources import open_all
+    from fusion.data.sources import open_part
     from fusion.estimators.classifier import FusionClassifier
     from fusion.evaluation import score
 
-    with clear_errors():
-        images, _ = open_all(source, split or "validation", split)
-        found = score.evaluate(FusionClassifier.load(model), images.images, images.labels, images.groups)
+    with clear_errors(), _telling():
+        fitted = FusionClassifier.load(model)
+        several = True if fitted.multilabel_ else None
+        images, said = open_part(source, "test", split, window=_window(fitted.encoders_), several=several)
+        labels = images.named()
+        if fitted.multilabel_ and images.names is None:  # a folder, or an archive of one label each
+            labels = [[label] for label in labels]
+        with _advising_options():
+            found = score.evaluate(fitted, images.images, labels, images.groups, allow_seen=allow_seen)
+    say(f"Judged on: {said}.")
+    few = found.groups < score.LEAST
     unit = "images, each taken as a patient of its own" if images.groups is None else "patients"
-    table = Table(title=f"{found.images} images, 95 % interval over {found.groups} {unit}")
+    over = f"{found.groups} {unit}: too few for an interval" if few else f"95 % interval over {found.groups} {unit}"
+    table = Table(title=f"{found.images} images, {over}")
     table.add_column("figure")
     table.add_column("value", justify="right")
     for name in found.figures:
-        table.add_row(name.replace("_", " "), str(getattr(found, name)))
+        table.add_row(name.replace("_", " "), found.told(name))
     console.print(table)
-    record(json_path, figures(found))
+    record(json_path, {**_plain(figures(found)), "data": said})
 
 
 def predict(
@@ -85,21 +120,114 @@ def predict(
     from fusion.data import files
     from fusion.estimators.classifier import FusionClassifier
 
-    broken = files.unreadable(images)
-    good = [path for path in images if path not in broken]
-    with clear_errors():
+    with clear_errors(), _telling():
         fitted = FusionClassifier.load(model)
-        proba: Any = fitted.predict_proba(good) if good else []
+        broken = files.unreadable(images, _window(fitted.encoders_))
+        good = [path for path in images if path not in broken]
+        proba, broken = _answers(fitted, good, broken)
+        good = [path for path in images if path not in broken]
     told = [_told(fitted, row) for row in proba]
     for path, answer in zip(good, told, strict=True):
         labels = ", ".join(map(str, answer["labels"])) if "labels" in answer else answer["label"]
-        say(f"{path}\t{labels}\t{answer['probability']}")
+        _line(path, labels, answer["probability"])
     for path, why in broken.items():
-        say(f"{path}\tnot read: {why}", style="red")
+        _line(path, f"not read: {why}")
     answers = [{"path": str(path), **answer} for path, answer in zip(good, told, strict=True)]
     record(json_path, {"predictions": answers, "unreadable": {str(path): why for path, why in broken.items()}})
     if broken:
         raise typer.Exit(1)
+
+
+def _line(*cells: Any) -> None:
+    """Print cells with tabs between them, for other programs too: rich would make blanks of these."""
+    import zoo
+
+    typer.echo("\t".join(zoo.shown(str(cell)).replace("\t", "\\t").replace("\n", "\\n") for cell in cells))
+
+
+def _answers(
+    fitted: "FusionClassifier", good: list[Path], broken: dict[Path, str]
+) -> tuple[list[Any], dict[Path, str]]:
+    """Probabilities of the good images; one that reads and yet cannot be answered is named, and the others go on."""
+    if not good:
+        return [], broken
+    try:
+        return list(fitted.predict_proba(good)), broken
+    except (ValueError, TypeError, OSError):
+        proba, broken = [], dict(broken)
+    for path in good:
+        try:
+            proba.append(fitted.predict_proba([path])[0])
+        except (ValueError, TypeError, OSError) as error:
+            broken[path] = str(error)
+    return proba, broken
+
+
+def _encoders(names: list[str], window: tuple[float, float] | None) -> tuple[Sequence[Any], tuple[float, float] | None]:
+    """What is to be fitted, and the window by which images are read."""
+    import zoo
+
+    if window is None:
+        return names, _common([_view(name) for name in names])
+    return [zoo.load(name, window=list(window)) for name in names], window
+
+
+def _view(name: str) -> Any:
+    """The window of the card; None where there is no such card here, as of a repo on the Hub."""
+    import zoo
+
+    try:
+        return zoo.card(zoo.split_name(name)[0]).input.window
+    except ValueError:  # whoever loads it says what is wrong
+        return None
+
+
+def _window(encoders: "Sequence[zoo.Encoder]") -> tuple[float, float] | None:
+    return _common([encoder.card.input.window for encoder in encoders])
+
+
+def _common(windows: list[Any]) -> tuple[float, float] | None:
+    """Any of the windows, where all encoders have one: it decides whether a volume can be read, not how."""
+    return None if None in windows else windows[0]
+
+
+def _validation(source: str, split: str | None, settings: "Training | None", window: Any) -> "Samples | None":
+    """The validation split, by which a training stops early, where the data name one."""
+    from fusion.data.files import names_splits, read
+    from fusion.data.sources import BRAIN_REGIONS
+
+    stops = settings is None or settings.patience is not None
+    if split is not None or not stops or source == BRAIN_REGIONS or "validation" not in names_splits(source):
+        return None
+    return read(source, split="validation", window=window)
+
+
+@contextmanager
+def _telling() -> Iterator[None]:
+    """Warnings are lines of the console, without the code that they come from."""
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("default")
+        try:
+            yield
+        finally:
+            for text in dict.fromkeys(str(warning.message) for warning in found):
+                say(text, style="yellow")
+
+
+@contextmanager
+def _advising_options() -> Iterator[None]:
+    """An argument of Python is an option here."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(str(error).replace("pass allow_seen=True", "add --allow-seen")) from None
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it: null for what is not a number."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _told(model: "FusionClassifier", proba: Any) -> dict[str, Any]:
@@ -115,14 +243,22 @@ def _told(model: "FusionClassifier", proba: Any) -> dict[str, Any]:
     }
 
 
-def _settings(given: list[str] | None) -> "Training":
+def _settings(given: list[str] | None, strategy: str) -> "Training | None":
     from fusion.tuning.settings import Training
 
+    if not given:
+        return None
     pairs = [entry.partition("=") for entry in given or []]
     known = [field.name for field in dataclasses.fields(Training)]
     for name, equals, _ in pairs:
         if name not in known or not equals:
             raise ValueError(f"--set must be FIELD=VALUE with a field of {known} (got {name!r}). Try --set epochs=10.")
+    idle = [name for name, _, _ in pairs if strategy == "probe" and name not in _OF_A_PROBE]
+    if idle:
+        raise ValueError(
+            f"--set must come with a strategy that trains step by step (got {idle[0]} with strategy {strategy!r}). "
+            "Leave it out, or try --strategy full."
+        )
     return Training(**{name: _value(value) for name, _, value in pairs})
 
 

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from fusion.commands.console import busy, clear_errors, console, say
+from fusion.commands.console import busy, clear_errors, console, plain, say
 
 if TYPE_CHECKING:
     from fusion.study.run import Plan
@@ -94,13 +93,13 @@ def _announce(plan: "Plan", output: Path) -> int:
 
     now, kept, studies = state(output), run.kept(plan), len(series.parts(output)) or 1
     missing = len(now.missing) + len(now.failed)
-    title = escape(plan.config.title or plan.config.name)
-    table = Table(title=f"{title}: {missing + len(now.done)} cells", box=SIMPLE)
+    title = f"{plan.config.title or plan.config.name}: {missing + len(now.done)} cells"
+    table = Table(title=plain(title), box=SIMPLE)
     for column in ("encoder", "licence", "weights"):
         table.add_column(column)
     pretrained = [name for name in kept if not encoders.is_random(name)]
     for name in pretrained:
-        table.add_row(*map(escape, (name, *_origin(name))))
+        table.add_row(*map(plain, (name, *_origin(name))))
     console.print(table)
     say(f"{missing} cells to compute, {len(now.done)} there already.")
     if any(card.weights.repo for card in map(encoders.card, pretrained) if card):

@@ -6,6 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 
+from fusion.evaluation import units
+
 Ints = npt.NDArray[np.int64]
 
 Folds = list[tuple[Ints, Ints]]
@@ -19,12 +21,11 @@ def folds(numbers: Ints, groups: npt.NDArray[Any] | None, count: int, seed: int)
     """
     fewest = _fewest(numbers)
     if not 2 <= count <= fewest:
-        raise ValueError(
-            f"folds must be from 2 to the images of the rarest class, {fewest} (got {count}). "
-            "Pass folds=2 or add images."
-        )
+        step = "Pass folds=2 or add images" if fewest >= 2 else "Add images of it"
+        raise ValueError(f"folds must be from 2 to the images of the rarest class, {fewest} (got {count}). {step}.")
     if groups is not None and (members := len(np.unique(groups))) < count:
-        raise ValueError(f"folds must not exceed the groups, {members} (got {count}). Pass folds={max(2, members)}.")
+        step = f"Pass folds={members}" if members >= 2 else "Add images of other groups"
+        raise ValueError(f"folds must not exceed the groups, {members} (got {count}). {step}.")
     stratified = numbers.ndim == 1
     if groups is None:
         split = (StratifiedKFold if stratified else KFold)(count, shuffle=True, random_state=seed)
@@ -72,14 +73,18 @@ def most(labels: npt.NDArray[Any], groups: npt.NDArray[Any] | None, wanted: int 
     return int(np.clip(fewest, 2, wanted))
 
 
-def members(groups: Any, count: int) -> npt.NDArray[Any] | None:
-    """Groups as an array, one per image."""
-    if groups is None:
-        return None
-    found = np.asarray(groups)
-    if found.shape != (count,):
-        raise ValueError(f"groups must be one per image, {count} (got shape {found.shape}). Check groups.")
-    return found
+def members(groups: Any, count: int, images: Any = None) -> npt.NDArray[Any] | None:
+    """Groups as an array, one per image; None where every image is a group of its own.
+
+    Args:
+        groups: (N,) ids, text, whole numbers or booleans; blanks around text do not count.
+        count: N.
+        images: (N,) of which copies come into one group, and groups that share a copy become one.
+
+    Raises:
+        ValueError: They are not one per image, one is missing, or they mix text and numbers.
+    """
+    return units.held(groups, images, count)
 
 
 def _fewest(numbers: Ints, classes: int = 0) -> int:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.preprocessing import MultiLabelBinarizer
-from sklearn.utils.multiclass import type_of_target
+
+from fusion.evaluation import labels as door
 
 Ints = npt.NDArray[np.int64]
 
@@ -26,26 +26,26 @@ class Targets:
 
 
 def read(y: Any, count: int) -> Targets:
-    """Labels of `count` images: one each, (N, K) of 0 and 1, or a list of labels each.
+    """Labels of `count` images: one each, a list of labels each, or a table (N, K) of 0 and 1.
+
+    Labels are text (without blanks around it), whole numbers or booleans. The columns of a table are called by their
+    names, where it has such (as a pandas DataFrame), else 0 to K - 1.
 
     Raises:
-        ValueError: Lengths differ, values are no classes, or there is nothing to tell apart.
+        ValueError: Lengths differ, a label is missing (see `fusion.evaluation.labels.MISSING`) or of no such kind, or
+            there is nothing to tell apart.
     """
-    if _are_lists(y):
+    if door.are_lists(y):
         return _listed(y, count)
-    labels = _array(y, count)
-    if labels.ndim == 2 and labels.shape[1] > 1:
-        return _indicator(labels, count)
-    if labels.ndim != 1 or len(labels) != count:
-        raise ValueError(f"y must be one label per image, {count} (got shape {labels.shape}). Check X and y.")
-    unknown = [i for i, label in enumerate(labels.tolist()) if label is None or label != label]  # NaN is not itself
-    if unknown:
-        raise ValueError(f"y must be known for every image (got none for images {unknown[:5]}). Leave these out.")
-    if type_of_target(labels) not in ("binary", "multiclass"):
-        raise ValueError(f"y must hold classes (got {type_of_target(labels)} values). Pass strings or integers.")
-    classes, numbers = np.unique(labels, return_inverse=True)
+    shape = _shape(y, count)
+    if len(shape) == 2 and shape[1] > 1:
+        return _indicator(y, count)
+    if shape != (count,):
+        raise ValueError(f"y must be one label per image, {count} (got shape {shape}). Check X and y.")
+    classes, numbers = np.unique(door.column(y), return_inverse=True)
     if len(classes) < 2:
         raise ValueError(f"y must hold at least two classes (got {classes.tolist()}). Add images of another.")
+    door.warn_alike(classes.tolist(), "classes")
     return Targets(classes, numbers)
 
 
@@ -53,66 +53,64 @@ def numbered(y: Any, count: int, classes: npt.NDArray[Any], *, multilabel: bool)
     """Labels of further images by the classes of training.
 
     Raises:
-        ValueError: A label is not among them, or a class is absent.
+        ValueError: A label is missing or not among them, or a class is absent.
     """
     if multilabel:
-        found = _encoded(y, classes) if _are_lists(y) else _indicator(_array(y, count), count).numbers
+        found = _several(y, count, classes)
         if found.shape != (count, len(classes)):
             raise ValueError(f"y must be {(count, len(classes))} (got {found.shape}). Check X and y.")
         return _both_sides(found, classes)
-    labels = _array(y, count)
-    if labels.shape != (count,):
-        raise ValueError(f"y must be one label per image, {count} (got shape {labels.shape}). Check X and y.")
-    unknown = sorted(set(labels.tolist()) - set(classes.tolist()), key=str)
-    if unknown:
-        raise ValueError(f"y must hold labels of training (got {unknown[:5]}). Known: {classes.tolist()}.")
-    absent = sorted(set(classes.tolist()) - set(labels.tolist()), key=str)
+    if (shape := _shape(y, count)) != (count,):
+        raise ValueError(f"y must be one label per image, {count} (got shape {shape}). Check X and y.")
+    places = door.places(door.column(y), classes)
+    absent = [name for place, name in enumerate(classes.tolist()) if place not in places]
     if absent:
         raise ValueError(f"validation must hold every class (without {absent[:5]}). Add images of them.")
-    return np.searchsorted(classes, labels).astype(np.int64)
+    return places
+
+
+def _several(y: Any, count: int, classes: npt.NDArray[Any]) -> Ints:
+    if door.are_lists(y):
+        return door.table(door.named_rows(y), classes)
+    if door.columns(y):
+        return _indicator(door.by_name(y, classes), count).numbers
+    return _indicator(y, count).numbers
 
 
 def _listed(y: Sequence[Any], count: int) -> Targets:
-    classes = np.unique([label for labels in y for label in labels])
-    if len(y) != count or len(classes) < 2:
+    rows = door.named_rows(y)
+    classes = np.unique(door.array([label for labels in rows for label in labels]))
+    if len(rows) != count or len(classes) < 2:
         raise ValueError(
             f"y must be a list of labels per image, {count}, with two labels at least "
-            f"(got {len(y)} with {classes.tolist()}). Check X and y."
+            f"(got {len(rows)} with {classes.tolist()}). Check X and y."
         )
-    return Targets(classes, _both_sides(_encoded(y, classes), classes))
+    door.warn_alike(classes.tolist(), "labels")
+    return Targets(classes, _both_sides(door.table(rows, classes), classes))
 
 
-def _are_lists(y: Any) -> bool:
-    return len(y) > 0 and all(isinstance(labels, list | tuple | set | frozenset) for labels in y)
+def _shape(y: Any, count: int) -> tuple[int, ...]:
+    shape = door.shape(y)
+    if shape[1:] == (0,):  # lists of several lengths, or lists beside single labels
+        raise ValueError(f"y must be one label per image, {count}, or a list of labels each (got a mixture). Check y.")
+    return shape
 
 
-def _array(y: Any, count: int) -> npt.NDArray[Any]:
-    try:
-        return np.asarray(y)
-    except ValueError:  # lists of several lengths, or lists beside single labels
-        raise ValueError(
-            f"y must be one label per image, {count}, or a list of labels each (got a mixture). Check y."
-        ) from None
-
-
-def _encoded(y: Sequence[Any], classes: npt.NDArray[Any]) -> Ints:
-    twice = next((labels for labels in y if len(set(labels)) < len(labels)), None)
-    if twice is not None:  # rows of 0 and 1 would else be read as the labels 0 and 1
-        raise ValueError(f"y must name a label once per image (got {twice!r}). Pass np.array(y) if it is 0 and 1.")
-    unknown = sorted({label for labels in y for label in labels} - set(classes.tolist()), key=str)
-    if unknown:
-        raise ValueError(f"y must hold labels of training (got {unknown[:5]}). Known: {classes.tolist()}.")
-    return np.asarray(MultiLabelBinarizer(classes=classes).fit_transform(y), np.int64)
-
-
-def _indicator(labels: npt.NDArray[Any], count: int) -> Targets:
-    if labels.ndim != 2 or len(labels) != count or not np.isin(labels, (0, 1)).all():
-        found = np.unique(labels)[:5].tolist()
+def _indicator(y: Any, count: int) -> Targets:
+    _shape(y, count)
+    labels = np.asarray(y)
+    values = door.listed(labels.ravel())
+    odd = [value for value in values if door.missing(value) or value not in (0, 1)]
+    if labels.ndim != 2 or len(labels) != count or odd:
+        found = sorted({str(value): value for value in values}.values(), key=str)[:5]
         raise ValueError(
             f"y must be 0 or 1 per image and label, ({count}, K) (got shape {labels.shape}, values {found}). "
             "Decide what unknown labels are to be."
         )
-    classes = np.arange(labels.shape[1])
+    names = door.columns(y)
+    classes = np.arange(labels.shape[1]) if names is None else door.array(names)
+    if len(set(classes.tolist())) < len(classes):
+        raise ValueError(f"columns of y must have different names (got {classes.tolist()}). Rename them.")
     return Targets(classes, _both_sides(labels.astype(np.int64), classes))
 
 

@@ -3,12 +3,13 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from fusion.evaluation import units
 
 Array = npt.NDArray[Any]
 Ints = npt.NDArray[np.int64]
@@ -22,7 +23,8 @@ class Samples:
     Attributes:
         images: Paths, or an array (N, H, W[, C]); a fit also holds what `encoder.preprocess` takes.
         labels: (N,), or (N, K) of 0 and 1 where an image may have several.
-        groups: (N,) of the patients; None where the data do not name them.
+        groups: (N,) of the patients; None where the data do not name them. Of data that were read, rows of one file
+            and files of the same bytes are in one group, too.
         names: The K labels of (N, K), sorted; None where each image has one label.
     """
 
@@ -45,6 +47,11 @@ class Samples:
     def classes(self) -> list[Any]:
         """The names of the columns, or the labels that occur, sorted."""
         return np.unique(self.labels).tolist() if self.names is None else list(self.names)
+
+    @property
+    def units(self) -> Ints:
+        """(N,) what each image is drawn with, by number: its group, and all groups with which that shares an image."""
+        return units.numbered(self.groups, self.images, len(self))
 
     def named(self) -> list[Any]:
         """The labels by name: one per image, or a list per image."""
@@ -77,11 +84,14 @@ def taken(images: Any, rows: Rows) -> Any:
 def draw(part: Samples, labels: float | int | None, seed: int) -> Samples:
     """Training images: all, so many (the same number of each class where there are enough), or a share of each class.
 
+    An image that is listed more than once counts once, and only its first row is drawn.
+
     Raises:
         ValueError: There are fewer images than asked for, or than classes.
     """
     if labels is None:
         return part
+    part = _once(part)
     if isinstance(labels, int) and labels > len(part):
         raise ValueError(f"labels must be at most the training images, {len(part)} (got {labels}). Lower it.")
     rng = np.random.default_rng(seed)
@@ -103,28 +113,30 @@ def draw(part: Samples, labels: float | int | None, seed: int) -> Samples:
 
 def fingerprint(*parts: Samples) -> str:
     """20 hex digits of labels, groups and images: of pixels and files the bytes, of files the names too."""
-    found, hashed = hashlib.sha256(), cache(_sha256)
+    found = hashlib.sha256()
     for part in parts:
         found.update(repr((part.labels.tolist(), None if part.groups is None else part.groups.tolist())).encode())
         if isinstance(part.images, np.ndarray) and part.images.dtype != object:
-            found.update(_pixels(part.images))
+            found.update(units.of_pixels(part.images))
             continue
         for image in part.images:
             is_file = isinstance(image, str | Path)
-            found.update(repr(Path(image).parts[-2:]).encode() + hashed(Path(image)) if is_file else _pixels(image))
+            name = repr(Path(image).parts[-2:]).encode() if is_file else b""
+            found.update(name + (units.of_file(image) if is_file else units.of_pixels(image)))
     return found.hexdigest()[:20]
 
 
-def _pixels(image: Any) -> bytes:
-    values = np.ascontiguousarray(image)
-    return repr(values.shape).encode() + values.tobytes()
+def _once(part: Samples) -> Samples:
+    """Each image once: slices of a volume are as many, other rows of one content are not."""
+    keys = units.contents(part.images, len(part))
+    known = [key if key is None else (key, _slice(part.images[row])) for row, key in enumerate(keys)]
+    first: dict[Any, int] = {}
+    rows = [row for row, key in enumerate(known) if key is None or first.setdefault(key, row) == row]
+    return part if len(rows) == len(part) else part.take(rows)
 
 
-def _sha256(path: Path) -> bytes:
-    """Of the file; `brain.nii.gz:42` is a slice of one."""
-    file = path if path.exists() else Path(str(path).rpartition(":")[0])
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").digest()
+def _slice(image: Any) -> str:
+    return str(image).rpartition(":")[2] if isinstance(image, str | Path) and ".nii" in str(image).lower() else ""
 
 
 def _even(sizes: Ints, count: int) -> Ints:

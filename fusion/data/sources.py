@@ -14,6 +14,7 @@ from fusion.data.samples import Samples
 from fusion.data.sets.brain_regions import brain_regions
 
 BRAIN_REGIONS = "brain-regions"
+ALL = "all"  # every split
 LEAST_FOLDS = 3  # one to test, one to validate, one to train
 
 # Never the test brain: what is chosen here would be chosen on it.
@@ -106,8 +107,9 @@ def _pool(base: str) -> Samples:
 
 
 def open_all(source: str, slabs: str, split: str | None) -> tuple[Samples, str]:
-    """The images, and what they are in words."""
+    """The images, and what they are in words; `all` takes every split of a source that names splits, as None does."""
     if source != BRAIN_REGIONS:
+        split = None if split == ALL else split
         return files.read(source, split=split), source if split is None else f"{source}, split {split}"
     if slabs not in _SLABS:
         raise ValueError(
@@ -115,3 +117,40 @@ def open_all(source: str, slabs: str, split: str | None) -> tuple[Samples, str]:
             "Leave --split out."
         )
     return brain_regions(_SLABS[slabs]), f"the {_SLABS[slabs]} part of {BRAIN_REGIONS}"
+
+
+def open_part(
+    source: str,
+    part: str,
+    split: str | None,
+    *,
+    window: files.Window | None = None,
+    several: bool | None = None,
+) -> tuple[Samples, str]:
+    """One part of the data, and which in words: what is learned on one part is not judged on it by oversight.
+
+    Args:
+        source: `brain-regions`, or what `files.read` takes.
+        part: What is taken where the source names splits: `train` to learn, `test` to judge. Of `brain-regions`,
+            whose test brain stays closed, `test` is validation.
+        split: Another, or `all`; None leaves it at `part`.
+        window: As in `files.read`.
+        several: As in `files.read`.
+
+    Raises:
+        ValueError: As `files.read`, or the source does not name the split.
+    """
+    if source == BRAIN_REGIONS:
+        return open_all(source, split or {"test": "validation"}.get(part, part), split)
+    declared = files.names_splits(source)
+    taken = split or (part if declared else None)
+    taken = None if taken == ALL else taken
+    if split is None and declared and part not in declared:
+        raise ValueError(
+            f"splits of {source} must hold {part} (got {declared}). Name another by --split, or --split {ALL}."
+        )
+    if taken is None:
+        said = f"{source}, all of its splits ({', '.join(declared)})" if declared else source
+    else:
+        said = f"{source}, split {taken}"
+    return files.read(source, split=taken, window=window, several=several), said

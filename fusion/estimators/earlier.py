@@ -20,7 +20,7 @@ def is_one(folder: Path) -> bool:
     """Tell whether the folder holds a model of that format."""
     try:
         return bool(json.loads((folder / "model.json").read_text())["format"] == 3)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
 
 
@@ -46,6 +46,7 @@ def read(folder: Path) -> tuple[Model, dict[str, Any], dict[str, Tensor]]:
             trained=known["trained"],
             seconds=math.nan,
             history=known["history"],
+            seen=[],
             solved=known["solved"],
             head=_NONE,
             tensors=None,

@@ -1,13 +1,16 @@
 """What may stand in the constructor of a `FusionClassifier`."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, cast
 
 import numpy as np
 
+import zoo
 from fusion.heads.modules import TRAINED
-from fusion.tuning.phases import Stretch
 from fusion.tuning.settings import Training
+
+_EFFECTIVE = ("class_weight",)  # of the training settings, where the head is solved
 
 
 def check(model: Any) -> None:
@@ -18,17 +21,32 @@ def check(model: Any) -> None:
     """
     if model.head not in TRAINED:
         raise ValueError(f"head must be one of {sorted(TRAINED)} (got {model.head!r}). Try head='concat'.")
-    if (isinstance(model.encoders, str) and model.encoders != "auto") or not len(model.encoders):
-        raise ValueError(f"encoders must be a list of names, or 'auto' (got {model.encoders!r}). Try ['mae-mini'].")
+    _check_encoders(model.encoders)
     if not isinstance(model.training, Training | None):
         raise ValueError(f"training must be a fusion.Training (got {model.training!r}). Try Training(epochs=10).")
     _check_candidates(model.candidates, model.encoders)
     if not isinstance(model.seed, int | np.integer) or model.seed < 0:
         raise ValueError(f"seed must be an integer from 0 (got {model.seed!r}). Try seed=0.")
+    if model.class_weight not in ("balanced", None):
+        raise ValueError(f"class_weight must be 'balanced' or None (got {model.class_weight!r}). Leave it out.")
     count = 1 if model.encoders == "auto" else len(model.encoders)
     strengths = penalties(model.C, count)
     if strengths is not None and (len(strengths) != count or min(strengths) <= 0):
         raise ValueError(f"C must be positive, one or one per encoder (got {model.C!r}). Try C=0.03.")
+
+
+def _check_encoders(encoders: Any) -> None:
+    if isinstance(encoders, str):
+        if encoders != "auto":
+            raise ValueError(f"encoders must be a list of names, or 'auto' (got {encoders!r}). Try [{encoders!r}].")
+        return
+    if not isinstance(encoders, Sequence | np.ndarray) or not len(encoders):
+        raise ValueError(f"encoders must be a list of names, or 'auto' (got {encoders!r}). Try ['mae-mini'].")
+    for encoder in encoders:
+        if not isinstance(encoder, str | zoo.Encoder):
+            inner = isinstance(getattr(encoder, "module", None), zoo.Encoder)
+            step = "Pass its .module" if inner else "Load it by zoo.load"
+            raise TypeError(f"encoders must be names or zoo.Encoder (got a {type(encoder).__name__}). {step}.")
 
 
 def _check_candidates(candidates: Any, encoders: Any) -> None:
@@ -40,12 +58,21 @@ def _check_candidates(candidates: Any, encoders: Any) -> None:
         raise ValueError(f"candidates must come with encoders='auto' (got encoders={encoders!r}). Leave one out.")
 
 
-def check_weighting(model: Any, stretches: list[Stretch]) -> None:
-    """Refuse class weights that a solved head does not have."""
-    if model.training and model.training.class_weight is None and any(stretch.solve for stretch in stretches):
+def check_effect(model: Any, solved: bool, validation: Any) -> None:
+    """Refuse settings that a head solved on frozen features has no use for: who gives them expects an effect.
+
+    Raises:
+        ValueError: Naming them.
+    """
+    if not solved or (model.training is None and validation is None):
+        return
+    given, plain = asdict(model.training or Training()), asdict(Training())
+    idle = [key for key, value in given.items() if value != plain[key] and key not in _EFFECTIVE]
+    idle += [] if validation is None else ["validation"]
+    if idle:
         raise ValueError(
-            f"class_weight must be balanced where the head is solved (got None with strategy {model.strategy!r}). "
-            "Leave it out, or try strategy='full'."
+            f"training must be left out where nothing is trained step by step (got {', '.join(idle)} with strategy "
+            f"{model.strategy!r}). Leave it out, or try strategy='full'."
         )
 
 

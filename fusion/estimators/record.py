@@ -58,6 +58,7 @@ class Model(Strict):
     trained: Annotated[int, Field(ge=0)]
     seconds: float
     history: list[dict[str, Any]]
+    seen: list[str]
     solved: bool
     head: File
     tensors: File | None

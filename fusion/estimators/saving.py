@@ -32,7 +32,7 @@ from fusion.tuning.settings import Training
 T = TypeVar("T")
 Tensors = dict[str, Tensor]
 
-_KEPT = ("head", "strategy", "C", "folds", "seed", "training")  # of the constructor
+_KEPT = ("head", "strategy", "C", "folds", "seed", "training", "class_weight")  # of the constructor
 
 
 def save(model: Any, folder: Path) -> None:
@@ -84,7 +84,7 @@ def load(kind: type[T], folder: Path, encoders: Sequence[zoo.Encoder] | None, de
     model.head_ = _head(known, arrays, [encoder.num_features for encoder in each], folder)
     model.classes_ = np.asarray(known.classes, dtype=known.dtype)
     model.multilabel_, model.history_ = known.multilabel, known.history
-    model.trained_, model.seconds_ = known.trained, known.seconds
+    model.trained_, model.seconds_, model.seen_ = known.trained, known.seconds, set(known.seen)
     return cast(T, model)
 
 
@@ -208,6 +208,7 @@ def _record(model: Any, encoders: list[Held], head: File, tensors: File | None) 
         trained=int(model.trained_),
         seconds=float(model.seconds_),
         history=model.history_,
+        seen=sorted(model.seen_),
         solved=not isinstance(model.head_, ModuleHead),
         head=head,
         tensors=tensors,

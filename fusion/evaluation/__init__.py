@@ -1,1 +1,1 @@
-"""Turns labels and answers into figures with intervals over groups; pure arrays, imports no other room."""
+"""Turns labels, ids and answers into figures with intervals over groups; imports no other room."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fusion.evaluation import labels
 from fusion.evaluation.intervals import Interval, numbered
 
 Floats = npt.NDArray[np.float64]
@@ -103,33 +104,31 @@ def kappa(found: Floats, by_chance: Floats) -> Floats:
 
 def _coded(y: Any, first: Any, second: Any) -> Ints:
     """Labels as numbers from 0: (3, N)."""
-    columns = [np.asarray(values) for values in (y, first, second)]
-    shapes = [column.shape for column in columns]
-    if columns[0].ndim != 1 or len(set(shapes)) > 1:
+    given = (y, first, second)
+    shapes = [labels.shape(values) for values in given]
+    if len(shapes[0]) != 1 or len(set(shapes)) > 1:
         raise ValueError(
             f"y, first and second must be labels (N,) of the same images (got shapes {shapes}). "
             "Pass what model.predict returns."
         )
-    for column in columns:
-        odd = column[column != (np.floor(column) if column.dtype.kind == "f" else column)]  # NaN differs from itself
-        if odd.size:
-            raise ValueError(f"y, first and second must hold labels (got {odd[0]}). Pass what model.predict returns.")
-    labels = np.concatenate([column.astype(object) for column in columns])  # NumPy would turn 1 beside "a" into "1"
-    try:
-        return np.unique(labels, return_inverse=True)[1].reshape(3, -1).astype(np.int64)
-    except TypeError:
-        types = ", ".join(sorted({type(label).__name__ for label in labels}))
-        raise ValueError(f"labels must be all numbers or all strings (got {types}). Convert them.") from None
+    values = [value for column in given for value in labels.listed(column)]
+    odd = [value for value in values if labels.missing(value) or labels.kind(value) is None]
+    if odd:
+        raise ValueError(f"y, first and second must hold labels (got {odd[0]!r}). Pass what model.predict returns.")
+    if len({labels.kind(value) == "text" for value in values}) > 1:  # NumPy would turn 1 beside "a" into "1"
+        types = ", ".join(sorted({type(value).__name__ for value in values}))
+        raise ValueError(f"labels must be all numbers or all strings (got {types}). Convert them.")
+    return np.unique(labels.array(values), return_inverse=True)[1].reshape(3, -1).astype(np.int64)
 
 
 def _shares(truth: Ints, one: Ints, other: Ints) -> Callable[[Floats], Floats]:
     """Of weights (N,): shares of the same label, both right or both wrong, right, right, the same label by chance."""
     right, other_right = one == truth, other == truth
     flags = np.stack([one == other, right == other_right, right, other_right]).astype(np.float64)  # (4, N)
-    labels = int(max(one.max(), other.max())) + 1
+    width = int(max(one.max(), other.max())) + 1
 
     def shares(weights: Floats) -> Floats:
-        total, often = weights.sum(), [np.bincount(codes, weights, labels) for codes in (one, other)]
+        total, often = weights.sum(), [np.bincount(codes, weights, width) for codes in (one, other)]
         return np.array([*flags @ weights / total, often[0] @ often[1] / total**2])
 
     return shares

@@ -37,7 +37,7 @@ def correlation(x: Numbers, y: Numbers, groups: Any = None) -> Correlation:
     has an interval without width, however few the points are.
 
     Folds of a target depend on each other: of 7 targets with 5 folds, Fisher's intervals held the truth in about 70 %
-    of simulations, those by targets in about 95 % (`tests/test_predictions.py`).
+    of simulations, those by targets in about 95 % (`tests/fusion/evaluation/test_correlation.py`).
 
     Args:
         x: (N,) one figure of each point, such as a similarity; N >= 4.

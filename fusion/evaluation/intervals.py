@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import t
 
+from fusion.evaluation import units
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 OfRows = Callable[[Ints], float]  # a figure of the rows that are given by number
@@ -19,13 +21,15 @@ _HALVINGS = 30
 
 @dataclass(frozen=True)
 class Interval:
-    """A value with its 95 % interval."""
+    """A value with its 95 % interval; both ends are NaN where there is none, as for too few patients."""
 
     value: float
     low: float
     high: float
 
     def __str__(self) -> str:
+        if np.isnan(self.low) or np.isnan(self.high):
+            return f"{self.value:.3f} (no interval)"
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
@@ -83,9 +87,9 @@ def numbered(groups: Any, rows: int) -> Ints:
     """Groups (N,) as numbers from 0, in the order in which they appear: what they are called changes no draw.
 
     Raises:
-        ValueError: They are not as many as rows, or fewer than 4 different ones.
+        ValueError: They are not as many as rows, fewer than 4 different ones, or no ids (see `units.ids`).
     """
-    names, first, members = np.unique(np.asarray(groups), return_index=True, return_inverse=True)
+    names, first, members = np.unique(units.ids(groups), return_index=True, return_inverse=True)
     if len(members) != rows:
         raise ValueError(f"groups must be as many as images (got {len(members)} for {rows}). Give one per image.")
     if len(names) < 4:

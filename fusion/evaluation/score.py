@@ -4,8 +4,8 @@ Images of one patient (here: of one slab) depend on each other, so whole groups 
 images. A draw in which a class is absent has no AUC and is drawn again. Two evaluations of the same images share
 their draws, so that their difference is paired.
 
-Where an image may have several labels, y is (N, K) of 0 and 1: a figure then is the mean over labels of the figure of
-that label, present or absent, and a draw without the one or the other is drawn again.
+Where an image may have several labels, y is (N, K) of 0 and 1, or lists of names: a figure then is the mean over labels
+of the figure of that label, present or absent, and a draw without the one or the other is drawn again.
 """
 
 import hashlib
@@ -15,17 +15,21 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from fusion.evaluation import labels as labels_
+from fusion.evaluation import units
 from fusion.evaluation.intervals import Interval, draws
 from fusion.evaluation.metrics import METRICS
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
+LEAST = 6  # groups for an interval: draws of fewer say little but which of them were drawn
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """Three figures of one model, or, after `a - b`, of a paired difference.
+
+    Fewer than 6 groups are too few for intervals: their ends are NaN, and the text says so.
 
     Attributes:
         auc: Area under the ROC curve, one class against the rest, mean over classes.
@@ -47,6 +51,15 @@ class Evaluation:
     figures: dict[str, Floats] = field(repr=False, compare=False)
     sample: str = field(repr=False)
 
+    def __str__(self) -> str:
+        return "\n".join(f"{name.replace('_', ' ')} {self.told(name)}" for name in METRICS)
+
+    def told(self, name: str) -> str:
+        """One figure in words: with its interval, or why it has none."""
+        interval: Interval = getattr(self, name)
+        few = self.groups < LEAST
+        return f"{interval.value:.3f}, too few patients for an interval ({self.groups})" if few else str(interval)
+
     def __sub__(self, other: Self) -> "Evaluation":
         if self.sample != other.sample:
             raise ValueError(
@@ -56,34 +69,65 @@ class Evaluation:
         return _summary(differences, self.images, self.groups, self.sample)
 
 
-def evaluate(model: Any, X: Any, y: Any, groups: Any = None, *, resamples: int = 1000, seed: int = 0) -> Evaluation:
+def evaluate(
+    model: Any,
+    X: Any,
+    y: Any,
+    groups: Any = None,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+    allow_seen: bool = False,
+) -> Evaluation:
     """Judge a fitted classifier.
 
     Args:
-        model: Has `predict_proba` and `classes_`.
-        X: Images, as the model takes them.
-        y: (N,) labels, or (N, K) of 0 and 1 whose columns are `model.classes_`.
+        model: Has `predict_proba` and `classes_`; where it has `multilabel_`, labels must be of that form, and where it
+            has `seen_` (see `units.digests`), images and ids must not be among them.
+        X: Images, as the model takes them; copies of one image count as one patient.
+        y: (N,) labels; of several per image a list of labels each, a table whose columns have names, or (N, K) of 0 and
+            1 whose columns are `model.classes_`. Text says a number: `"0"` is the class 0.
         groups: (N,) patients; None means that every image is a patient of its own.
         resamples: Draws of the bootstrap.
         seed: Of the draws.
+        allow_seen: Whether images and patients of the fit may be judged.
 
     Raises:
-        ValueError: A label was not in training, fewer than two classes or groups are present, lengths differ, or y
-            (N, K) has another K, other values, or a label that no image has or every image has.
+        ValueError: A label was not in training or is missing, fewer than two classes or groups are present, lengths
+            differ, images were seen in the fit, or y (N, K) has another K, other values, or a label that no image has
+            or every image has.
     """
-    return score(y, model.predict_proba(X), model.classes_, groups, resamples=resamples, seed=seed)
+    index, members = _prepared(model, X, y, groups, allow_seen)
+    return _scored(index, members, model.predict_proba(X), len(model.classes_), resamples, seed)
 
 
 def difference(
-    model: Any, other: Any, X: Any, y: Any, groups: Any = None, *, resamples: int = 1000, seed: int = 0
+    model: Any,
+    other: Any,
+    X: Any,
+    y: Any,
+    groups: Any = None,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+    allow_seen: bool = False,
 ) -> Evaluation:
     """The figures of `model` minus those of `other`, paired; arguments as in `evaluate`."""
-    first, second = (evaluate(m, X, y, groups, resamples=resamples, seed=seed) for m in (model, other))
+    first, second = (
+        evaluate(m, X, y, groups, resamples=resamples, seed=seed, allow_seen=allow_seen) for m in (model, other)
+    )
     return first - second
 
 
 def contributions(
-    model: Any, X: Any, y: Any, groups: Any = None, *, resamples: int = 1000, seed: int = 0
+    model: Any,
+    X: Any,
+    y: Any,
+    groups: Any = None,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+    allow_seen: bool = False,
 ) -> dict[str, Evaluation]:
     """Compute what each encoder adds: the figures of the whole model minus those without it, paired.
 
@@ -98,22 +142,47 @@ def contributions(
     names = [encoder.name for encoder in model.encoders_]
     if not 1 < len(names) == len(set(names)):
         raise ValueError(f"model must have several encoders of different names (got {names}). Use fusion.evaluate.")
-    whole = evaluate(model, X, y, groups, resamples=resamples, seed=seed)
-    left = {name: model.predict_proba(X, without=[name]) for name in names}
-    return {
-        name: whole - score(y, proba, model.classes_, groups, resamples=resamples, seed=seed)
-        for name, proba in left.items()
-    }
+    index, members = _prepared(model, X, y, groups, allow_seen)
+    probas = [model.predict_proba(X), *(model.predict_proba(X, without=[name]) for name in names)]
+    whole, *left = (_scored(index, members, proba, len(model.classes_), resamples, seed) for proba in probas)
+    return {name: whole - rest for name, rest in zip(names, left, strict=True)}
 
 
 def score(y: Any, proba: Any, classes: Any, groups: Any = None, *, resamples: int = 1000, seed: int = 0) -> Evaluation:
     """Judge probabilities (N, K) whose columns are `classes`; of several models (S, N, K), the mean figure.
 
-    Labels `y` are (N,), or (N, K) of 0 and 1 in the same columns.
+    Labels `y` are as in `evaluate`.
     """
-    index, members = _checked(y, classes, groups)
-    models = _models(proba, (len(index), len(classes)))
-    drawn = draws(index, members, len(classes), resamples, seed)
+    return _scored(*_checked(y, classes, groups), proba, len(classes), resamples, seed)
+
+
+def _prepared(model: Any, X: Any, y: Any, groups: Any, allow_seen: bool) -> tuple[Ints, Ints]:
+    """What `_checked` gives; copies among the images are one unit, and none may be known from the fit."""
+    _check_form(y, getattr(model, "multilabel_", None))
+    found = _checked(y, model.classes_, groups, X)
+    if not allow_seen:
+        units.refuse_seen(getattr(model, "seen_", ()), X, groups)
+    return found
+
+
+def _check_form(y: Any, multilabel: bool | None) -> None:
+    """Refuse labels of the other form than the model's, whose figures would be those of another question."""
+    several = labels_.are_lists(y) or len(labels_.shape(y)) == 2
+    if multilabel and not several:
+        raise ValueError(
+            "y must name the labels of each image, of which the model gives several (got one label each). "
+            "Pass [[label] for label in y] where these are all that an image has."
+        )
+    if multilabel is False and several:
+        raise ValueError(
+            "y must be one label per image, of which the model gives one (got several). "
+            "Pass one each, or fit a model on lists of labels."
+        )
+
+
+def _scored(index: Ints, members: Ints, proba: Any, classes: int, resamples: int, seed: int) -> Evaluation:
+    models = _models(proba, (len(index), classes))
+    drawn = draws(index, members, classes, resamples, seed)
     weights_of = [np.ones(len(index)), *drawn]
     figures = {}
     for name, metric in METRICS.items():
@@ -124,10 +193,10 @@ def score(y: Any, proba: Any, classes: Any, groups: Any = None, *, resamples: in
 
 
 def _summary(figures: dict[str, Floats], images: int, groups: int, sample: str) -> Evaluation:
-    intervals = {
-        name: Interval(float(values[0]), *map(float, np.quantile(values[1:], [0.025, 0.975])))
-        for name, values in figures.items()
-    }
+    ends = {name: np.quantile(values[1:], [0.025, 0.975]) for name, values in figures.items()}
+    if groups < LEAST:
+        ends = dict.fromkeys(figures, np.full(2, np.nan))
+    intervals = {name: Interval(float(values[0]), *map(float, ends[name])) for name, values in figures.items()}
     resamples = len(figures["auc"]) - 1
     return Evaluation(**intervals, images=images, groups=groups, resamples=resamples, figures=figures, sample=sample)
 
@@ -139,38 +208,46 @@ def _models(proba: Any, shape: tuple[int, int]) -> Floats:
     return array.reshape(-1, *shape)  # (N, K) or (S, N, K) -> (S, N, K)
 
 
-def _checked(y: Any, classes: Any, groups: Any) -> tuple[Ints, Ints]:
-    labels, names = np.asarray(y), np.asarray(classes)
-    index = _numbers(labels, names) if labels.ndim == 1 else _indicator(labels, names)
-    members = np.arange(len(labels)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
-    if len(members) != len(labels):
-        raise ValueError(f"groups must be as many as y (got {len(members)} for {len(labels)}). Give one per image.")
+def _checked(y: Any, classes: Any, groups: Any, images: Any = None) -> tuple[Ints, Ints]:
+    """Labels by number, (N,) or (N, K), and the unit of each image."""
+    names = np.asarray(classes)
+    index = _numbers(y, names)
+    members = units.numbered(groups, images, len(index))
+    if len(members) != len(index):
+        raise ValueError(f"groups must be as many as y (got {len(members)} for {len(index)}). Give one per image.")
     if members.max() == 0:
         raise ValueError("groups must hold at least two patients for an interval (got 1). Add images of others.")
-    return index.astype(np.int64), members.astype(np.int64)
+    return index, members
 
 
-def _numbers(labels: npt.NDArray[Any], names: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    unknown = sorted(set(labels.tolist()) - set(names.tolist()), key=str)
-    if unknown:
-        raise ValueError(f"y must hold labels of training (got {unknown[:5]}). Known: {names.tolist()}.")
-    absent = sorted(set(names.tolist()) - set(labels.tolist()), key=str)
+def _numbers(y: Any, names: npt.NDArray[Any]) -> Ints:
+    if labels_.columns(y):
+        return _indicator(labels_.by_name(y, names), names)
+    if labels_.are_lists(y):
+        flags = labels_.are_flags(y, len(names))
+        return _indicator(np.asarray(y) if flags else labels_.table(labels_.named_rows(y), names), names)
+    if len(labels_.shape(y)) != 1:
+        return _indicator(np.asarray(y), names)
+    index = labels_.places(labels_.column(y), names)
+    absent = [name for place, name in enumerate(names.tolist()) if place not in index]
     if absent:
         raise ValueError(f"y must hold every class for an AUC (without {absent[:5]}). Add images of them.")
-    return np.argsort(names)[np.searchsorted(np.sort(names), labels)]
+    return index
 
 
-def _indicator(labels: npt.NDArray[Any], names: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _indicator(labels: npt.NDArray[Any], names: npt.NDArray[Any]) -> Ints:
     if labels.ndim != 2 or labels.shape[1] != len(names):
         raise ValueError(
             f"y must be (N,), or (N, {len(names)}) with a column per label (got {labels.shape}). "
             f"The labels are {names.tolist()}."
         )
-    odd = sorted(set(labels.ravel().tolist()) - {0, 1}, key=str)
+    odd = sorted(
+        {value for value in labels_.listed(labels.ravel()) if labels_.missing(value) or value not in (0, 1)}, key=str
+    )
     if odd:
         raise ValueError(f"y of shape (N, K) must hold 0 and 1 (got {odd[:5]}). Write 1 where an image has the label.")
     for present, where in ((1, "on at least one image"), (0, "off at least one image")):
         lacking = names[~(labels == present).any(0)].tolist()
         if lacking:
             raise ValueError(f"each label must be {where} for an AUC (not so: {lacking[:5]}). Add such images.")
-    return labels
+    return labels.astype(np.int64)

@@ -45,7 +45,8 @@ def placed(encoders: Sequence[zoo.Encoder], device: str) -> list[zoo.Encoder]:
 
 
 def _on(encoder: zoo.Encoder, place: str) -> zoo.Encoder:
-    there = next(encoder.parameters()).device.type == torch.device(place).type
+    have, want = next(encoder.parameters()).device, torch.device(place)
+    there = have == want or (want.index is None and have.type == want.type)
     return encoder if there else copy.deepcopy(encoder).to(place)  # the caller's stays where it is
 
 
@@ -86,17 +87,26 @@ def batches(encoder: zoo.Encoder, images: Any, compute: Compute, *, batch: int =
         compute: A method of `zoo.Encoder`, such as `zoo.Encoder.maps`.
         batch: Images at a time.
     """
-    resting = encoder.at_rest()
-    for start in range(0, len(images), batch):
-        yield _batch(resting, images[start : start + batch], compute)
+    if isinstance(batch, bool) or not isinstance(batch, int | np.integer) or batch < 1:
+        raise ValueError(f"batch must be an integer from 1 (got {batch!r}). Try batch={BATCH}.")
+    given, resting = zoo.listed(images), encoder.at_rest()
+    for start in range(0, len(given), batch):
+        yield _batch(resting, given[start : start + batch], compute)
+
+
+def _batch(encoder: zoo.Encoder, images: Any, compute: Compute) -> list[Floats]:
+    return _computed(encoder, encoder.preprocess(images), compute)
 
 
 @torch.inference_mode()
-def _batch(encoder: zoo.Encoder, images: Any, compute: Compute) -> list[Floats]:
-    x = encoder.preprocess(images).to(next(encoder.parameters()))
-    return [value.float().cpu().numpy() for value in compute(encoder, x)]
+def _computed(encoder: zoo.Encoder, x: Tensor, compute: Compute) -> list[Floats]:
+    return [value.float().cpu().numpy() for value in compute(encoder, x.to(next(encoder.parameters())))]
 
 
 def _run(encoder: zoo.Encoder, images: Any, batch: int, compute: Compute) -> list[Floats]:
     parts = list(batches(encoder, images, compute, batch=batch))
+    if not parts:  # of no image the features of none, as wide as those of any
+        how = encoder.card.input
+        blank = torch.zeros(1, how.channels, how.size, how.size)
+        return [level[:0] for level in _computed(encoder.at_rest(), blank, compute)]
     return [cast(Floats, np.concatenate(column)) for column in zip(*parts, strict=True)]

@@ -20,6 +20,7 @@ def pixels(images: Any) -> npt.NDArray[np.float32]:
     Args:
         images: What `encoder.preprocess` takes.
     """
+    images = zoo.listed(images)
     reader = zoo.untrained("mocov2-mini", 0.25).preprocess
     parts = [reader(images[start : start + _BATCH]) for start in range(0, len(images), _BATCH)]
     small = torch.nn.functional.adaptive_avg_pool2d(torch.cat(parts), _SIDE)  # (N, 1, H, W) -> (N, 1, 16, 16)

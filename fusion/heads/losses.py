@@ -1,11 +1,43 @@
 """The loss of heads and of training, and the weights of classes in it."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Weighting:
+    """Say how much each image counts in a fit.
+
+    Attributes:
+        balanced: Whether every class counts the same; otherwise every image does, and probabilities follow the data.
+        images: (N,) factors of single images; None is 1 each.
+    """
+
+    balanced: bool = True
+    images: Floats | None = None
+
+    @property
+    def kind(self) -> str | None:
+        """The class weights, by scikit-learn's name."""
+        return "balanced" if self.balanced else None
+
+    def take(self, rows: Ints) -> "Weighting":
+        """The same of some of the images."""
+        return self if self.images is None else Weighting(self.balanced, self.images[rows])
+
+    def classes(self, y: Ints, classes: int) -> Tensor | None:
+        """Weights (K,) for `losses`; None where every image counts the same."""
+        return class_weights(y, classes) if self.balanced else None
+
+
+EVEN = Weighting()
 
 
 def class_weights(y: Ints, classes: int) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fusion.evaluation.metrics import auc_of
-from fusion.heads.losses import class_weights, losses
+from fusion.heads.losses import EVEN, Weighting, losses
 from fusion.heads.modules import TRAINED, Concat, Convex, Mean, Stack, TrainedHead
 from fusion.heads.probe import count
 from fusion.heads.solved import SOLVED, Head
@@ -36,7 +36,14 @@ class ModuleHead:
         self.kind, self.module, self.seed = kind, module, seed
         self.tolerance = 0.0  # L-BFGS goes on until nothing is gained
 
-    def fit(self, blocks: Sequence[Block], y: Ints, folds: Any, penalties: Sequence[float] | None) -> Self:
+    def fit(
+        self,
+        blocks: Sequence[Block],
+        y: Ints,
+        folds: Any,
+        penalties: Sequence[float] | None,
+        weighting: Weighting = EVEN,
+    ) -> Self:
         """Fit on blocks (N, D_e); without `penalties` the strength is chosen by out-of-fold AUC.
 
         Raises:
@@ -46,15 +53,15 @@ class ModuleHead:
             raise ValueError(
                 f"C must be one value for head {self.kind!r} (got {list(penalties)}). Try C={penalties[0]}."
             )
-        strength = penalties[0] if penalties else max(_GRID, key=lambda c: self._held(blocks, y, folds, c))
-        self.module = self._optimum(blocks, y, strength)
+        strength = penalties[0] if penalties else max(_GRID, key=lambda c: self._held(blocks, y, folds, c, weighting))
+        self.module = self._optimum(blocks, y, strength, weighting)
         return self
 
     def log_proba(self, blocks: Sequence[Block | None]) -> Floats:
         """Blocks (N, D_e), None where missing -> (N, K)."""
         module = cast(TrainedHead, self.module).eval()
         device = next(module.parameters()).device
-        with torch.inference_mode():
+        with torch.inference_mode(), torch.autocast(device.type, enabled=False):  # a head computes in full precision
             inputs = [None if x is None else torch.from_numpy(np.asarray(x, np.float32)).to(device) for x in blocks]
             return np.asarray(module.log_proba(module(inputs)).double().cpu().numpy())
 
@@ -76,31 +83,38 @@ class ModuleHead:
         module.load_state_dict({name: torch.from_numpy(value) for name, value in arrays.items()})
         return cls(kind, module)
 
-    def _held(self, blocks: Sequence[Block], y: Ints, folds: Any, strength: float) -> float:
+    def _held(
+        self, blocks: Sequence[Block], y: Ints, folds: Any, strength: float, weighting: Weighting = EVEN
+    ) -> float:
         proba = np.zeros((len(y), count(y)))
         for train, test in folds:
-            fold = ModuleHead(self.kind, self._optimum([x[train] for x in blocks], y[train], strength, proba.shape[1]))
+            own = [x[train] for x in blocks], y[train], strength, weighting.take(train), proba.shape[1]
+            fold = ModuleHead(self.kind, self._optimum(*own))
             proba[test] = np.exp(fold.log_proba([x[test] for x in blocks]))
         return auc_of(y, proba)
 
-    def _optimum(self, blocks: Sequence[Block], y: Ints, strength: float, classes: int | None = None) -> TrainedHead:
+    def _optimum(
+        self, blocks: Sequence[Block], y: Ints, strength: float, weighting: Weighting = EVEN, classes: int | None = None
+    ) -> TrainedHead:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             total = classes or count(y)
             module = TRAINED[self.kind]([x.shape[1] for x in blocks], total, y.ndim == 2)
         module.standardise(blocks)
         inputs = [torch.from_numpy(np.asarray(x, np.float32)) for x in blocks]
-        target, weight = torch.from_numpy(y), class_weights(y, total)
+        target, weight = torch.from_numpy(y), weighting.classes(y, total)
+        each = 1.0 if weighting.images is None else torch.from_numpy(weighting.images.astype(np.float32))
         solver = torch.optim.LBFGS(module.parameters(), max_iter=_STEPS, line_search_fn="strong_wolfe")
 
         def objective() -> Tensor:
             solver.zero_grad()
             squares = torch.stack([p.square().sum() for p in module.parameters() if p.ndim > 1]).sum()
-            value = losses(module(inputs), target, weight).mean() + squares / (2 * strength * y.size)
+            value = (each * losses(module(inputs), target, weight)).mean() + squares / (2 * strength * y.size)
             value.backward()  # type: ignore[no-untyped-call]
             return value
 
-        solver.step(objective)  # type: ignore[no-untyped-call]
+        with torch.autocast("cpu", enabled=False):  # rounded gradients would end the descent too soon
+            solver.step(objective)  # type: ignore[no-untyped-call]
         return module
 
 

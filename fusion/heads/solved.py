@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 
+from fusion.heads.losses import EVEN, Weighting
 from fusion.heads.probe import (
     TOLERANCE,
     Arrays,
@@ -37,7 +38,14 @@ T = TypeVar("T")
 class Head(Protocol):
     """Interface of a head; `restore` of its class is the inverse of `arrays`, `size` the number of fitted values."""
 
-    def fit(self, blocks: Blocks, y: Ints, folds: Folds, penalties: Sequence[float] | None) -> Self: ...
+    def fit(
+        self,
+        blocks: Blocks,
+        y: Ints,
+        folds: Folds,
+        penalties: Sequence[float] | None,
+        weighting: Weighting = EVEN,
+    ) -> Self: ...
 
     def log_proba(self, blocks: Some) -> Floats: ...
 
@@ -55,12 +63,18 @@ class SolvedConcat:
     def __init__(self, probe: Probe | None = None, widths: Sequence[int] = ()) -> None:
         self.probe, self.widths = probe, list(widths)
 
-    def fit(self, blocks: Blocks, y: Ints, folds: Folds, penalties: Sequence[float] | None) -> Self:
-        chosen = penalties or [choose_penalty(x, y, folds) for x in blocks]
+    def fit(
+        self,
+        blocks: Blocks,
+        y: Ints,
+        folds: Folds,
+        penalties: Sequence[float] | None,
+        weighting: Weighting = EVEN,
+    ) -> Self:
+        chosen = penalties or [choose_penalty(x, y, folds, weighting) for x in blocks]
         self.widths = [block.shape[1] for block in blocks]
-        self.probe = fit_probe(
-            np.concatenate(blocks, axis=1), y, count(y), 1.0, _stretch(chosen, self.widths), self.tolerance
-        )
+        x, stretch = np.concatenate(blocks, axis=1), _stretch(chosen, self.widths)
+        self.probe = fit_probe(x, y, count(y), 1.0, stretch, self.tolerance, weighting)
         return self
 
     def log_proba(self, blocks: Some) -> Floats:
@@ -91,11 +105,18 @@ class _Probes:
     def __init__(self, probes: list[Probe] | None = None, weights: Floats | None = None) -> None:
         self.probes, self.weights = probes, weights
 
-    def fit(self, blocks: Blocks, y: Ints, folds: Folds, penalties: Sequence[float] | None) -> Self:
-        chosen = penalties or [choose_penalty(x, y, folds) for x in blocks]
-        self.weights = self._weigh(blocks, y, folds, chosen)
+    def fit(
+        self,
+        blocks: Blocks,
+        y: Ints,
+        folds: Folds,
+        penalties: Sequence[float] | None,
+        weighting: Weighting = EVEN,
+    ) -> Self:
+        chosen = penalties or [choose_penalty(x, y, folds, weighting) for x in blocks]
+        self.weights = self._weigh(blocks, y, folds, chosen, weighting)
         pairs = zip(blocks, chosen, strict=True)
-        self.probes = [fit_probe(x, y, count(y), c, tolerance=self.tolerance) for x, c in pairs]
+        self.probes = [fit_probe(x, y, count(y), c, None, self.tolerance, weighting) for x, c in pairs]
         return self
 
     def log_proba(self, blocks: Some) -> Floats:
@@ -119,8 +140,8 @@ class _Probes:
         probes = [Probe(**{k: arrays[f"{i}.{k}"] for k in keys}, multilabel=multilabel) for i in range(found)]
         return cls(probes, arrays["weights"])
 
-    def _weigh(self, blocks: Blocks, y: Ints, folds: Folds, penalties: Sequence[float]) -> Floats:
-        del y, folds, penalties
+    def _weigh(self, blocks: Blocks, y: Ints, folds: Folds, penalties: Sequence[float], weighting: Weighting) -> Floats:
+        del y, folds, penalties, weighting
         return np.full(len(blocks), 1 / len(blocks))
 
     def _combine(self, parts: Floats, weights: Floats, seen: Flags) -> Floats:
@@ -137,10 +158,12 @@ class SolvedMean(_Probes):
 class SolvedConvex(_Probes):
     """Weights >= 0 that sum to 1, fitted on out-of-fold log-probabilities: a partner that does not help gets 0."""
 
-    def _weigh(self, blocks: Blocks, y: Ints, folds: Folds, penalties: Sequence[float]) -> Floats:
-        held = np.stack([out_of_fold(x, y, folds, c) for x, c in zip(blocks, penalties, strict=True)])  # (E, N, K)
+    def _weigh(self, blocks: Blocks, y: Ints, folds: Folds, penalties: Sequence[float], weighting: Weighting) -> Floats:
+        held = np.stack(
+            [out_of_fold(x, y, folds, c, weighting) for x, c in zip(blocks, penalties, strict=True)]
+        )  # (E, N, K)
         found = minimize(
-            lambda w: log_loss(y, normalised(np.einsum("e,enk->nk", w, held), y.ndim == 2)),
+            lambda w: log_loss(y, normalised(np.einsum("e,enk->nk", w, held), y.ndim == 2), weighting),
             np.full(len(held), 1 / len(held)),
             method="SLSQP",
             bounds=[(0, 1)] * len(held),
@@ -153,9 +176,9 @@ class SolvedConvex(_Probes):
 class SolvedStack(_Probes):
     """A second logistic regression on the out-of-fold log-probabilities of all probes."""
 
-    def _weigh(self, blocks: Blocks, y: Ints, folds: Folds, penalties: Sequence[float]) -> Floats:
-        held = [out_of_fold(x, y, folds, c) for x, c in zip(blocks, penalties, strict=True)]
-        second = fit_probe(np.concatenate(held, axis=1), y, count(y), 0.1)
+    def _weigh(self, blocks: Blocks, y: Ints, folds: Folds, penalties: Sequence[float], weighting: Weighting) -> Floats:
+        held = [out_of_fold(x, y, folds, c, weighting) for x, c in zip(blocks, penalties, strict=True)]
+        second = fit_probe(np.concatenate(held, axis=1), y, count(y), 0.1, weighting=weighting)
         return np.concatenate([second.weight / second.scale, _offset(second)[:, None]], axis=1)  # (K, E * K + 1)
 
     def _combine(self, parts: Floats, weights: Floats, seen: Flags) -> Floats:

@@ -132,6 +132,7 @@ def scan(
         >>> len(found.levels)
         8
     """
+    images = zoo.listed(images)
     known = labels_.read(labels, len(images))
     if known.multilabel:
         raise ValueError("labels must be one per image to select (got several). Scan for each label by itself.")

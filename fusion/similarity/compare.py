@@ -74,7 +74,7 @@ def compare(
         >>> fusion.compare("mocov2-mini@1", "mae-mini@1", images).values.shape
         (8, 8)
     """
-    pair = _encoders(first, second, device)
+    images, pair = zoo.listed(images), _encoders(first, second, device)
     _check(pair, images, measure, batch)
     depths = pair[0].depths, pair[1].depths
     if measure == "minibatch-cka":
@@ -96,7 +96,7 @@ def before_after(model: Any, images: Any, *, measure: str = "cka", batch: int = 
         measure: As in `compare`.
         batch: As in `compare`.
     """
-    found = []
+    images, found = zoo.listed(images), []
     for given, tuned in zip(origins(model), model.encoders_, strict=True):
         place = str(next(tuned.parameters()).device)
         both = compare(given, tuned, images, measure=measure, batch=batch, device=place)
@@ -109,6 +109,7 @@ def changes(model: Any, images: Any, *, measure: str = "cka", batch: int = 64) -
 
     Two that see images of different sizes are left out. Arguments as in `before_after`.
     """
+    images = zoo.listed(images)
     found = before_after(model, images, measure=measure, batch=batch)
     before, after = origins(model), model.encoders_
     for i, j in itertools.combinations(range(len(after)), 2):
@@ -179,7 +180,7 @@ def over_batch_sizes(first: zoo.Encoder, second: zoo.Encoder, images: Any) -> Ba
     Raises:
         ValueError: There are too few images, or features are not finite or the same for all.
     """
-    some = images[:IMAGES]
+    some = zoo.listed(images)[:IMAGES]
     x, y = (extract.extract(encoder, some) for encoder in (first, second))
     sizes = [size for size in (LEAST * 2**k for k in range(20)) if size <= min(LARGEST, max(LEAST, len(some)))]
     debiased, biased = ([minibatch_cka(x, y, batch=n, debiased=kind) for n in sizes] for kind in (True, False))

@@ -16,8 +16,9 @@ Measure = Callable[[Any, Any], float]
 def interval(measure: Measure, x: Array, y: Array, groups: Any = None, *, ids: Ids | None = None) -> Interval:
     """A measure of `fusion.similarity` with its 95 % interval, by the delete-a-group jackknife.
 
-    It held what the measure is on average in 90 to 99 % of simulated data sets (`tests/test_jackknife.py`): of debiased
-    CKA that is the truth, of measures with a bias for few images the biased value.
+    It held what the measure is on average in 90 to 99 % of simulated data sets
+    (`tests/fusion/similarity/test_interval.py`): of debiased CKA that is the truth, of measures with a bias for few
+    images the biased value.
 
     Args:
         measure: Of two arrays, such as `fusion.cka`; `functools.partial` gives it other settings.

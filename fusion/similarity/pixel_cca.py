@@ -60,6 +60,7 @@ def sample(
 
     Arguments as in `pixel_cca`.
     """
+    images = zoo.listed(images)
     if not len(images) or min(points, channels, repeats) < 1:
         raise ValueError(
             f"images, points, channels and repeats must be at least 1 (got {len(images)}, {points}, {channels} and "

@@ -99,7 +99,7 @@ def answers(task: Task, part: Samples) -> Floats:
     if not cell.encoders:  # seconds to fit anew, and the same to the bit
         return Pixels(cell.seed).fit(draw(task.train, cell.labels, cell.seed)).predict_proba(part.images)
     place = task.output / "models" / cell.key
-    return FusionClassifier.load(place, encoders=fresh(task)).predict_proba(part.images)
+    return FusionClassifier.load(place).predict_proba(part.images)
 
 
 class Pixels:
@@ -145,7 +145,7 @@ def _fitted(task: Task) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
         trained, size, history, seconds = model.size, model.size, [], time.monotonic() - started
     proba = model.predict_proba(validation.images)
     if isinstance(model, FusionClassifier) and not cell.untrained:
-        _save(model, task)
+        model.save(task.output / "models" / cell.key)
     record = {
         **_heading(cell),
         "status": "done",
@@ -173,7 +173,8 @@ def _classifier(task: Task, train: Samples, validation: Samples) -> FusionClassi
     stop = validation
     if task.stop_images is not None and task.stop_images < len(validation):
         stop = draw(validation, task.stop_images, 0)
-    return model.fit(train.images, train.labels, train.groups, validation=(stop.images, stop.labels))
+    held = None if cell.learning_rate is None else (stop.images, stop.labels)
+    return model.fit(train.images, train.labels, train.groups, validation=held)
 
 
 def fresh(task: Task) -> list[zoo.Encoder]:
@@ -185,13 +186,6 @@ def fresh(task: Task) -> list[zoo.Encoder]:
         )
         for place, name in enumerate(cell.encoders)
     ]
-
-
-def _save(model: FusionClassifier, task: Task) -> None:
-    """What did not move lies in the zoo, but for random weights: of these all is kept."""
-    pairs = zip(task.cell.encoders, model.encoders_, model.changed_, strict=True)
-    model.changed_ = [set(own.state_dict()) if encoders_.is_random(name) else moved for name, own, moved in pairs]
-    model.save(task.output / "models" / task.cell.key)
 
 
 def _training(task: Task) -> Training | None:

@@ -116,6 +116,13 @@ def land(output: Path, key: str, record: Mapping[str, Any], arrays: Mapping[str,
     shutil.rmtree(output / "work" / key, ignore_errors=True)
 
 
+def forget(output: Path, key: str) -> None:
+    """Take a cell's result out of the folder again; its JSON, which says that it is there, goes first."""
+    (output / "cells" / f"{key}.json").unlink(missing_ok=True)
+    (output / "cells" / f"{key}.npz").unlink(missing_ok=True)
+    shutil.rmtree(output / "models" / key, ignore_errors=True)
+
+
 def record(output: Path, key: str) -> dict[str, Any] | None:
     """Read what landed of a cell; None if nothing did."""
     try:

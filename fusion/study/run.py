@@ -156,7 +156,9 @@ def run(
         folder_.keep(output / "validation.npz", found.validation.labels, found.validation.groups)
         announce(found)
         work = engine.Work(cell_.work, cell_.failed, output)
-        engine.compute(_tasks(found, output, jobs), work, jobs, step)
+        tasks = _tasks(found, output, jobs)
+        engine.compute(tasks, work, jobs, step)
+        _check_unchanged(found, output, tasks)
         if final:
             if left := len(missing(found, output)):
                 raise ValueError(f"every cell must be done before the test part is opened ({left} are not). Run again.")
@@ -221,6 +223,17 @@ def task(found: Plan, output: Path, cell: Cell, *, alone: bool = False) -> Task:
 
 def _tasks(found: Plan, output: Path, jobs: int) -> dict[str, Task]:
     return {cell.key: task(found, output, cell, alone=jobs > 1) for cell in missing(found, output)}
+
+
+def _check_unchanged(found: Plan, output: Path, computed: Collection[str]) -> None:
+    """Refuse a run under whose hands the images changed: what it computed may be of either, and is taken out again."""
+    if samples.fingerprint(found.train, found.validation) != found.fingerprint:
+        for key in computed:
+            folder_.forget(output, key)
+        raise ValueError(
+            f"images must stay as they are while a study runs (some changed; {len(computed)} cells were taken out). "
+            "Begin a new folder with the images as they are now."
+        )
 
 
 def _judge(found: Plan, output: Path) -> None:

@@ -154,7 +154,9 @@ def _record(path: Path) -> dict[str, Any] | None:
     try:
         return dict(json.loads(path.read_text()))
     except (ValueError, TypeError):
-        raise ValueError(f"checkpoint must hold the record of its fit (got a damaged {path}). Remove the folder.") from None
+        raise ValueError(
+            f"checkpoint must hold the record of its fit (got a damaged {path}). Remove the folder."
+        ) from None
 
 
 def _digests(state: Path) -> dict[str, str]:

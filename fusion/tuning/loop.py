@@ -1,12 +1,12 @@
 """One loop for one or many encoders: phases, early stopping, checkpoints; `accelerate` sees to the devices."""
 
 import math
-import pickle
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, cast
 
 import numpy as np
@@ -14,6 +14,7 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState
 from accelerate.utils import send_to_device, tqdm
+from safetensors import SafetensorError
 from torch import Tensor
 
 import zoo
@@ -21,6 +22,7 @@ from fusion.data.augmentation import augment
 from fusion.data.samples import Samples
 from fusion.evaluation import metrics
 from fusion.heads import losses
+from fusion.heads.losses import EVEN, Weighting
 from fusion.tuning import lora, rules
 from fusion.tuning.batches import Batch, Shuffled, loader
 from fusion.tuning.checkpoints import Checkpoints, Progress
@@ -45,6 +47,7 @@ class Fit:
         settings: See `Training`.
         seed: Of order, augmentation and dropout.
         device: `auto`, `cpu` or `cuda`.
+        weighting: How much each training image counts; without balance in the settings, classes are not balanced.
         watch: Is told of every step: stretch, epoch, loss, and the learning rate of every group.
     """
 
@@ -59,14 +62,16 @@ class Fit:
         seed: int = 0,
         device: str = "auto",
         watch: Watch | None = None,
+        weighting: Weighting = EVEN,
     ) -> None:
         self.network, self.stretches, self.settings, self.seed = network, stretches, settings, seed
         self.train, self.validation, self.device, self.watch = train, validation, device, watch
         self.encoders = [cast(zoo.Encoder, encoder) for encoder in network.encoders]
         if settings.augment:  # an unknown modality is refused before anything is written
             augment(torch.zeros(0, 1, 1, 1), settings.augment, ())
-        balanced = settings.class_weight == "balanced"
+        balanced = weighting.balanced and settings.class_weight == "balanced"
         self.weight = losses.class_weights(train.labels, network.head.classes) if balanced else None
+        self.each = None if weighting.images is None else torch.from_numpy(weighting.images.astype(np.float32))
         self.anchor = rules.Anchor(self.encoders)
         self.progress = Progress()
         self.earlier, self.started = 0.0, time.monotonic()
@@ -148,7 +153,7 @@ class Fit:
     def _take_up(self, state: Path) -> None:
         try:
             self.accelerator.load_state(str(state))
-        except (OSError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        except (OSError, RuntimeError, ValueError, KeyError, UnpicklingError, SafetensorError) as error:
             raise self.checkpoints.damaged(state, error) from None
 
     def _optimiser(self, stretch: Stretch) -> torch.optim.Optimizer:
@@ -185,7 +190,7 @@ class Fit:
             group["lr"] = learning_rate * group["rate"]
         self.optimiser.zero_grad()
         dropped = self._dropped(step)
-        each = losses.losses(self.model(batch["images"], dropped), batch["target"], self.weight)
+        each = self._counted(losses.losses(self.model(batch["images"], dropped), batch["target"], self.weight), batch)
         loss = each.mean() + self.anchor.penalty(stretch.phases, self.network.head, dropped)
         value = float(self.accelerator.reduce(loss.detach(), "mean"))
         if not math.isfinite(value):
@@ -213,7 +218,11 @@ class Fit:
 
     def _mean_loss(self, batch: Batch) -> Tensor:
         batch = send_to_device(batch, self.accelerator.device)
-        return losses.losses(self.network(batch["images"]), batch["target"], self.weight).mean()
+        return self._counted(losses.losses(self.network(batch["images"]), batch["target"], self.weight), batch).mean()
+
+    def _counted(self, each: Tensor, batch: Batch) -> Tensor:
+        """The loss (N,) of training images, as much of each as it counts."""
+        return each if self.each is None else each * self.each[batch["index"].cpu()].to(each)
 
     def _record(self, loss: float | None) -> None:
         """One row of the history; better weights than any before are kept."""

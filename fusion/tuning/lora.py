@@ -17,7 +17,7 @@ def add(encoder: zoo.Encoder, rank: int) -> Any:
         from peft import LoraConfig
         from peft.tuners.lora import LoraModel
     except ImportError:
-        raise ImportError("strategy 'lora' needs peft (got none). Run: pip install 'sslzoo[lora]'") from None
+        raise ImportError("strategy 'lora' needs peft (got none). Run: pip install peft") from None
     targets = [name for name, module in encoder.trunk.named_modules() if _is_map(module)]
     encoder.norm.requires_grad_(False)  # it lies outside the trunk, whose weights peft freezes
     config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets)

@@ -27,7 +27,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from fusion.similarity.canonical import cca, pwcca, svcca
 from fusion.similarity.measures import cka, minibatch_cka, procrustes, rbf_cka, rsa
-from tests.test_similarity_agreement import centred, draw
+from tests.fusion.similarity.drawn import centred
+from tests.fusion.similarity.drawn import of_widths as draw
 
 pytestmark = pytest.mark.benchmark
 

@@ -33,7 +33,7 @@ from fusion.similarity.measures import cka, minibatch_cka
 from tests.benchmarks.test_similarity import loader
 from tests.conftest import ROOT
 from tests.small_fits import own
-from tests.test_similarity_agreement import off_diagonal
+from tests.fusion.similarity.test_measures import off_diagonal
 
 pytestmark = pytest.mark.benchmark
 

@@ -1,12 +1,9 @@
-"""What takes seconds to make and several files look at: a study, and the demo. Nobody changes them."""
+"""A study that takes seconds to make and that several files look at. Nobody changes it."""
 
 import numpy as np
 import pytest
 
 from fusion import brain_regions
-from fusion.data import samples
-from fusion.data.sets import brain_regions as brain_regions_
-from fusion.demo import protocol
 from fusion.study import run
 from fusion.study.results import read
 from tests.fusion.study.small_studies import config, one_thread
@@ -35,36 +32,3 @@ def undisturbed(data, tmp_path_factory):
         run.run(config(), output, data)
     read.write(output)
     return output
-
-
-def thinned(part, labels=None):
-    """A sixth of the patches, and all that a label budget draws, so that the protocol is tested in seconds."""
-    whole = brain_regions(part, labels=labels)
-    if labels is not None:
-        return whole
-    drawn = {image.tobytes() for n in (60, 300) for image in brain_regions("train", labels=n).images}
-    kept = [i for i, image in enumerate(whole.images) if i % 6 == 0 or image.tobytes() in drawn]
-    return samples.Samples(whole.images[kept], whole.labels[kept], whole.groups[kept])
-
-
-@pytest.fixture(scope="session")
-def demonstrated():
-    """The demo with few resamples and two controls, and a record of which files were opened when."""
-    patch = pytest.MonkeyPatch()
-    patch.setattr(protocol, "SEEDS", range(2))
-    patch.setattr(protocol, "GRID", (0.1,))
-    opened, load = [], np.load
-
-    def spy(path, *args, **kwargs):
-        opened.append(path.name)
-        return load(path, *args, **kwargs)
-
-    patch.setattr(brain_regions_.np, "load", spy)
-    patch.setattr(protocol, "brain_regions", thinned)
-    encoders = protocol.sources()
-    choices = protocol.choose(encoders, lambda _: None)
-    before = list(opened)
-    rows, test = protocol.judge(choices, encoders, lambda _: None)
-    model = protocol.fitted(choices)
-    patch.undo()
-    return choices, before, opened, rows, test, model

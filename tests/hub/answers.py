@@ -1,10 +1,12 @@
 """Answers as values: a file or a part of it, an error, and what a fault makes of them."""
 
+import gzip
 import json
 import re
+import secrets
 from dataclasses import dataclass, field, replace
 
-from tests.hub.faults import Fault
+from tests.hub.faults import LEADING, LYING, MANNERED, Fault
 from tests.hub.store import File
 
 _PAGE = b"<!doctype html><html><head><title>Sign in</title></head><body>One moment, please.</body></html>"
@@ -22,6 +24,7 @@ class Answer:
     start: int = 0
     cut: int | None = None
     stall: float = 0.0
+    manner: str | None = None
 
     @property
     def length(self) -> int:
@@ -67,6 +70,13 @@ def spoil(answer: Answer, fault: Fault, file: File, elsewhere: str) -> Answer:
     """What is sent instead of `answer`, which held (a part of) `file`; `elsewhere` is its address on another host."""
     if fault.kind in ("cut", "stall"):
         return replace(answer, cut=fault.at(answer.length), stall=fault.seconds if fault.kind == "stall" else 0.0)
+    if fault.kind in MANNERED:
+        return replace(answer, manner=fault.kind, stall=fault.seconds, cut=fault.at(answer.length))
+    if fault.kind in LEADING:
+        place = {"loop": "", "nowhere": "http://[::bad/", "plain": elsewhere}[fault.kind]
+        return Answer(302, {"Location": place})
+    if fault.kind in LYING:
+        return _lying(answer, fault, file)
     if fault.kind in ("whole", "wrong", "shifted", "short") and answer.digest:
         return _misserved(answer, fault, file)
     if fault.kind == "elsewhere":
@@ -99,6 +109,19 @@ def _misserved(answer: Answer, fault: Fault, file: File) -> Answer:
     if fault.kind == "shifted":
         return _part(file, headers, *_beside(start, start + length, size, fault.shift or 1))
     return replace(answer, body=_wrong(file, start, length, fault))
+
+
+def _lying(answer: Answer, fault: Fault, file: File) -> Answer:
+    headers, body = dict(answer.headers), b"".join(map(bytes, answer.body))
+    if fault.kind == "etag":
+        headers["ETag"] = f'"{secrets.token_hex(32)}"'
+    elif fault.kind == "gzip":
+        return replace(answer, headers=headers | {"Content-Encoding": "gzip"}, body=(memoryview(gzip.compress(body)),))
+    elif fault.kind == "total" and answer.status == 206:
+        headers["Content-Range"] = headers["Content-Range"].rpartition("/")[0] + f"/{len(file.data) + 1}"
+    elif answer.status == 206:
+        return _part(file, headers, answer.start, min(len(file.data), answer.start + answer.length + 100))
+    return replace(answer, headers=headers)
 
 
 def _wrong(file: File, start: int, length: int, fault: Fault) -> tuple[memoryview, ...]:

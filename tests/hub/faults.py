@@ -18,6 +18,22 @@
 | expired   | 403, and the same signed URL stays expired until a new one is asked for                       |
 | gone      | 404 RevisionNotFound (resolve)                                                                |
 | gated     | 403 GatedRepo (resolve)                                                                       |
+| drip      | the body, a byte in `seconds`                                                                 |
+| head      | the headers, a byte in `seconds`, without end                                                 |
+| endless   | the body, without a length, and filler after it without end                                   |
+| unended   | the body but for its last byte in chunks, then silence                                        |
+| reset     | the connection is torn down after `after` bytes of the body                                   |
+| bomb      | headers without end, at full speed                                                            |
+| told      | interim answers (103) without end, at full speed                                              |
+| etag      | the right bytes under another ETag, another one each time                                     |
+| total     | the right bytes, said to be of a file of another size                                         |
+| longer    | 206 with more than was asked for, and said so                                                 |
+| gzip      | the body compressed, where identity was asked for                                             |
+| loop      | 302 to itself                                                                                 |
+| nowhere   | 302 to what is no address                                                                     |
+| plain     | 302 to the same file over http at `host`, whatever the Hub speaks                             |
+
+`retry_after` may be any text.
 
 `after` is a number of bytes, or a fraction of the body as a float; half of it by default.
 """
@@ -27,9 +43,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-ON_RESOLVE = ("cut", "stall", "status", "html", "elsewhere", "gone", "gated")
-ON_BLOB = ("cut", "stall", "status", "whole", "wrong", "shifted", "html", "short", "elsewhere", "expired")
-TRANSIENT = ON_BLOB
+MANNERED = ("drip", "head", "endless", "unended", "reset", "bomb", "told")
+LYING = ("etag", "total", "longer", "gzip")
+LEADING = ("loop", "nowhere", "plain")
+TRANSIENT = ("cut", "stall", "status", "whole", "wrong", "shifted", "html", "short", "elsewhere", "expired")
+ON_RESOLVE = ("cut", "stall", "status", "html", "elsewhere", "gone", "gated", *MANNERED, *LEADING)
+ON_BLOB = (*TRANSIENT, *MANNERED, *LYING, *LEADING)
 
 
 class Asked(NamedTuple):
@@ -49,7 +68,7 @@ class Fault:
     kind: str
     after: int | float = 0.5
     status: int = 503
-    retry_after: int | None = None
+    retry_after: int | str | None = None
     seconds: float = 1.0
     shift: int | None = None
     host: str = "localhost"

@@ -31,7 +31,7 @@ def blob(hub: "LoopbackHub", request: Request, digest: str) -> Answer:
 def resolve(hub: "LoopbackHub", request: Request, name: str, revision: str, path: str) -> Answer:
     """The Hub's door to a file: its bytes, or for an LFS file a redirect to the CDN."""
     fault = hub.draw(Asked("resolve", request.method, request.target, None, request.headers.get("Range")))
-    if fault is not None and fault.kind in ("gone", "gated", "status", "html"):
+    if fault is not None and fault.kind in ("gone", "gated", "status", "html", "loop", "nowhere"):
         return spoil(Answer(), fault, File(b"", lfs=False), "")
     _check_terms(hub, request, name)
     commit = _commit(_repo(hub, request, name), revision)

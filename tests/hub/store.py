@@ -89,7 +89,7 @@ def front_matter(text: str) -> dict[str, object]:
     block = re.match(r"\s*---\r?\n(.*?)\r?\n---(\r?\n|$)", text, flags=re.DOTALL)
     try:
         values = yaml.safe_load(block[1]) if block else {}
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise ValueError(" ".join(str(error).split())) from None
     if not isinstance(values or {}, dict):
         raise ValueError("the metadata must be a mapping")

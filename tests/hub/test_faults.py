@@ -10,7 +10,7 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import GatedRepoError, RevisionNotFoundError
 
 from tests.hub.asking import COMMIT, DATA, DIGEST, FILE, REPO, ask, location
-from tests.hub.faults import ON_BLOB, Fault
+from tests.hub.faults import TRANSIENT, Fault
 
 
 def test_cut_sends_so_many_bytes_once(served, blob):
@@ -208,7 +208,7 @@ def test_chaos_is_the_same_for_the_same_seed_and_ends(served, blob):
 
 
 def test_chaos_knows_every_kind(served, blob):
-    for kind in ON_BLOB:
+    for kind in TRANSIENT:
         served.chaos(0, 1.0, (kind,))
         assert ask(blob, "0-99")[::2] != (206, DATA[:100])
-    assert [kind for kind, _ in served.injected] == list(ON_BLOB)
+    assert [kind for kind, _ in served.injected] == list(TRANSIENT)

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
+from tests.hub import manners
 from tests.hub.answers import Answer, page
 
 if TYPE_CHECKING:
@@ -121,6 +122,9 @@ class Handler(BaseHTTPRequestHandler):
         return b"".join(chunks)
 
     def _send(self, answer: Answer, tally: Tally) -> None:
+        if answer.manner is not None:
+            manners.answer(self, answer, tally, answer.manner)
+            return
         bodiless = self.command == "HEAD" or not answer.length
         if answer.cut is None or not bodiless:
             self._head(answer)

@@ -8,7 +8,10 @@ import pytest
 
 import zoo
 import zoo.cli
+from tests.conftest import TINY
+from tests.hub import store
 from tests.zoo.called import RUN, call
+from tests.zoo.registry.hostile import BAD
 from zoo.registry import terms
 
 
@@ -134,3 +137,61 @@ def test_doctor(hub, tmp_path):
     found = json.loads(out.read_text())
     assert {check["state"] for check in found} <= {"ok", "warn", "bad"}
     assert all(check["next_step"] for check in found if check["state"] != "ok")
+
+
+HIDDEN = '"a\\e[2J\\u202e[red]b[/red][/x]"'  # as YAML writes it
+SHOWN = "a\\x1b[2J\\u202e[red]b[/red][/x]"
+
+
+def obeyed(text):
+    return [letter for letter in text if letter != "\n" and not letter.isprintable()]
+
+
+@pytest.fixture
+def crowd(hub, tiny, monkeypatch):
+    """Among the cards of one's own, and on the Hub, many that are hostile and one whose text hides something."""
+    monkeypatch.setattr(store, "front_matter", lambda text: {"tags": ["sslzoo"]})  # the Hub's own reader is not tried
+    for number, (old, new) in enumerate(BAD.values()):
+        text = TINY.replace(old, new, 1).replace("---\nzoo:", "---\ntags: [sslzoo]\nzoo:", 1)
+        (tiny.parent / f"bad-{number}.md").write_text(text)
+        hub.serve(f"lab/bad-{number}", "c" * 40, {"README.md": text.replace("repo: null", "repo: lab/x").encode()})
+    text = tiny.read_text().replace("domain: test", f"domain: {HIDDEN}").replace("# tiny-test", "# a\x1b[2J\u202e")
+    text = text.replace("card: apache-2.0", f"card: {HIDDEN}").replace("url: null", f"url: {HIDDEN}")
+    (tiny.parent / "hidden-test.md").write_text(text)
+    (tiny.parent / "hidden-test.md").with_name("tiny-test.md").write_text(TINY)
+    published = text.replace("---\nzoo:", "---\ntags: [sslzoo]\nzoo:", 1).replace("repo: null", "repo: lab/hidden")
+    hub.serve("lab/hidden", "c" * 40, {"README.md": published.encode()})
+    monkeypatch.setenv("ZOO_CARDS", str(tiny.parent))
+    monkeypatch.setenv("COLUMNS", "300")
+    return tiny.parent
+
+
+@pytest.mark.parametrize(
+    "command", [("list",), ("list", "--hub"), ("browse", "page.html"), ("cache", "list"), ("doctor",)], ids=" ".join
+)
+def test_bad_cards_are_named_and_take_no_other_along(crowd, command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = RUN.invoke(zoo.cli.app, [*command, "--json", "out.json"])
+    assert result.exit_code in ((0, 1) if command == ("doctor",) else (0,)), result.output
+    assert not obeyed(result.output)
+    told = " ".join(result.output.split())
+    for number in range(len(BAD)):
+        assert f"bad-{number}" in told
+    if command[0] == "list":
+        kept = {row["name"] for row in json.loads((tmp_path / "out.json").read_text())}
+        hub = {"lab/hidden"}
+        assert kept == (hub if "--hub" in command else {n for n in zoo.names() if not n.startswith("bad-")})
+        assert SHOWN in told
+    if command[0] == "browse":
+        assert "hidden-test" in (tmp_path / "page.html").read_text()
+
+
+def test_a_card_is_shown_without_being_obeyed(crowd):
+    for command in (("show", "hidden-test"), ("load", "hidden-test"), ("show", "[/x]\x1b"), ("import", "\x1b[2J")):
+        assert not obeyed(RUN.invoke(zoo.cli.app, list(command)).output), command
+    assert SHOWN in call(zoo.cli.app, "show", "hidden-test")
+
+
+def test_bad_cards_do_not_keep_the_cache_from_being_pruned(crowd):
+    call(zoo.cli.app, "cache", "prune", "--quarantine")
+    assert "card" in call(zoo.cli.app, "cache", "prune", "--unknown", code=1), "what they pin is not known"

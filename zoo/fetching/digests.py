@@ -1,6 +1,7 @@
 """What the bytes of a weights file must hash to: the file, its header and every tensor."""
 
 import hashlib
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
@@ -30,6 +31,10 @@ class Digests(BaseModel):
     source: Sha256 | None = None
     golden: dict[str, list[float]] = {}
 
+    def of(self, names: Iterable[str]) -> dict[str, str]:
+        """Return what the tensors must hash to; one that is not listed is like no bytes."""
+        return {name: self.tensors.get(name, "not listed") for name in names}
+
 
 def parse(data: bytes) -> Digests:
     """Read a `digests.json`; a `ValueError` when it is none."""
@@ -47,6 +52,11 @@ def dump(digests: Digests) -> bytes:
 def sha256(data: bytes) -> str:
     """The sha256 of some bytes, as 64 hex digits."""
     return hashlib.sha256(data).hexdigest()
+
+
+def git_sha1(data: bytes) -> str:
+    """git's name for a file of these bytes, as 40 hex digits."""
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
 def sha256_all(pieces: dict[str, bytes]) -> dict[str, str]:

@@ -4,22 +4,39 @@ import contextlib
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from zoo.fetching import header as header_
 from zoo.fetching.digests import Digests, sha256, sha256_all, sha256_file
 from zoo.fetching.header import Header, Span
-from zoo.fetching.hub import Remote, Run, WeightsError
 from zoo.fetching.pieces import Store
+from zoo.fetching.wire.refusals import WeightsError
 from zoo.registry.words import some
 
 T = TypeVar("T")
+Run = tuple[int, int]
 
 # The name under which a header is compared: the one name that no tensor can have.
 HEADER = "__metadata__"
 
 # Bytes nobody asked for cost less than another request up to _GAP; a run is what one request brings.
 _GAP, _RUN = 32 << 10, 8 << 20
+
+
+class Distant(Protocol):
+    """What is needed of a file on the Hub, `zoo.fetching.wire.remote.Remote`."""
+
+    repo: str
+    file: str
+    fetched: int
+    tag: str
+    one_tag: bool
+
+    @property
+    def etag(self) -> str: ...
+    @property
+    def size(self) -> int | None: ...
+    def fetch(self, runs: list[Run], keep: Callable[[int, bytes], None]) -> None: ...
 
 
 class SpoiltError(Exception):
@@ -85,7 +102,7 @@ class Local:
     sha256: str | None
     digests: Digests | None = None
     replace: Callable[[], Path] | None = None
-    remote: Remote | None = None
+    remote: Distant | None = None
     header: Header = field(init=False)
     seen: dict[str, str] = field(init=False, default_factory=dict)
 
@@ -111,7 +128,7 @@ class Local:
         with _there():
             found = header_.read_spans(self.path, [self.header.spans[name] for name in names])
         pieces = dict(zip(names, found, strict=True))
-        self.seen |= compare(pieces, listed(names, self.digests))
+        self.seen |= compare(pieces, self.digests.of(names) if self.digests else {})
         return pieces
 
     def _twice(self, step: Callable[[], T]) -> T:
@@ -126,7 +143,7 @@ class Local:
 class Ranged:
     """A safetensors file on the Hub, of which the cache holds what was needed so far."""
 
-    remote: Remote
+    remote: Distant
     store: Store
     layout: str
     verified: str
@@ -135,6 +152,7 @@ class Ranged:
     seen: dict[str, str] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.remote.one_tag = self.digests is None  # where nothing else tells that header and tensors are of one file
         self.header = self._twice(lambda: well_formed(lambda: header_.parse(self._header())))
 
     @property
@@ -170,10 +188,12 @@ class Ranged:
         return held["header"]
 
     def _fetch_header(self) -> bytes:
+        self.remote.tag = ""
         first = self._receive(0, 8)
         raw = first + self._receive(8, header_.stop(first))
-        self.store.quarantine(["etag"])
+        self.store.quarantine(["etag", "tag"])
         self.store.put("etag", self.remote.etag.encode())
+        self.store.put("tag", self.remote.tag.encode())
         size, stated = header_.parse(raw).size, self.remote.size
         if stated and size != stated:
             raise ValueError(f"it is {'truncated' if stated < size else 'too long'} at {stated} bytes, not {size}")
@@ -197,10 +217,9 @@ class Ranged:
 
     def _fetch(self, names: list[str]) -> None:
         if names and self.store.sound("etag") not in (None, self.remote.etag.encode()):
-            what = f"{self.remote.repo}/{self.remote.file}"
-            raise WeightsError(
-                f"{what} must be the file that its header is of (the Hub has another now). Load once with whole=True."
-            )
+            fact = "must be the file that its header is of (the Hub has another now)"
+            raise WeightsError(f"{self.remote.repo}/{self.remote.file} {fact}. Load once with whole=True.")
+        self.remote.tag = (self.store.sound("tag") or b"").decode() or self.remote.tag
         held = self.store.keys()
         order = sorted(self.header.spans.items(), key=lambda item: item[1].start)
         expected, wrong = self._expected(self.header.spans), []
@@ -222,7 +241,7 @@ class Ranged:
     def _expected(self, names: Iterable[str]) -> dict[str, str]:
         """By name; where no digest is known, the one of the first fetch holds."""
         if self.digests:
-            return {HEADER: self.digests.header, **listed(names, self.digests)}
+            return {HEADER: self.digests.header, **self.digests.of(names)}
         recorded = self.store.recorded()
         keys = {HEADER: "header", **{name: key(self.header.spans[name]) for name in names}}
         return {name: recorded[place] for name, place in keys.items() if place in recorded}
@@ -259,11 +278,6 @@ def digest(path: Path, *, source: str | None = None) -> Digests:
     tensors = {name: sha256(header_.read_spans(path, [span])[0]) for name, span in header.spans.items()}
     whole = sha256_file(path)
     return Digests(file=whole, size=header.size, header=sha256(header.raw), tensors=tensors, source=source)
-
-
-def listed(names: Iterable[str], digests: Digests | None) -> dict[str, str]:
-    """Return what the tensors must hash to; one that the digests do not list is like no bytes."""
-    return {name: digests.tensors.get(name, "not listed") for name in names} if digests else {}
 
 
 def key(span: Span) -> str:

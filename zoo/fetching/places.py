@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 
 from zoo.fetching import digests as digests_
-from zoo.fetching.hub import Remote, WeightsError, cache
 from zoo.fetching.pieces import Store
+from zoo.fetching.wire.refusals import WeightsError
+from zoo.fetching.wire.remote import Remote
+from zoo.fetching.wire.shelf import cache
 from zoo.registry.cards import Card
 
 

@@ -1,9 +1,12 @@
 """Cards that repos on the Hub carry."""
 
+import contextlib
+from functools import partial
 from pathlib import Path
 
 from zoo.fetching import hub
 from zoo.fetching.hub import text
+from zoo.fetching.wire.asking import AstrayError, Watch, aside
 from zoo.registry import cards
 from zoo.registry.cards import Card
 
@@ -14,14 +17,25 @@ def cards_of(author: str | None = None) -> tuple[list[Card], dict[str, str]]:
     Raises:
         WeightsError: The Hub cannot be reached.
     """
-    found: list[Card] = []
-    unread: dict[str, str] = {}
-    for repo in hub.models(author):
-        try:
-            found.append(card_of(repo))
-        except (cards.CardError, hub.WeightsError) as error:
-            unread[repo] = str(error)
-    return found, unread
+    repos = hub.models(author)
+    answers: dict[str, Card | str] = dict.fromkeys(repos, "it did not answer in time. Ask again later.")
+    watch = Watch(len(repos) << 14)
+    with contextlib.suppress(AstrayError):  # the time is over: what came is listed
+        for repo, answer in aside([partial(_tried, repo) for repo in repos], watch):
+            watch.seen()
+            answers[repo] = answer
+    found = [answer for answer in answers.values() if isinstance(answer, Card)]
+    return found, {repo: answer for repo, answer in answers.items() if isinstance(answer, str)}
+
+
+def _tried(repo: str) -> list[tuple[str, Card | str]]:
+    # Whatever a repo holds, and whatever reading it raises, the others are listed.
+    try:
+        return [(repo, card_of(repo))]
+    except (cards.CardError, hub.WeightsError) as error:
+        return [(repo, str(error))]
+    except Exception as error:
+        return [(repo, f"its card cannot be read ({type(error).__name__}). Tell its publisher.")]
 
 
 def card_of(repo: str, revision: str | None = None) -> Card:

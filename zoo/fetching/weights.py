@@ -6,11 +6,13 @@ from pathlib import Path
 from zoo.fetching import digests as digests_
 from zoo.fetching import header
 from zoo.fetching.digests import Digests
-from zoo.fetching.hub import Remote, WeightsError, text
+from zoo.fetching.hub import text
 from zoo.fetching.opened import Local, Ranged
 from zoo.fetching.pieces import Store
 from zoo.fetching.places import converted, remote_of, store_of
 from zoo.fetching.whole import digests_of, fault, open_whole
+from zoo.fetching.wire.refusals import WeightsError
+from zoo.fetching.wire.remote import Remote
 from zoo.registry import cards
 from zoo.registry.cards import Card
 

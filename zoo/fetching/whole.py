@@ -6,24 +6,22 @@ from pathlib import Path
 
 from zoo.fetching import digests as digests_
 from zoo.fetching import header, opened
-from zoo.fetching.digests import Digests
-from zoo.fetching.hub import Remote, git_sha1
+from zoo.fetching.digests import Digests, git_sha1
 from zoo.fetching.opened import Local, SpoiltError
 from zoo.fetching.pieces import CacheError, Store
-from zoo.fetching.places import remote_of, store_of
+from zoo.fetching.wire.remote import Remote
 from zoo.registry.cards import Card
 
 
-def fetch_whole(card: Card) -> tuple[Path, str]:
+def fetch_whole(card: Card, remote: Remote, store: Store) -> tuple[Path, str]:
     """The card's whole file, whatever its format, and its sha256: the one that the card or else the Hub states.
 
     Raises:
         WeightsError: The file cannot be had; or it is not the published one, even when it was fetched once more.
     """
-    remote = remote_of(card)
     path = remote.download()
     expected = card.weights.sha256 or _listed(path, remote)
-    opened.twice(lambda: _check_whole(path, expected), lambda _: _again(path, remote, store_of(card), expected), path)
+    opened.twice(lambda: _check_whole(path, expected), lambda _: _again(path, remote, store, expected), path)
     return path, digests_.sha256_file(path)
 
 

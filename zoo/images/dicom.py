@@ -1,34 +1,51 @@
 """DICOM of one frame, by pydicom: to the window's unit, or as the file's own view shows it."""
 
+import io
+import zlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
-from zoo.images.scale import Array, Window, extra, limit, readable, whole_slide, windowed, within
+from zoo.images.facts import settle
+from zoo.images.guards import declared, extra, limit, readable, whole_slide
+from zoo.images.scale import Array, Window, banded, windowed, within
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
+    from pydicom.uid import UID
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
 
 _SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"  # VL Whole Slide Microscopy Image Storage
+_TABLES = ("ModalityLUTSequence", "VOILUTSequence")
+_PIECE = 2**20  # bytes
+_HEADER = 2**24  # bytes of a deflated record that are not pixels
+_DEEPEST = 8  # bytes of a pixel: four samples of 16 bits
 
 
-def read_dicom(path: str, window: Window | None) -> Array:
+def read_dicom(path: str, window: Window | None, most: int) -> Array:
     """(H, W) or (H, W, 3) float32 in [0, 1]: by the card's window, else by the file's own view or range."""
     with extra("pydicom", "DICOM"):
         import pydicom
         from pydicom.pixels import get_decoder
     with readable(path, "DICOM"):
-        record = pydicom.dcmread(path, defer_size="1 MB")
+        _check_deflated(path, _HEADER + _DEEPEST * most)
+        # Without the preamble that says so, a file is DICOM by its suffix.
+        record = pydicom.dcmread(path, defer_size="1 MB", force=not has_magic(path))
         frames, bits = int(record.get("NumberOfFrames") or 1), int(record.get("BitsAllocated") or 0)
         slide = record.get("SOPClassUID") == _SLIDE
     if slide:
         raise whole_slide(path)
     _check(path, record, frames=frames, bits=bits, span="[0, 1]" if window is None else "the card's window's unit")
     with readable(path, "DICOM"):
-        limit(record.Columns, record.Rows)
-        stored, form = get_decoder(record.file_meta.TransferSyntaxUID).as_array(record)
+        syntax = _syntax(record)
+        _check_size(record, syntax, most)
+        mapped = settle(record, windowed=window is not None)
+        stored, form = get_decoder(syntax).as_array(record)
+        if mapped is not None:
+            within(stored, mapped)
         if form["photometric_interpretation"] in ("MONOCHROME1", "MONOCHROME2"):
             return _grey(record, stored, window)
         return _colour(record, stored, str(form["photometric_interpretation"]))
@@ -41,6 +58,57 @@ def has_magic(path: str) -> bool:
             return file.read(132)[128:] == b"DICM"
     except OSError:
         return False
+
+
+def _check_deflated(path: str, most: int) -> None:
+    """Refuse a deflated record that grows beyond `most` bytes: pydicom inflates all of it at once."""
+    from pydicom.filereader import read_dataset, read_preamble
+
+    with open(path, "rb") as file:
+        read_preamble(file, force=True)
+        meta = read_dataset(file, False, True, stop_when=lambda tag, *_: tag.group != 2)
+        if not getattr(meta.get("TransferSyntaxUID"), "is_deflated", False):
+            return
+        inflater, grown = zlib.decompressobj(-zlib.MAX_WBITS), 0
+        while piece := inflater.unconsumed_tail or file.read(_PIECE):
+            grown += len(inflater.decompress(piece, _PIECE))
+            if grown > most:
+                raise ValueError(f"its deflated record must be of at most {most} bytes")
+
+
+def _check_size(record: "Dataset", syntax: "UID", most: int) -> None:
+    """Refuse too many pixels, and a code stream that declares others than its record: decoders trust it, or abort."""
+    from pydicom import uid
+    from pydicom.encaps import get_frame
+
+    limit(record.Columns, record.Rows, most)
+    if syntax not in (*uid.JPEGTransferSyntaxes, *uid.JPEGLSTransferSyntaxes, *uid.JPEG2000TransferSyntaxes):
+        return
+    wanted = (record.Columns, record.Rows, record.SamplesPerPixel)
+    code = get_frame(record.PixelData, 0, number_of_frames=1)
+    found = declared(code)
+    if found is not None:
+        limit(*found[:2], most)
+    if found != wanted:
+        raise ValueError(f"its code stream must hold {wanted} columns, rows and samples, not {found}")
+    if syntax in (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit) and record.BitsStored <= 8:
+        # Where a table is broken, GDCM ends the process; Pillow raises.
+        with Image.open(io.BytesIO(code), formats=("JPEG",)) as image:
+            image.load()
+
+
+def _syntax(record: "Dataset") -> "UID":
+    """The transfer syntax: of a record without preamble that states none, the plain one it was read by."""
+    from pydicom import uid
+
+    if "TransferSyntaxUID" in record.file_meta or record.preamble is not None:
+        return record.file_meta.TransferSyntaxUID
+    if record["PixelData"].is_undefined_length:
+        raise ValueError("it must state the transfer syntax of its compressed pixels")
+    implicit, little = record.original_encoding
+    plain = uid.ImplicitVRLittleEndian if implicit else uid.ExplicitVRLittleEndian
+    record.file_meta.TransferSyntaxUID = plain if little else uid.ExplicitVRBigEndian
+    return record.file_meta.TransferSyntaxUID
 
 
 def _check(path: str, record: "Dataset", *, frames: int, bits: int, span: str) -> None:
@@ -60,13 +128,19 @@ def _check(path: str, record: "Dataset", *, frames: int, bits: int, span: str) -
 
 
 def _grey(record: "Dataset", stored: Array, window: Window | None) -> Array:
-    padding = _padding(record, stored)
-    values, span = _modality(record, stored.astype(np.int64))
-    shown = _view(record, values, span) if window is None else windowed(values, window)
-    if record.PhotometricInterpretation == "MONOCHROME1":
-        shown = 1 - shown
-    shown[padding] = 0
-    return shown
+    # Widened once: the tables are looked up in every band.
+    bits = {name: _widened(record[name][0]) for name in _TABLES if record.get(name)}
+
+    def shown(band: Array) -> Array:
+        padding = _padding(record, band)
+        values, span = _modality(record, band.astype(np.int64), bits)
+        view = _view(record, values, span, bits) if window is None else windowed(values, window)
+        if record.PhotometricInterpretation == "MONOCHROME1":
+            view = 1 - view
+        view[padding] = 0
+        return view
+
+    return banded(shown, stored)
 
 
 def _padding(record: "Dataset", stored: Array) -> Array:
@@ -82,13 +156,13 @@ def _padding(record: "Dataset", stored: Array) -> Array:
     return inside
 
 
-def _modality(record: "Dataset", stored: Array) -> tuple[Array, Window]:
+def _modality(record: "Dataset", stored: Array, bits: Mapping[str, int]) -> tuple[Array, Window]:
     """Values in the modality's unit, and the range of what the file could hold."""
     from pydicom import pixels
 
     if record.get("ModalityLUTSequence"):
-        bits = _widened(record.ModalityLUTSequence[0])
-        return pixels.apply_modality_lut(stored, record).astype(np.int64), (0, 2**bits - 1)
+        span = (0, 2 ** bits["ModalityLUTSequence"] - 1)
+        return pixels.apply_modality_lut(stored, record).astype(np.int64), span
     if record.get("RescaleSlope") == 0:
         raise ValueError("its rescale slope must not be 0")
     low = -(2 ** (record.BitsStored - 1)) if record.PixelRepresentation else 0
@@ -96,16 +170,14 @@ def _modality(record: "Dataset", stored: Array) -> tuple[Array, Window]:
     return pixels.apply_modality_lut(stored, record), (ends.min(), ends.max())
 
 
-def _view(record: "Dataset", values: Array, span: Window) -> Array:
+def _view(record: "Dataset", values: Array, span: Window, bits: Mapping[str, int]) -> Array:
     """The file's first look-up table, else its first window, else all that it could hold, as [0, 1]."""
     from pydicom import pixels
 
     if record.get("VOILUTSequence"):
-        table = record.VOILUTSequence[0]
-        bits = _widened(table)
-        count, first, _ = table.LUTDescriptor
+        count, first, _ = record.VOILUTSequence[0].LUTDescriptor
         inside = np.rint(values).astype(np.int64).clip(first, first + (count or 2**16) - 1)
-        return within(pixels.apply_voi(inside, record), (0, 2**bits - 1))
+        return within(pixels.apply_voi(inside, record), (0, 2 ** bits["VOILUTSequence"] - 1))
     if record.get("WindowCenter") is None or record.get("WindowWidth") is None:
         return within(values, span)
     with np.errstate(over="ignore"):  # of the sigmoid's exponential
@@ -121,15 +193,14 @@ def _widened(table: "Dataset") -> int:
 
 
 def _colour(record: "Dataset", stored: Array, kind: str) -> Array:
-    bits = int(record.BitsStored)
     if kind == "PALETTE COLOR":
-        stored, bits = _painted(record, stored.astype(np.int64))
-    elif kind != "RGB" or record.PixelRepresentation:
+        return banded(lambda band: _painted(record, band.astype(np.int64)), stored)
+    if kind != "RGB" or record.PixelRepresentation:
         raise ValueError(f"its colours must be unsigned RGB, YBR or a palette (got {kind})")
-    return within(stored, (0, 2**bits - 1))
+    return banded(lambda band: within(band, (0, 2 ** int(record.BitsStored) - 1)), stored)
 
 
-def _painted(record: "Dataset", stored: Array) -> tuple[Array, int]:
+def _painted(record: "Dataset", stored: Array) -> Array:
     from pydicom import pixels
 
     if not record.file_meta.TransferSyntaxUID.is_little_endian:
@@ -139,4 +210,4 @@ def _painted(record: "Dataset", stored: Array) -> tuple[Array, int]:
     colours = pixels.apply_color_lut(stored, record)[..., :3]
     if colours.dtype == np.uint8 and stored.max() - first > 255:
         raise ValueError(f"its palette must have at most 256 entries of 8 bits (got {count or 2**16})")
-    return colours, min(bits, 8 * colours.itemsize)
+    return within(colours, (0, 2 ** min(bits, 8 * colours.itemsize) - 1))

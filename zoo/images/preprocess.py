@@ -5,9 +5,10 @@ their maximum, floats must already be in [0, 1] (or, where the card has a window
 what theirs are (see `zoo.images.reading`). Nothing is guessed from the values.
 """
 
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterable, Sequence
 from os import PathLike
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -15,8 +16,11 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode, functional
 
-from zoo.images.reading import decoded, read
-from zoo.images.scale import Array, unit, windowed
+from zoo.images.doubt import doubt
+from zoo.images.guards import LIMIT
+from zoo.images.listing import listed
+from zoo.images.reading import shown, stored
+from zoo.images.scale import Array
 from zoo.registry.cards import Card
 
 Picture = str | PathLike[str] | Image.Image | Array
@@ -31,31 +35,39 @@ class Preprocess:
     def __init__(self, card: Card) -> None:
         self.name, self.input = card.name, card.input
 
-    def __call__(self, images: Images) -> Tensor:
+    def __call__(self, images: Images, *, limit: int = LIMIT) -> Tensor:
         """Turn images into the encoder's input.
 
         Args:
-            images: A path (PNG, JPEG, TIFF, DICOM, `volume.nii.gz:SLICE`), a PIL image, an array, or a sequence of
-                these. A single array is a batch: (N, H, W) or (N, H, W, C); inside a sequence it is one image:
-                (H, W) or (H, W, C). uint8 and uint16 use their full range; floats are in [0, 1], or in the unit of
-                the card's window where it has one.
+            images: A path (PNG, JPEG, TIFF, WebP, BMP, GIF, DICOM, `volume.nii.gz:SLICE`), a PIL image, an array, or
+                whatever `zoo.listed` makes a list of these. A single array is a batch: (N, H, W) or (N, H, W, C);
+                inside a sequence it is one image: (H, W) or (H, W, C). uint8 and uint16 use their full range; floats
+                are in [0, 1], or in the unit of the card's window where it has one.
+            limit: The most pixels of one image to decode.
 
         Returns:
-            (N, C, size, size), scaled to the card's range and normalised by its mean and std.
+            (N, C, size, size), scaled to the card's range and normalised by its mean and std; N is 0 for no images.
 
         Raises:
             ValueError: An image has a wrong rank, channel count or range, is empty or cannot be decoded.
             TypeError: An image is of no known kind, or its numbers are of no known type.
             ImportError: A DICOM or NIfTI file is given without the extra that reads it.
+
+        Warns:
+            UserWarning: Once, where images are nearly constant, or use fewer bits than they have.
         """
         if self.input.mean is None or self.input.std is None:
             raise ValueError(
                 f"{self.name}: mean and std must be known (got None). "
                 f"Pass zoo.load({self.name!r}, mean=[...], std=[...])."
             )
-        pictures = [self._one(pixels) for pixels in self._each(images)]
+        doubts: list[str] = []
+        pictures = [self._one(image, limit, doubts) for image in _batch(listed(images))]
+        if doubts:
+            more = f" So are {len(doubts) - 1} more of {len(pictures)} images." if len(doubts) > 1 else ""
+            warnings.warn(f"{doubts[0]}.{more}", UserWarning, stacklevel=2)
         if not pictures:
-            raise ValueError("images must hold at least one image (got none). Check the folder or list.")
+            return torch.empty(0, self.input.channels, self.input.size, self.input.size)
         low, high = self.input.range
         scaled = low + (high - low) * torch.stack(pictures)  # N times (C, H, W) -> (N, C, H, W)
         return cast(Tensor, functional.normalize(scaled, self.input.mean, self.input.std))
@@ -65,43 +77,28 @@ class Preprocess:
         """The rule in words: how stored values become the encoder's input."""
         window, how = self.input.window, self.input
         view = f"window {window}" if window else "the file's own VOI LUT or window, else the range of its bits"
-        floats = f"NIfTI and float arrays: window {window}" if window else "float arrays: as they are, in [0, 1]"
+        floats = (
+            f"NIfTI (axes as stored) and float arrays: window {window}"
+            if window
+            else "float arrays: as they are, in [0, 1]"
+        )
         crop = f" of {how.crop_pct:g}" if how.resize == "crop" else ""
         return (
-            f"pictures, integer arrays and colour DICOM: value / type maximum; grey DICOM: rescale, {view}, "
-            f"MONOCHROME1 inverted, padding 0; {floats}. "
+            f"pictures, integer arrays and colour DICOM: value / type maximum; pictures turned as their EXIF says, "
+            f"what is transparent on white, colour profiles left out; grey DICOM: rescale (of the frame, "
+            f"else of the file, else real world values), {view}, MONOCHROME1 inverted, padding 0, "
+            f"overlays left out; {floats}. "
             f"Then resized to {how.size} by {how.resize}{crop}, {how.interpolation or 'interpolation unknown'}, "
             f"scaled to {how.range}, (x - {how.mean}) / {how.std}."
         )
 
-    def _each(self, images: Any) -> Iterator[Array]:
-        if isinstance(images, np.ndarray) and images.dtype != object:
-            if images.ndim not in (3, 4):
-                raise ValueError(
-                    f"an array of images must be (N, H, W) or (N, H, W, C) (got {images.shape}). Try x[None]."
-                )
-            yield from map(self._pixels, images)
-        elif isinstance(images, str | PathLike | Image.Image):
-            yield self._pixels(images)
-        elif isinstance(images, Sequence | np.ndarray):
-            yield from map(self._pixels, images)
-        else:
-            raise TypeError(f"images must be paths, PIL images or arrays (got {type(images).__name__}). Convert them.")
-
-    def _pixels(self, image: Any) -> Array:
-        """(H, W, 1 or 3) in [0, 1]."""
-        window = self.input.window
-        if isinstance(image, np.ndarray):
-            pixels = _with_channels(image)
-            return unit(windowed(pixels, window) if window and pixels.dtype.kind == "f" else pixels)
-        if isinstance(image, Image.Image):
-            return unit(_with_channels(decoded(image)))
-        if isinstance(image, str | PathLike):
-            return unit(_with_channels(read(image, window)))
-        raise TypeError(f"an image must be a path, PIL image or array (got {type(image).__name__}). Convert it first.")
-
-    def _one(self, pixels: Array) -> Tensor:
-        picture = self._channels(torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1))  # -> (C, H, W)
+    def _one(self, image: Picture, limit: int, doubts: list[str]) -> Tensor:
+        pixels = stored(image, self.input.window, limit=limit)
+        light = shown(image, pixels, self.input.window)
+        if said := doubt(image, pixels, light):
+            doubts.append(said)
+        del pixels
+        picture = self._channels(torch.from_numpy(np.ascontiguousarray(light)).permute(2, 0, 1))  # -> (C, H, W)
         return self._resize(picture).clamp(0, 1)  # bicubic overshoots
 
     def _channels(self, picture: Tensor) -> Tensor:
@@ -138,9 +135,12 @@ class Preprocess:
         return [max(size, round(side * scale)) for side in sides]
 
 
-def _with_channels(pixels: Array) -> Array:
-    if pixels.ndim == 2:
-        pixels = pixels[..., None]  # (H, W) -> (H, W, 1)
-    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or 0 in pixels.shape:
-        raise ValueError(f"an image must be (H, W) or (H, W, 1 or 3), not empty (got {pixels.shape}). Check its axes.")
+def _batch(images: Sequence[Picture] | Array) -> Iterable[Picture]:
+    if isinstance(images, list):
+        return images
+    pixels = np.asanyarray(images)
+    while pixels.ndim > 4 and pixels.shape[-1] == 1:
+        pixels = pixels[..., 0]
+    if pixels.ndim not in (3, 4):
+        raise ValueError(f"an array of images must be (N, H, W) or (N, H, W, C) (got {pixels.shape}). Try x[None].")
     return pixels

@@ -1,14 +1,14 @@
-"""Stored values to [0, 1], and the limits and guards that all readers share."""
+"""Stored values to [0, 1]: by a window, by the span of what a file can hold, or by the maximum of their type."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 Array = np.ndarray[Any, Any]
 Window = Sequence[float]
+
+_BAND = 2**20  # pixels
 
 
 def windowed(values: Array, window: Window) -> Array:
@@ -25,53 +25,18 @@ def within(values: Array, span: Window) -> Array:
     return windowed(values, span)
 
 
-def limit(width: int, height: int) -> None:
-    """Pillow's limit, for the other readers."""
-    if Image.MAX_IMAGE_PIXELS is not None and width * height > 2 * Image.MAX_IMAGE_PIXELS:
-        raise Image.DecompressionBombError(f"{width} x {height} pixels")
-
-
-def whole_slide(path: str) -> ValueError:
-    """Return the error for a whole slide, whichever reader meets it."""
-    return ValueError(
-        f"image must not be a whole slide (got {path!r}). "
-        "Cut tiles with openslide, tiatoolbox or wsidicom, and pass them as PIL images or arrays."
-    )
-
-
-@contextmanager
-def extra(module: str, kind: str) -> Iterator[None]:
-    """Guard an import: where it fails, say what to install."""
-    try:
-        yield
-    except ImportError:
-        raise ImportError(
-            f"{module} must be installed to read {kind} (got none). Run pip install 'sslzoo[dicom]'."
-        ) from None
-
-
-@contextmanager
-def readable(path: str, kind: str) -> Iterator[None]:
-    """Guard a decoder: whatever it stumbles over is a file that must be replaced."""
-    try:
-        yield
-    except Image.DecompressionBombError as error:
-        raise ValueError(
-            f"image must be small enough to decode at once (got {path!r}: {error}). Cut tiles, and pass them as arrays."
-        ) from None
-    except (KeyboardInterrupt, SystemExit, GeneratorExit):
-        raise
-    except BaseException as error:
-        # A decoder raises whatever a broken file makes it stumble over; those in Rust panic, outside Exception.
-        step = "Run pip install 'sslzoo[dicom]', or replace it." if kind == "DICOM" else "Replace it."
-        cause = " ".join(str(error).split())
-        raise ValueError(f"image must be a readable {kind} (got {path!r}: {cause}). {step}") from None
+def banded(function: Callable[[Array], Array], stored: Array) -> Array:
+    """Apply what maps each pixel by itself to some rows at a time: in 64 bits an image takes ten times its size."""
+    rows = max(1, _BAND // stored.shape[1])
+    return np.concatenate([function(stored[at : at + rows]) for at in range(0, len(stored), rows)])
 
 
 def unit(pixels: Array) -> Array:
     """Scale stored values to float32 in [0, 1]: integers by their type's maximum, floats must already be there."""
     if pixels.dtype in (np.uint8, np.uint16):
-        return pixels.astype(np.float32) / np.iinfo(pixels.dtype).max
+        scaled = pixels.astype(np.float32)
+        scaled /= np.iinfo(pixels.dtype).max
+        return scaled
     if pixels.dtype.kind == "b":
         return pixels.astype(np.float32)
     if pixels.dtype.kind != "f":

@@ -7,6 +7,7 @@ module behind the block is dropped, and timm's own `forward_features` computes w
 
 import itertools
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +15,20 @@ import timm
 import torch
 from timm.models._manipulate import reinit_non_persistent_buffers
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from zoo.networks.depth import blocks_kept, depths_of
-from zoo.networks.families import Quarters, family
+from zoo.networks.families import Family, Quarters, family
 
 # Arguments by which timm reads files or asks the Hub: weights come through `zoo.fetching.opened` and no other way.
 _OUTSIDE = {"checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir", "features_only"}
+
+
+# The largest networks that timm lists and quarters map have 7 billion numbers in 3,000 tensors. A card may ask for any.
+_MOST_NUMBERS = 10_000_000_000
+_MOST_TENSORS = 10_000
+_MOST_BUFFERS = 50_000_000
+_FACTORIES = {torch.empty, torch.zeros, torch.ones, torch.full, torch.tensor, torch.rand, torch.randn, torch.arange}
 
 
 @dataclass(frozen=True)
@@ -43,20 +52,64 @@ def build(architecture: str, kwargs: dict[str, Any], device: str = "meta") -> nn
     """Build the timm network without a classifier; on the meta device it has shapes and code, but no numbers.
 
     Raises:
-        ValueError: timm does not know the architecture or its arguments, or its quarters are not mapped.
+        ValueError: timm does not know the architecture or its arguments, it is too large, or its quarters are not
+            mapped.
     """
     if not timm.is_model(architecture) or (outside := sorted(_OUTSIDE & kwargs.keys())):
         got = repr(architecture) if not timm.is_model(architecture) else f"the argument {outside[0]}"
         raise ValueError(f"architecture must be a name that timm lists, built from numbers (got {got}). Edit the card.")
+    with _clear(architecture):
+        network = _built(architecture, kwargs, "meta")
+    kind = family(network)
+    with _clear(architecture):
+        _check_built(network, kind)
+        return network if device == "meta" else _built(architecture, kwargs, device)
+
+
+@contextmanager
+def _clear(architecture: str) -> Iterator[None]:
+    """Whatever the arguments of a card provoke in timm is one sentence about the card."""
     try:
-        with torch.device(device):
-            network = timm.create_model(architecture, pretrained=False, num_classes=0, **kwargs)
-    except (RuntimeError, TypeError) as error:
+        yield
+    except Exception as error:
+        fact = " ".join(str(error).split())[:300] or type(error).__name__
         raise ValueError(
-            f"architecture must be one timm builds (got {architecture!r}: {error}). Edit the card."
+            f"architecture must be one timm builds (got {architecture!r}: {fact}). Edit the card."
         ) from None
-    family(network)
+
+
+class _Bounded(TorchFunctionMode):
+    """Stops a build in this thread that makes more tensors, or larger ones, than any network has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tensors = self.numbers = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        if func in _FACTORIES and isinstance(made, torch.Tensor):
+            self.tensors += 1
+            self.numbers += made.numel()
+            if self.tensors > _MOST_TENSORS or self.numbers > _MOST_NUMBERS:
+                raise ValueError(
+                    f"its arguments ask for more than {_MOST_TENSORS:,} tensors or {_MOST_NUMBERS:,} numbers"
+                )
+        return made
+
+
+def _built(architecture: str, kwargs: dict[str, Any], device: str) -> nn.Module:
+    with torch.device(device), _Bounded():
+        network: nn.Module = timm.create_model(architecture, pretrained=False, num_classes=0, **kwargs)
     return network
+
+
+def _check_built(network: nn.Module, kind: Family) -> None:
+    quarters = kind.quarters(network)
+    if len(quarters) != 4 or not any(quarters):
+        raise ValueError(f"its four quarters must hold blocks, not {[len(blocks) for blocks in quarters]}")
+    # No file holds these: they are computed at every load.
+    if sum(value.numel() for value in network.buffers()) > _MOST_BUFFERS:
+        raise ValueError(f"its arguments ask for buffers of more than {_MOST_BUFFERS:,} numbers")
 
 
 def cut(network: nn.Module, depth: float) -> Cut:

@@ -6,6 +6,7 @@ next block's end. Source: the quarters of Khan and Fang, arXiv:2307.10915; the m
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 
 # A product such as 0.07 * 100 may lie a few ulp above the integer it stands for; no real depth is this close to one.
 _GUARD = 1e-9
@@ -13,9 +14,9 @@ _GUARD = 1e-9
 
 def check(depth: object) -> float:
     """Return `depth` as a float in (0, 1]; anything else is a `ValueError` or, when it is no number, a `TypeError`."""
-    if isinstance(depth, bool) or not isinstance(depth, int | float):
+    if isinstance(depth, bool) or not isinstance(depth, Real):
         raise TypeError(f"depth must be a number in (0, 1] (got {depth!r}). Try depth=0.75.")
-    if not 0 < depth <= 1:
+    if not 0 < float(depth) <= 1:
         raise ValueError(f"depth must be in (0, 1] (got {depth!r}). Try depth=0.75.")
     return float(depth)
 

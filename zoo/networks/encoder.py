@@ -176,7 +176,7 @@ class Encoder(nn.Module):
         if x.ndim != 4 or x.shape[1] != channels:
             raise ValueError(
                 f"{self.name}: x must be (N, {channels}, H, W) (got {tuple(x.shape)}). "
-                "Pass images through encoder.preprocess first."
+                "Take what this encoder's own preprocess gives: encoder(encoder.preprocess(images))."
             )
         return cast(Tensor, cast(Any, self.trunk).forward_features(x))
 

@@ -8,7 +8,7 @@ do those of an incomplete gathering and of two tensors that claim one name: stri
 import functools
 import itertools
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
@@ -16,9 +16,6 @@ from zoo.registry.words import some
 
 Sources = dict[str, tuple[str, ...]]  # timm's name -> the file's: several are concatenated on dimension 0
 Table = dict[str, str | None]
-
-# Training checkpoints nest their weights under these; all that are found are taken off, in this order.
-UNWRAP = ("model_ema", "model", "module", "state_dict", "teacher")
 
 # A stored classifier is not part of an encoder; ConvNeXt's `head.norm` is.
 _HEADS: Table = dict.fromkeys(("fc.*", "classifier.*", "head.fc.*", "head.weight", "head.bias", "head_dist.*"))
@@ -112,6 +109,31 @@ _SEQUENTIAL: Table = {
 }
 
 
+# First parts of names that belong to no encoder: what self-supervised methods train beside one and throw away.
+_BESIDE = re.compile(
+    r"(\w+_)?(fc|heads?|classifier|project(or|ion)|predict(or|ion)|prototypes|mlp|proj|queue|queue_ptr)|mask_token"
+)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One way to read the network in a file: what lies below `prefix`, by `layout`, without `heads`.
+
+    Attributes:
+        sources: timm's names, and for each the file's, whole.
+        heads: The file's names below the prefix that are left out because they belong to no encoder.
+    """
+
+    prefix: str
+    layout: str
+    sources: Sources
+    heads: tuple[str, ...]
+
+    def differs(self, expected: Collection[str]) -> set[str]:
+        """The names that it lacks or leaves over; BatchNorm's counters, which old files lack, do not count."""
+        return {name for name in self.sources.keys() ^ set(expected) if not name.endswith(".num_batches_tracked")}
+
+
 @dataclass(frozen=True)
 class _Line:
     old: re.Pattern[str]
@@ -201,3 +223,56 @@ def detect(keys: Iterable[str], expected: Collection[str]) -> str:
         f"the file's names must be the network's under one layout (got, under the nearest, {nearest!r}, missing: "
         f"{some(wanted - found[nearest].keys())}; left over: {some(over)}). Check the architecture and its kwargs."
     )
+
+
+def readings(
+    keys: Iterable[str], expected: Collection[str], *, layout: str | None = None, prefix: str = ""
+) -> list[Reading]:
+    """Every way to read exactly the `expected` names in a file; where there is none, only the nearest.
+
+    Training checkpoints nest their weights, and wrap them; what the names begin with is taken off where the rest fits.
+
+    Args:
+        keys: The file's names, nested ones joined by dots.
+        expected: timm's names.
+        layout: Only by this one.
+        prefix: Only below prefixes that end in this one.
+    """
+    keys, wanted, tried = list(keys), set(expected), [layout] if layout else list(LAYOUTS)
+    least = sum(not name.endswith(".num_batches_tracked") for name in wanted)
+    places = [place for place, count in _places(keys).items() if count >= least and f".{place}".endswith(f".{prefix}")]
+    found: list[Reading] = []
+    near: list[Reading] = []
+    for place in sorted(places, key=len):
+        if not any(place.startswith(outer.prefix) for outer in found):  # the outer one accounts for all below it
+            made = [_reading(place, one, keys, wanted) for one in tried]
+            found += [reading for reading in made if not reading.differs(wanted)][:1]
+            near += made
+    near = near or [_reading("", one, keys, wanted) for one in tried]
+    return found or [min(near, key=lambda reading: len(reading.differs(wanted)))]
+
+
+def misfit(reading: Reading, expected: Collection[str]) -> str:
+    """What a reading that does not fit lacks and leaves over, in words."""
+    over = [old for new, olds in reading.sources.items() if new not in expected for old in olds]
+    below = f" below {reading.prefix!r}" if reading.prefix else ""
+    return (
+        f"the file's names must be the network's under one layout (got, under the nearest, {reading.layout!r}{below}, "
+        f"missing: {some(reading.differs(expected) & set(expected))}; left over: {some(over)}). "
+        "Check the architecture and its kwargs, then --layout and --prefix."
+    )
+
+
+def _places(keys: Collection[str]) -> Counter[str]:
+    """Every prefix, the empty one included, and how many names lie below it."""
+    dots = ((key, match.end()) for key in keys for match in re.finditer(r"\.", key))
+    return Counter([key[:end] for key, end in dots] + [""] * len(keys))
+
+
+def _reading(prefix: str, layout: str, keys: Collection[str], wanted: set[str]) -> Reading:
+    below = [key.removeprefix(prefix) for key in keys if key.startswith(prefix)]
+    found = rename(layout, below)
+    beside = {new for new in found if new not in wanted and _BESIDE.fullmatch(new.partition(".")[0])}
+    sources = {new: tuple(prefix + old for old in olds) for new, olds in found.items()}
+    heads = tuple(old for new in sorted(beside) for old in sources[new])
+    return Reading(prefix, layout, {new: olds for new, olds in sources.items() if new not in beside}, heads)

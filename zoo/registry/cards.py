@@ -6,134 +6,41 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
+
+from zoo.registry.record import NAME, PART, Card, Depth, Evidence, Family, Input, Layout, Record, Source, Terms, Weights
+from zoo.registry.words import shown
 
 PACKAGE = Path(__file__).parents[1]
+_LONGEST = 500_000  # characters
+_DEEPEST = 12
+_MOST = 5_000
 
-Family = Literal["contrastive", "restorative", "self-distillation", "hybrid", "supervised"]
-Evidence = Literal["seen", "computed", "inferred", "unknown"]
-Layout = Literal[
-    "timm",
-    "transformers-dinov2",
-    "transformers-vit",
-    "transformers-mae",
-    "mae",
-    "moco",
-    "covid-prognosis",
-    "open-clip",
-    "eva-x",
-    "flair",
-    "spark",
-    "meta-dinov3",
-    "sequential",
+# What a card is made of is spoken of as `cards.Input` and so on.
+__all__ = [
+    "PART",
+    "Card",
+    "CardError",
+    "Depth",
+    "Evidence",
+    "Family",
+    "Input",
+    "Layout",
+    "Record",
+    "Source",
+    "Terms",
+    "Weights",
 ]
-# No part of a path or repo id may start with a dot: nothing climbs out of its folder.
-PART = "[A-Za-z0-9_-][A-Za-z0-9_.-]*"
-_NAME = re.compile("[a-z0-9]+([._-][a-z0-9]+)*")  # as `<method>-<domain>[-<variant>]` is written
-Hex40 = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
-Hex64 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class CardError(ValueError):
     """A card cannot be found or does not say what a card must say."""
 
-
-class Record(BaseModel):
-    """Plain values, none of them unknown or of another type."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Depth(Record):
-    """The depth `zoo.load` takes when none is given, and how it is known."""
-
-    optimal: Annotated[float, Field(gt=0, le=1)]
-    evidence: Literal["measured", "prior", "default"]
-
-
-class Input(Record):
-    """Rules for how pixels must reach the encoder: first scaled to `range`, then normalised by `mean` and `std`."""
-
-    channels: Literal[1, 3]
-    size: Annotated[int, Field(gt=0)]
-    range: Annotated[list[float], Field(min_length=2, max_length=2)] = [0.0, 1.0]
-    mean: list[float] | None
-    std: list[float] | None
-    interpolation: Literal["nearest", "bilinear", "bicubic"] | None = "bicubic"
-    resize: Literal["squash", "crop", "pad"] = "squash"
-    crop_pct: Annotated[float, Field(gt=0, le=1)] = 1.0
-    grey: Literal["repeat", "luminance"] = "repeat"
-    window: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
-
-    @model_validator(mode="after")
-    def _one_number_per_channel(self) -> Self:
-        if any(len(numbers) != self.channels for numbers in (self.mean, self.std) if numbers is not None):
-            raise ValueError(f"mean and std must have {self.channels} numbers, one per channel")
-        return self
-
-
-class Weights(Record):
-    """Facts of the weights: where the file lies, and how its tensors are named.
-
-    Attributes:
-        repo: `owner/name` on the Hub; None for a file beside the package or the card.
-        revision: The pinned commit; None while only its `prefix`, or nothing, is known.
-        prefix: The first hex digits of the commit, where no more is known.
-        file: The path in the repo or beside the card; None where no file can be fetched (`load(weights=PATH)`).
-        size, sha256: Of the file as published.
-        layout: How the file's names become timm's (see `zoo.networks.layouts`).
-        digests: The sha256 of `digests/NAME.json`, which holds the sha256 of every tensor.
-        allow: The classes, beside tensors, that a pickled file may hold.
-    """
-
-    repo: Annotated[str, Field(pattern=rf"^{PART}/{PART}$")] | None
-    revision: Hex40 | None = None
-    prefix: Annotated[str, Field(pattern=r"^[0-9a-f]{7,39}$")] | None = None
-    file: Annotated[str, Field(pattern=rf"^{PART}(/{PART})*$")] | None
-    size: int | None = None
-    sha256: Hex64 | None = None
-    layout: Layout = "timm"
-    digests: Hex64 | None = None
-    allow: list[Literal["argparse.Namespace"]] = []
-
-
-class Terms(Record):
-    """Licences: what the card says and what the original authors say. The stricter binds."""
-
-    card: str | None
-    upstream: str | None
-    gated: bool = False
-
-
-class Source(Record):
-    """Places where the checkpoint was published, and where facts marked `seen` were read (HF: the Hub, GH: GitHub)."""
-
-    paper: str | None
-    url: str | None
-    seen: list[str] = []
-
-
-class Card(Record):
-    """A checkpoint's record, read from the front matter of its Markdown file."""
-
-    name: Annotated[str, Field(pattern=rf"^([a-z0-9]+(-[a-z0-9]+)*|{PART}/{PART})$")]
-    architecture: str
-    kwargs: dict[str, Any] = {}
-    method: str
-    family: Family
-    domain: str
-    pool: Literal["avg", "cls", "cls+avg"]
-    depth: Depth
-    input: Input
-    weights: Weights
-    terms: Terms
-    evidence: dict[str, Evidence] = {}
-    source: Source
-    path: Path
-    body: str
+    def __init__(self, text: str) -> None:
+        super().__init__(shown(text))  # it quotes what others wrote
 
 
 def folder() -> Path:
@@ -152,12 +59,15 @@ def split_name(name: str) -> tuple[str, float | None]:
 
     Raises:
         ValueError: The depth is not a number in (0, 1].
+        TypeError: The name is no text.
 
     Example:
         >>> import zoo
         >>> zoo.split_name("mocov2-chest@0.75")
         ('mocov2-chest', 0.75)
     """
+    if not isinstance(name, str):
+        raise TypeError(f"name must be a text (got {name!r}). Take one of zoo.names().")
     stem, at, text = name.partition("@")
     if not at:
         return stem, None
@@ -174,13 +84,37 @@ def find(name: str) -> Card:
     """The card called `name`.
 
     Raises:
-        CardError: No card has that name (the nearest names are offered), or the card is not valid.
+        CardError: No card has that name (the nearest names are offered), two have it, or the card is not valid.
     """
-    paths = _paths()
-    if name not in paths:
-        near = difflib.get_close_matches(str(name), paths, n=3, cutoff=0.4) or sorted(paths)
+    known = _paths()
+    if name not in known:
+        near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.4) or sorted(known)
         raise CardError(f"name must be a known checkpoint (got {name!r}). Nearest: {', '.join(near)}.")
-    return read(paths[name])
+    for other in shadows(name):
+        raise CardError(
+            f"name must belong to one card (got {name!r} of {known[name]} and of {other}). "
+            "Rename the second, or pass it as card=PATH."
+        )
+    return read(known[name])
+
+
+def read_all() -> tuple[list[Card], dict[str, str]]:
+    """The cards by name, and by what could not be read why: one that is not valid takes no other along."""
+    found: list[Card] = []
+    unread: dict[str, str] = {}
+    for name, path in sorted(_paths().items()):
+        try:
+            found.append(read(path))
+        except CardError as error:
+            unread[name] = str(error)
+        unread |= {str(other): f"{path} has its name. Rename it." for other in shadows(name)}
+    return found, unread
+
+
+def shadows(name: str) -> list[Path]:
+    """The other cards of a name: which of two is meant must not depend on the order of folders."""
+    first, *others = [found[name] for place in _folders() if name in (found := paths(place))]
+    return [path for path in others if not _same(path, first)]
 
 
 def read(path: str | Path) -> Card:
@@ -191,7 +125,10 @@ def read(path: str | Path) -> Card:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        if path.exists() and not path.is_file():
+            raise CardError(f"card must be a readable file (got {str(path)!r}: no file). Check the path.")
+        with path.open(encoding="utf-8") as stream:
+            text = stream.read(_LONGEST + 1)
     except (OSError, UnicodeDecodeError) as error:
         fact = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise CardError(f"card must be a readable file (got {str(path)!r}: {fact}). Check the path.") from None
@@ -203,7 +140,7 @@ def parse(text: str, name: str, path: Path) -> Card:
     front, body = _split(text, path)
     try:
         return Card(name=name, path=path, body=body, **front)
-    except (ValidationError, TypeError) as error:
+    except Exception as error:  # whatever a value provokes, it is the card's
         raise CardError(f"card {path} must follow the card format: {_first(error)}. Edit its front matter.") from None
 
 
@@ -214,6 +151,7 @@ def fill(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     interpolation: str | None = None,
+    window: Sequence[float] | None = None,
 ) -> Card:
     """The card with facts that it leaves unknown; a fact that it states is not overridden.
 
@@ -221,7 +159,7 @@ def fill(
         ValueError: The card states that fact already, or the value is not one.
     """
     given = {"revision": revision, "mean": mean and list(mean), "std": std and list(std)}
-    given["interpolation"] = interpolation
+    given |= {"interpolation": interpolation, "window": None if window is None else [float(end) for end in window]}
     changes: dict[str, dict[str, Any]] = {"weights": {}, "input": {}}
     for key, value in given.items():
         place = "weights" if key == "revision" else "input"
@@ -247,7 +185,7 @@ def unnamed() -> list[Path]:
 def paths(folder: Path) -> dict[str, Path]:
     """The cards of a folder by name; a README, or anything else that has no card's name, is none."""
     found = {path.stem: path for path in sorted(folder.glob("*.md"))}
-    return {name: path for name, path in found.items() if _NAME.fullmatch(name) and name != "readme"}
+    return {name: path for name, path in found.items() if NAME.fullmatch(name) and name != "readme"}
 
 
 def within(card: Card, repo: str) -> Card:
@@ -262,7 +200,12 @@ def weights_file(card: Card) -> Path:
 
 
 def _paths() -> dict[str, Path]:
-    return {name: path for place in _folders() for name, path in paths(place).items()}
+    # The package's own come first, and no other card takes their names.
+    return {name: path for place in reversed(list(_folders())) for name, path in paths(place).items()}
+
+
+def _same(path: Path, other: Path) -> bool:
+    return path.resolve() == other.resolve() or (path.is_file() and path.read_bytes() == other.read_bytes())
 
 
 def _folders() -> Iterator[Path]:
@@ -274,21 +217,42 @@ def _folders() -> Iterator[Path]:
 
 
 def _split(text: str, path: Path) -> tuple[dict[str, Any], str]:
+    if len(text) > _LONGEST:
+        raise CardError(f"card {path} must be at most {_LONGEST:,} characters long (got more). Shorten it.")
     match = re.match(r"---\n(.*?)\n---\n(.*)", text, flags=re.DOTALL)
     try:
-        if match and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(match[1], yaml.SafeLoader)):
-            raise CardError(f"card {path} must write out each value (got a YAML alias). Edit it.")
+        if match:
+            _check_events(match[1])
         front = yaml.safe_load(match[1]) if match else None
-    except yaml.YAMLError as error:
-        raise CardError(f"card {path} must start with valid YAML ({' '.join(str(error).split())}). Edit it.") from None
+    except Exception as error:  # YAML itself raises what the numbers, dates and brackets of the text provoke
+        fact = " ".join(str(error).split())[:300] or type(error).__name__
+        raise CardError(f"card {path} must start with valid YAML ({fact}). Edit it.") from None
     if match is None or not isinstance(front, dict) or not isinstance(front.get("zoo"), dict):
         raise CardError(f"card {path} must start with YAML front matter that holds a `zoo:` block. Add one.")
     return front["zoo"], match[2]
 
 
-def _first(error: ValidationError | TypeError) -> str:
-    if isinstance(error, TypeError):
-        return str(error)
+def _check_events(front: str) -> None:
+    """Refuse, before anything is built of it, text of many values, deep brackets or aliases."""
+    depth = 0
+    for count, event in enumerate(yaml.parse(front, yaml.SafeLoader)):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError("it must write out each value (got a YAML alias)")
+        if depth > _DEEPEST or count > _MOST:
+            raise ValueError(f"it must hold at most {_MOST} values, nested {_DEEPEST} deep")
+
+
+def _first(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
+        return " ".join(str(error).split())[:300] or type(error).__name__
     # A misspelt key shows as unknown and as missing: the unknown one says more.
     detail = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
-    return f"{'.'.join(map(str, detail['loc']))}: {detail['msg']} (got {repr(detail['input'])[:200]})"
+    return f"{'.'.join(map(str, detail['loc']))[:100]}: {detail['msg'][:200]} (got {_got(detail['input'])})"
+
+
+def _got(value: Any) -> str:
+    try:
+        return repr(value)[:200]
+    except ValueError:  # a number of too many digits to be written
+        return f"a {type(value).__name__}"

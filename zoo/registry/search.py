@@ -1,6 +1,7 @@
 """Search: the cards that match, and those that others published on the Hub."""
 
 import difflib
+import warnings
 
 from zoo.registry import cards, terms
 from zoo.registry.cards import Card
@@ -14,7 +15,7 @@ def search(
     commercial: bool | None = None,
     text: str | None = None,
 ) -> list[Card]:
-    """The cards, sorted by name, that match everything given.
+    """The cards, sorted by name, that match everything given; a card that is not valid is left out with a warning.
 
     Args:
         family: A family that a card has, such as `"contrastive"`.
@@ -26,7 +27,7 @@ def search(
     Raises:
         ValueError: No card has that family, domain or architecture; the nearest are offered.
         TypeError: `commercial` is not True, False or None.
-        CardError: A card is not valid.
+        CardError: `ZOO_CARDS` names no folder.
 
     Example:
         >>> import zoo
@@ -34,12 +35,10 @@ def search(
         ['mae-mini', 'mocov2-mini']
     """
     wanted = {"family": family, "domain": domain, "architecture": architecture, "text": text}
-    return matching(registry(), **wanted, commercial=commercial)
-
-
-def registry() -> list[Card]:
-    """Every card of the registry, sorted by name."""
-    return [cards.find(name) for name in cards.names()]
+    known, unread = cards.read_all()
+    for name, reason in unread.items():
+        warnings.warn(f"{name} left out: {reason}", stacklevel=2)
+    return matching(known, **wanted, commercial=commercial)
 
 
 def matching(

@@ -1,13 +1,18 @@
 """Terms: what a licence permits, which of a card's two licences binds, and the gate that every load passes."""
 
+import contextlib
+import functools
 import os
 import re
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal, get_args
 
-from zoo.registry.cards import Card, Evidence
+from zoo.registry import cards as cards_
+from zoo.registry.cards import Card, CardError, Evidence
+from zoo.registry.words import shown
 
 Kind = Literal["permissive", "copyleft", "non-commercial", "unknown"]
 KINDS: tuple[Kind, ...] = get_args(Kind)  # from the least to the most strict
@@ -51,9 +56,9 @@ class LicenceError(PermissionError):
 
 @dataclass(frozen=True)
 class Side:
-    """A licence as one side states it: the Hub's card, or the original authors upstream."""
+    """A licence as one side states it: the Hub's card, the original authors upstream, or the registry's card."""
 
-    source: Literal["card", "upstream"]
+    source: Literal["card", "upstream", "registry"]
     licence: str | None
     evidence: Evidence | None
 
@@ -99,10 +104,14 @@ def sides(card: Card) -> tuple[Side, Side]:
 
 
 def binding(card: Card) -> Binding:
-    """The stricter of card and upstream: unknown > non-commercial > copyleft > permissive."""
-    both = sides(card)
-    strict = _strictest([side.kind for side in both])
-    return Binding(strict, tuple(side for side in both if side.kind == strict))
+    """The stricter of card and upstream: unknown > non-commercial > copyleft > permissive.
+
+    What the registry states of the same repo or file binds where it is stricter: no other card loosens it.
+    """
+    own = _bound(sides(card))
+    known = [_bound(sides(other)) for other in _registered(card)]
+    strict = max([own, *known], key=lambda binds: KINDS.index(binds.kind))
+    return strict if strict is own else Binding(strict.kind, tuple(replace(s, source="registry") for s in strict.sides))
 
 
 def commercial(card: Card) -> bool:
@@ -135,14 +144,14 @@ def check(card: Card, *, stacklevel: int = 3) -> None:
     policy, binds = _policy(), binding(card)
     if policy == "allow" or binds.kind == "permissive":
         return
-    place = card.source.url or card.path
+    place = shown(str(card.source.url or card.path))
     if policy == "refuse":
         raise LicenceError(
-            f"licence of {card.name} must be permissive (got {binds}). "
+            f"licence of {card.name} must be permissive (got {shown(str(binds))}). "
             f"Read its terms at {place}, then set ZOO_LICENSE_POLICY=allow."
         )
     if card.name not in _warned:
-        text = f"{card.name} has terms that bind its use ({binds}). Read them at {place}."
+        text = shown(f"{card.name} has terms that bind its use ({binds}). Read them at {place}.")
         warnings.warn(f"{text} ZOO_LICENSE_POLICY=allow silences this.", LicenceWarning, stacklevel=stacklevel)
         _warned.add(card.name)  # after the warning: one that was made an error is not forgotten
 
@@ -183,6 +192,35 @@ def _credits(card: Card) -> str:
     # A line break in a value must not end its row.
     lines = [f"* {key}: {' '.join(value.split())}\n" for key, value in rows.items()]
     return f"## {card.name}\n\n{''.join(lines)}"
+
+
+def _bound(both: Sequence[Side]) -> Binding:
+    strict = _strictest([side.kind for side in both])
+    return Binding(strict, tuple(side for side in both if side.kind == strict))
+
+
+def _registered(card: Card) -> list[Card]:
+    """What the package's own cards say of the repo or of the bytes that this one names."""
+    place = cards_.folder()
+    if card.path.parent.resolve() == place.resolve():
+        return []
+    return [known for key in _keys(card) for known in _by_key(place).get(key, [])]
+
+
+@functools.cache
+def _by_key(place: Path) -> dict[str, list[Card]]:
+    found: dict[str, list[Card]] = {}
+    for path in cards_.paths(place).values():
+        with contextlib.suppress(CardError):  # a card that cannot be read is named where it is listed
+            card = cards_.read(path)
+            for key in _keys(card):
+                found.setdefault(key, []).append(card)
+    return found
+
+
+def _keys(card: Card) -> list[str]:
+    weights = card.weights
+    return [key for key in (weights.repo and weights.repo.casefold(), weights.sha256, weights.digests) if key]
 
 
 def _policy() -> str:

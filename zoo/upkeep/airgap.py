@@ -2,7 +2,7 @@
 
     FOLDER/manifest.json                what was exported; the size and sha256 of every file
     FOLDER/ATTRIBUTION.md               the terms of all of them
-    FOLDER/cards/                       their cards; an import leaves these where they are
+    FOLDER/cards/                       their cards; an import copies those that the registry lacks into the cache
     FOLDER/pieces/, converted/, hub/    what an import puts into the caches
 
 The only trust is the manifest: an import is as trustworthy as the folder. Digests that a card pins are still compared
@@ -30,6 +30,7 @@ from zoo.fetching.weights import open_weights
 from zoo.networks import cutting, layouts
 from zoo.registry import cards, terms
 from zoo.registry.cards import Card
+from zoo.registry.words import shown
 from zoo.upkeep import manifest as manifest_
 from zoo.upkeep.manifest import Entry, File, Manifest
 
@@ -83,16 +84,18 @@ def import_(folder: str | Path) -> Imported:
 
     Raises:
         ValueError: The folder holds no manifest.
-        WeightsError: The manifest is no valid one, a file is not the one it lists, or a cache holds other bytes in
-            its place. The caches are as before.
+        WeightsError: The manifest is no valid one, a file is not listed or not as it lists it, or a cache holds other
+            bytes in its place. The caches are as before.
         CardError: A card of the folder or of the registry is not valid. The caches are as before.
     """
     folder = Path(folder).absolute()
     manifest = manifest_.read(folder)
-    targets = {file: target for file in manifest_.verify(folder, manifest) if (target := _target(file.path))}
+    strange = [entry for entry in manifest.entries if not _known(folder, entry)]
+    files, place = manifest_.verify(folder, manifest), _place(manifest)
+    own = {file: place / file.path for entry in strange if _is_new(entry) for file in entry.files if _is_card(file)}
+    targets = own | {file: target for file in files if (target := _target(file.path))}
     for file, target in targets.items():
         _agree(target, file)
-    strange = [entry for entry in manifest.entries if not _known(folder, entry)]
     # A whole file comes after the pieces that say it is right.
     for file in sorted(targets, key=lambda file: file.path.startswith("hub/")):
         _install(folder / file.path, targets[file], file)
@@ -100,7 +103,7 @@ def import_(folder: str | Path) -> Imported:
         names=tuple(map(_name, manifest.entries)),
         size=sum(file.size for file in targets),
         strangers=tuple(map(_name, strange)),
-        next_step=_next_step(folder, manifest, strange),
+        next_step=_next_step(place / "cards", manifest, strange),
     )
 
 
@@ -274,14 +277,28 @@ def _facts(card: Card) -> dict[str, Any]:
     return card.model_dump(exclude={"path", "body"})
 
 
+def _place(manifest: Manifest) -> Path:
+    """Where the cards of an import go: each has a folder of its own, and no card of another one counts there."""
+    return cache() / "imported" / sha256(manifest_.dump(manifest).encode())[:16]
+
+
+def _is_card(file: File) -> bool:
+    return file.path.startswith("cards/")
+
+
+def _is_new(entry: Entry) -> bool:
+    """Whether its card can be used: those of the package keep their names."""
+    return entry.card is not None and entry.name not in cards.paths(cards.folder())
+
+
 def _name(entry: Entry) -> str:
     return f"{entry.name}@{entry.depth:g}"
 
 
-def _next_step(folder: Path, manifest: Manifest, strange: list[Entry]) -> str | None:
-    version = f"sslzoo=={manifest.sslzoo}" if manifest.sslzoo else "the sslzoo that exported"
+def _next_step(place: Path, manifest: Manifest, strange: list[Entry]) -> str | None:
+    version = f"the clone of sslzoo {shown(manifest.sslzoo)}" if manifest.sslzoo else "the sslzoo that exported"
     steps = {
-        f"Set ZOO_CARDS={folder / 'cards'}.": any(entry.card for entry in strange),
-        f"Install {version}, which has it.": any(not entry.card for entry in strange),
+        f"Set ZOO_CARDS={place}.": any(map(_is_new, strange)),
+        f"Install {version}, which has it.": not all(map(_is_new, strange)),
     }
     return " ".join(step for step, wanted in steps.items() if wanted) or None

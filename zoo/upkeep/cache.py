@@ -11,7 +11,7 @@ from zoo.fetching.hub import cache
 from zoo.fetching.pieces import Store, writing
 from zoo.fetching.places import converted, store_of
 from zoo.registry import cards as cards_
-from zoo.registry.cards import Card
+from zoo.registry.cards import Card, CardError
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,8 @@ class Held:
 
 
 def held() -> list[Held]:
-    """List everything in the cache, by folder.
-
-    Raises:
-        CardError: A card of the registry is not valid.
-    """
-    registry = [cards_.find(name) for name in cards_.names()]
+    """List everything in the cache, by folder; what a card pins that is not valid is not known."""
+    registry, _ = cards_.read_all()
     stores, made = list(_folders("*%2F*/*/*")), list(_folders("converted/*/*"))
     origins = {folder: _origins(folder, stores) for folder in made} | {folder: [folder] for folder in stores}
     found = [
@@ -68,8 +64,10 @@ def prune(*, repo: str | None = None, unknown: bool = False, quarantine: bool = 
 
     Raises:
         ValueError: The cache holds nothing of that repo.
-        CardError: A card of the registry is not valid, so what it pins is not known; nothing is removed.
+        CardError: `unknown`, and a card is not valid, so what it pins is not known; nothing is removed.
     """
+    if unknown and (unread := cards_.read_all()[1]):
+        raise CardError(next(iter(unread.values())))
     found = held()
     repos = sorted({one.repo for one in found if one.repo})
     if repo is not None and repo not in repos:

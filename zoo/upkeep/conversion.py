@@ -1,5 +1,6 @@
 """From a pickled checkpoint to safetensors under timm's names: opened in a subprocess, renamed, checked, hashed."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
@@ -20,8 +22,10 @@ from zoo.fetching.hub import WeightsError
 from zoo.fetching.pieces import Store, write
 from zoo.loading import joined
 from zoo.networks import cutting, layouts
+from zoo.networks.layouts import Reading
 from zoo.registry.cards import Card
 from zoo.registry.words import some
+from zoo.upkeep import choosing
 
 _PATIENCE = 1800  # seconds; the largest public checkpoint takes less than one minute
 # No token, proxy or address of a Hub is in the environment of the process that opens the file.
@@ -45,8 +49,12 @@ def convert(
     kwargs: dict[str, Any],
     layout: str | None = None,
     allow: Collection[str] = (),
+    prefix: str = "",
+    ema: bool | None = None,
 ) -> Digests:
     """Write the network in `source`, without heads, as safetensors with timm's names.
+
+    What its names begin with is found and taken off, and `report` tells what was taken and what was left out.
 
     Args:
         source: A pickled checkpoint, or a safetensors file with other names.
@@ -55,9 +63,13 @@ def convert(
         kwargs: For `timm.create_model`.
         layout: How its names become timm's; None finds that out.
         allow: The classes, beside tensors, that the pickle may hold: `argparse.Namespace` at most.
+        prefix: What the names of the wanted network begin with, at least their end, where several fit.
+        ema: Whether to take the averaged weights where raw ones lie beside them; None takes those that are named
+            EMA, as timm does, and of other pairs (teacher and student) none.
 
     Raises:
-        WeightsError: The file holds anything but tensors, is broken, or does not fit the architecture.
+        WeightsError: The file holds anything but tensors, is broken, does not fit the architecture, or holds several
+            sets of weights that do.
         ValueError: There is no such architecture or layout.
     """
     if not source.is_file():
@@ -65,10 +77,19 @@ def convert(
     network = cutting.build(architecture, kwargs)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=_SCRATCH) as scratch:
         raw = _unpickled(source, Path(scratch), allow) if _is_pickle(source) else source
-        names = _names(source, raw, network, layout)
-        _fill(source, network, load_file(raw), names)
-        write(output, save(network.state_dict(), metadata={"format": "pt"}))
+        tensors = _tensors(source, raw)
+        reading = _reading(source, tensors, network, layout, prefix, ema)
+        _fill(source, network, tensors, reading.sources)
+        told = {"taken": choosing.taken(reading), "left_out": choosing.left_out(reading, tensors)}
+        write(output, _saved(network, {"format": "pt"} | told))
     return opened.digest(output, source=digests_.sha256_file(source))
+
+
+def report(converted: Path) -> str:
+    """What `convert` took from its source, and what it left out; the file itself keeps it."""
+    with safe_open(converted, framework="pt") as stream:
+        told = stream.metadata() or {}
+    return f"Taken: {told.get('taken', 'not recorded')}. Left out: {told.get('left_out', 'not recorded')}."
 
 
 def convert_card(card: Card) -> Path:
@@ -90,7 +111,7 @@ def convert_card(card: Card) -> Path:
     if card.weights.revision is None:
         step = f"Run zoo-upload convert {card.name} --revision <40 hex digits>."
         raise ValueError(f"revision of {card.name} must be pinned (got None). {step}")
-    source, found = whole.fetch_whole(card)
+    source, found = whole.fetch_whole(card, places.remote_of(card), places.store_of(card))
     path = places.converted(found, card)
     with (store := Store(path.parent)).lock():
         if not _done(path, store):
@@ -100,6 +121,20 @@ def convert_card(card: Card) -> Path:
             pointer.quarantine(["source"])
             pointer.put("source", found.encode())
     return path
+
+
+def averaged(card: Card) -> bool | None:
+    """Whether the weights that a card means are the averaged ones: of a student and a teacher, the teacher."""
+    return True if card.family == "self-distillation" else None
+
+
+def _saved(network: nn.Module, told: dict[str, str]) -> bytes:
+    """As safetensors; the same network and words give the same bytes, which the writer itself does not promise."""
+    data = save(network.state_dict())
+    size = int.from_bytes(data[:8], "little")
+    head = json.dumps({"__metadata__": told} | json.loads(data[8 : 8 + size]), separators=(",", ":")).encode()
+    head += b" " * (-len(head) % 8)
+    return len(head).to_bytes(8, "little") + head + data[8 + size :]
 
 
 def _done(path: Path, store: Store) -> bool:
@@ -118,6 +153,7 @@ def _convert_into(path: Path, store: Store, source: Path, card: Card) -> None:
         kwargs=card.kwargs,
         layout=card.weights.layout,
         allow=card.weights.allow,
+        ema=averaged(card),
     )
     store.put("digests", digests_.dump(made))
 
@@ -130,7 +166,7 @@ def _is_pickle(source: Path) -> bool:
 def _unpickled(source: Path, scratch: Path, allow: Collection[str]) -> Path:
     """The tensors of a pickle, under the file's names, as a safetensors file in `scratch`."""
     raw = scratch / "raw.safetensors"
-    options = [f"--allow={name}" for name in allow] + [f"--unwrap={key}" for key in layouts.UNWRAP]
+    options = [f"--allow={name}" for name in allow]
     program = [sys.executable, "-P", "-W", "ignore", str(Path(__file__).with_name("unpickling.py"))]
     try:
         done = subprocess.run(
@@ -152,23 +188,30 @@ def _unpickled(source: Path, scratch: Path, allow: Collection[str]) -> Path:
     return raw
 
 
-def _names(source: Path, raw: Path, network: nn.Module, layout: str | None) -> layouts.Sources:
-    """For each of timm's names those of the file."""
+def _tensors(source: Path, raw: Path) -> dict[str, Tensor]:
     try:
-        found = header.read(raw).spans
+        header.read(raw)
     except ValueError as error:
         raise WeightsError(f"{source} must be a pickled checkpoint or safetensors: {error}. Fetch it again.") from None
-    if layout is not None:
-        return layouts.rename(layout, found)
+    return load_file(raw)
+
+
+def _reading(
+    source: Path, tensors: dict[str, Tensor], network: nn.Module, layout: str | None, prefix: str, ema: bool | None
+) -> Reading:
+    """How the file is read; a layout that is given and does not fit is left to the strict load to say."""
+    if layout is not None and layout not in layouts.LAYOUTS:
+        layouts.rename(layout, [])
+    wanted = network.state_dict().keys()
+    found = layouts.readings(tensors, wanted, layout=layout, prefix=f"{prefix.rstrip('.')}." if prefix else "")
+    if found[0].differs(wanted):
+        if layout is None or prefix:
+            raise WeightsError(f"{source}: {layouts.misfit(found[0], wanted)}")
+        return found[0]
     try:
-        return layouts.rename(layouts.detect(_uncounted(found), _uncounted(network.state_dict())), found)
+        return choosing.choose(found, tensors, ema)
     except ValueError as error:
         raise WeightsError(f"{source}: {error}") from None
-
-
-def _uncounted(names: Collection[str]) -> list[str]:
-    # Old files lack BatchNorm's counters, and torch fills them in.
-    return [name for name in names if not name.endswith(".num_batches_tracked")]
 
 
 def _fill(source: Path, network: nn.Module, tensors: dict[str, Tensor], names: layouts.Sources) -> None:

@@ -77,7 +77,7 @@ def _packages(needed: list[Requirement]) -> Check:
 def _extra(extra: str, needed: list[Requirement]) -> Check:
     if wrong := _lacking(needed):
         old = any(not fact.endswith("missing") for fact in wrong.values())
-        step = f"Run pip install 'sslzoo[{extra}]' where you need it."
+        step = f"Run pip install {' '.join(_quoted(one) for one in wrong)} where you need it."
         return Check(f"extra {extra}", "warn" if old else "ok", "; ".join(wrong.values()), step)
     return Check(f"extra {extra}", "ok", "complete")
 
@@ -116,17 +116,16 @@ def _variables() -> Iterator[Check]:
 def _registry() -> tuple[list[Card], list[Check]]:
     """The valid cards, and a line for each other one."""
     try:
-        names = cards.names()
+        readable, unread = cards.read_all()
     except ValueError as error:
-        return [], [_failed("cards", error)]
-    valid, broken = [], []
-    for name in names:
+        return [], [_failed("cards", str(error))]
+    valid, broken = [], [_failed(f"card {name}", reason) for name, reason in unread.items()]
+    for card in readable:
         try:
-            card = cards.find(name)
             _size(card)
             valid.append(card)
         except ValueError as error:
-            broken.append(_failed(f"card {name}", error))
+            broken.append(_failed(f"card {card.name}", str(error)))
     step = "Rename it in lower-case words with hyphens, if it is meant as one."
     other = [Check("cards", "warn", f"{path} has no card's name", step) for path in cards.unnamed()]
     return valid, [Check("cards", "ok", f"{len(valid)} are valid"), *broken, *other]
@@ -218,7 +217,7 @@ def _token(gated: list[Card]) -> Check:
     try:
         name = account.whoami()
     except hub.WeightsError as error:
-        return _failed("token", error)
+        return _failed("token", str(error))
     if name is None:
         state: Literal["ok", "warn"] = "warn" if gated else "ok"
         return Check("token", state, "none: enough for public repos", "Run hf auth login for gated or private ones.")
@@ -230,14 +229,14 @@ def _access(card: Card) -> Check:
     try:
         granted = account.granted(repo)
     except hub.WeightsError as error:
-        return _failed(subject, error)
+        return _failed(subject, str(error))
     if granted:
         return Check(subject, "ok", f"{repo} is granted")
     page = f"{account.endpoint()}/{repo}"
     return Check(subject, "warn", f"{repo} is not granted", f"Accept its terms at {page}, then run hf auth login.")
 
 
-def _failed(subject: str, error: Exception) -> Check:
+def _failed(subject: str, error: str) -> Check:
     # The messages of this package end in the next step, one sentence.
-    finding, _, step = str(error).rpartition(". ")
+    finding, _, step = error.rpartition(". ")
     return Check(subject, "bad", finding, step) if finding else Check(subject, "bad", step, "Look at that file.")

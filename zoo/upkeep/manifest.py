@@ -40,13 +40,21 @@ class Entry(Record):
         sha256: Of the whole weights file, where it is known.
     """
 
-    name: str
-    depth: float
+    name: Annotated[str, Field(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$", max_length=200)]
+    depth: Annotated[float, Field(gt=0, le=1)]
     repo: str | None
     revision: str | None
     file: str | None
     sha256: Sha256 | None
     files: list[File]
+
+    @model_validator(mode="after")
+    def _own_card(self) -> Self:
+        own = {f"cards/{self.name}.md", f"cards/digests/{self.name}.json"}
+        own |= {f"cards/{self.file}"} if self.repo is None else set()
+        if strange := [one.path for one in self.files if one.path.startswith("cards/") and one.path not in own]:
+            raise ValueError(f"{self.name} must list no other card than its own (got {strange[0]})")
+        return self
 
     @property
     def card(self) -> str | None:
@@ -107,9 +115,18 @@ def file(folder: Path, path: str) -> File:
 
 
 def verify(folder: Path, manifest: Manifest) -> list[File]:
-    """Every file of the manifest, once, each found to be as it is listed; a `WeightsError` names one that is not."""
-    for listed in manifest.files:
-        _verify(folder, listed)
+    """Every file of the manifest, once, each found to be as it is listed; a `WeightsError` names one that is not.
+
+    So does one for a file that is not listed; those that a desktop leaves behind, hidden by a dot, are not counted.
+    """
+    for file in manifest.files:
+        _verify(folder, file)
+    listed = {folder / file.path for file in manifest.files} | {folder / "manifest.json"}
+    for path in sorted(folder.rglob("*")):
+        if path not in listed and (path.is_symlink() or not path.is_dir()) and not path.name.startswith("."):
+            raise WeightsError(
+                f"{path} must be listed in the manifest (got no line for it). Delete it, or export again."
+            )
     return manifest.files
 
 

@@ -1,6 +1,6 @@
 """The only place that opens a pickle: a program of its own, which `zoo.upkeep.conversion` runs in a subprocess.
 
-    python zoo/upkeep/unpickling.py SOURCE OUT [--allow argparse.Namespace] [--unwrap KEY ...]
+    python zoo/upkeep/unpickling.py SOURCE OUT [--allow argparse.Namespace]
 
 Tensors and plain containers are read (`weights_only=True`); nothing that the file asks for is run or imported. Every
 tensor is written to OUT, as safetensors, under its flat name. What is wrong is one line on stderr, with exit code 1.
@@ -36,12 +36,11 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("source", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--allow", action="append", choices=list(ALLOWED), default=[])
-    parser.add_argument("--unwrap", action="append", default=[])
     asked = parser.parse_args(arguments)
     try:
         limit = 2 * asked.source.stat().st_size  # tied weights are written twice
         check_zip(asked.source, limit)
-        tensors = collect(unwrap(read(asked.source, asked.allow), asked.unwrap), limit)
+        tensors = collect(read(asked.source, asked.allow), limit)
         save_file({name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}, asked.out)
     except Exception as error:  # whatever the file provokes, its reader gets one line
         print(" ".join(_told(error).split()), file=sys.stderr)  # noqa: T201 - this is what the caller reads
@@ -63,16 +62,6 @@ def read(source: Path, allow: Sequence[str] = ()) -> Any:
     """Read what the file holds, if that is tensors, plain containers and the allowed classes."""
     with torch.serialization.safe_globals([ALLOWED[name] for name in allow]), source.open("rb") as stream:
         return torch.load(stream, map_location="cpu", weights_only=True)
-
-
-def unwrap(content: Any, keys: Sequence[str]) -> Any:
-    """Return what lies below all of `keys` that are there, at every level."""
-    while isinstance(content, Mapping):
-        below = next((content[key] for key in keys if isinstance(content.get(key), Mapping)), None)
-        if below is None:
-            return content
-        content = below
-    return content
 
 
 def collect(content: Any, limit: int) -> dict[str, Tensor]:

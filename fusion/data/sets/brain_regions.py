@@ -46,7 +46,9 @@ def brain_regions(part: Part, *, labels: int | None = None, variant: str = "matc
         if labels is not None:
             rows = _draw(rows, file["region"], labels, seed)
         stack = file["head" if variant == "shifted" and part == "train" else "brain"]
-        return Samples(_cut(stack, file, rows), file["region"][rows], file["slab"][rows])
+        # A slab at one height of another brain is another slab.
+        slabs = np.char.add(f"{_FILES[part].removesuffix('.npz')}-", file["slab"][rows])
+        return Samples(_cut(stack, file, rows), file["region"][rows], slabs)
 
 
 def _draw(rows: npt.NDArray[Any], regions: npt.NDArray[Any], count: int, seed: int) -> npt.NDArray[Any]:

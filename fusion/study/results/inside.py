@@ -215,7 +215,7 @@ def _runs(
 
 def _model(task: Task, images: Any, predicted: Any, auc: float, validation: float) -> _Model:
     (source,) = cell_.encoders(task)
-    fitted = FusionClassifier.load(task.output / "models" / task.cell.key, encoders=cell_.fresh(task))
+    fitted = FusionClassifier.load(task.output / "models" / task.cell.key)
     before, after = sample(source, images), sample(fitted.encoders_[0], images)
     return _Model(task, source, before, after, predicted, auc, validation)
 

@@ -138,7 +138,7 @@ def depth_curves(lines: Sequence[Line], strategies: Sequence[str]) -> Iterator[F
     """AUC over depth, a figure per encoder, head and label budget; fused encoders of unlike depths have no place."""
     points = []
     for line in lines:
-        names, depths = zip(*map(zoo.split_name, line.row.encoders), strict=True) if line.row.encoders else ((), ())
+        names, depths = zip(*map(_split, line.row.encoders), strict=True) if line.row.encoders else ((), ())
         if len(set(depths)) == 1 and depths[0] is not None:
             panel = f"{' + '.join(names)}, {line.row.head}\n{words.labels_name(line.row.labels)}"
             points.append(Point(panel, line.row.strategy, depths[0], line.figures.auc))
@@ -214,6 +214,13 @@ def _shown(column: dict[str, Line], strategy: str) -> Shown | None:
 
 def _strategies(lines: Iterable[Line]) -> list[str]:
     return list(dict.fromkeys(line.row.strategy for line in lines))
+
+
+def _split(encoder: str) -> tuple[str, float | None]:
+    try:
+        return zoo.split_name(encoder)
+    except ValueError:  # a page may be made of other people's rows
+        return encoder, None
 
 
 def _order(labels: Labels) -> tuple[bool, bool, float]:

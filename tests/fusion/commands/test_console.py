@@ -20,7 +20,7 @@ from tests.fusion.command import call
     ("given", "said"),
     [
         (("compare", "mae-mimi", "mae-mini"), "name must be a known checkpoint (got 'mae-mimi'). Nearest: mae-mini"),
-        (("compare", "mae-mini", "mae-mini@2"), "depth must be in (0, 1]"),
+        (("compare", "mae-mini", "mae-mini@2"), "depth must be a number in (0, 1] (got '2')"),
         (("compare", "mae-mini", "mae-mini", "--measure", "ckb"), "measure must be one of cka, biased-cka, cca"),
         (("compare", "mae-mini", "mae-mini", "--limit", 0), "limit must be from 1 to the images, 2142 (got 0)."),
         (("compare", "mae-mini", "mae-mini", "--limit", 3), "images and batch must be at least 4 (got 3 and 64)."),
@@ -128,3 +128,34 @@ def test_a_folder_is_a_place_for_results_and_so_is_nothing(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match=r"output must be a folder \(got the file .*file'\)\. Try --output another\."):
         console.check_folder(tmp_path / "file")
+
+
+EVIL = "a\x1b[2Jb\x9b\u202e[red]c[/red][/x]"
+SHOWN = "a\\x1b[2Jb\\x9b\\u202e[red]c[/red][/x]"
+
+
+@pytest.mark.parametrize("made", [zoo.Terminal, lambda: Console(width=200)])
+def test_what_others_wrote_is_text_whoever_prints_it(made, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(console, "console", made())
+    console.say(EVIL, style="red")
+    console.show(page.Table(EVIL, ["name", EVIL], [[EVIL, EVIL]], chosen=[0]))
+    with console.busy(EVIL), pytest.raises(typer.Exit), console.clear_errors():
+        raise ValueError(f"label must be known (got {EVIL})")
+    told = capsys.readouterr().out
+    assert told.count(SHOWN) == 6
+    assert not [letter for letter in told if letter != "\n" and not letter.isprintable()]
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate", "fit", "compare", "select", "study run", "study status"])
+def test_every_command_shows_the_names_that_it_is_given(command, tmp_path):
+    """A file, a name or a folder with control characters and brackets: one sentence, and none of them obeyed."""
+    given = {
+        "predict": ("model", EVIL),
+        "evaluate": (EVIL, EVIL),
+        "fit": (EVIL, tmp_path / "m"),
+        "compare": (EVIL, EVIL),
+    }
+    said = call(*command.split(), *given.get(command, (EVIL,)), code=1)
+    assert "\\x1b" in said
+    assert not [letter for letter in said if not letter.isprintable()]

@@ -1,12 +1,30 @@
-"""`fusion demo`: what it writes down."""
+"""`fusion demo`: what it writes down, and prints."""
 
 import json
 
-from fusion.commands.demo import _row
+import pytest
+
+from fusion.commands.demo import _row, _table
+from tests.fusion.demo.small_outcomes import outcomes
 
 
-def test_results_are_plain_json(demonstrated):
-    rows = demonstrated[3]
+def test_results_are_plain_json():
+    rows = outcomes()
     values = json.loads(json.dumps([_row(row) for row in rows]))
     assert values[-1]["row"] == "fusion"
     assert {"auc", "balanced_accuracy", "calibration_error"} <= set(values[0]["test"])
+    for row, told in zip(rows, values, strict=True):
+        assert (told["row"], told["budget"], told["depths"]) == (row.choice.row, row.choice.budget, row.choice.depths)
+        assert told["test"]["auc"] == pytest.approx(vars(row.test.auc))
+        assert told["validation"]["auc"]["value"] == row.choice.validation.auc.value
+        assert (told["fusion_minus_row"] is None) == (told["row"] == "fusion")
+
+
+def test_a_table_has_a_line_for_each_row_of_its_budget():
+    rows = outcomes()
+    table = _table(300, rows)
+    own = [row for row in rows if row.choice.budget == 300]
+    assert table.title == "300 labels"
+    assert table.row_count == len(own) == 12
+    assert list(table.columns[1].cells) == [f"{row.choice.validation.auc.value:.3f}" for row in own]
+    assert [row.style for row in table.rows] == [None] * 11 + ["bold"]

@@ -3,13 +3,19 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
+import nibabel
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
+from pydicom.data import get_testdata_file
 
+import fusion.commands
 from fusion import FusionClassifier, brain_regions
 from tests.fusion.command import call
+from tests.zoo.called import RUN
 
 
 @pytest.fixture
@@ -27,7 +33,7 @@ def pictures(tmp_path):
 
 
 def test_mistakes_are_one_sentence():
-    assert "must hold a saved model" in call("predict", "nowhere", "x.png", code=1)
+    assert "must hold a whole saved model" in call("predict", "nowhere", "x.png", code=1)
     assert "data must be a folder or a CSV" in call("fit", "nowhere", code=1)
 
 
@@ -45,7 +51,9 @@ def test_fit_evaluate_predict(pictures):
         out,
     )
     assert json.loads(out.read_text())["encoders"] == ["mocov2-mini@0.5"]
-    call("evaluate", model, pictures / "data.csv", "--split", "test", "--json", out)
+    judged = ("evaluate", model, pictures / "data.csv", "--split", "test", "--json", out)
+    assert "images must be new to the model (got 6 of 6" in call(*judged, code=1)
+    call(*judged, "--allow-seen")
     figures = json.loads(out.read_text())
     assert figures["images"] == 6
     assert 0 <= figures["auc"]["low"] <= figures["auc"]["value"] <= 1
@@ -70,7 +78,8 @@ def test_fit_fine_tunes(pictures):
     assert "Fitted concat on 10 images" in call(*tuned, *settings)
     record = json.loads((pictures / "model" / "model.json").read_text())
     assert record["parameters"]["training"]["learning_rate"] == 0.001
-    assert any("layer1" in name for name in record["moved"])
+    (own,) = record["encoders"]
+    assert any("layer1" in name for name in own["stored"])
     assert "FIELD=VALUE with a field of" in call(*tuned, "--set", "epoch=1", code=1)
     said = call(*tuned, "--strategy", "gradual", code=1)
     assert "Try gradual-last-first or gradual-first-last" in said
@@ -123,3 +132,149 @@ def test_the_task_that_ships_is_data_too(tmp_path):
     given = ("fit", "brain-regions", tmp_path / "model", "--encoder", "mocov2-mini@0.25", "--folds", 2)
     assert "of brain-regions must be train or validation (got 'test')" in call(*given, "--split", "test", code=1)
     assert not (tmp_path / "model").exists()
+
+
+def test_a_declared_split_is_heeded_and_said(pictures):
+    """What was learned from is not judged by oversight, and what was taken is said."""
+    model, data = pictures / "model", pictures / "data.csv"
+    learned = ("fit", data, model, "--encoder", "mocov2-mini@0.25", "--folds", 2)
+    said = call(*learned)
+    assert "data.csv, split train, 10 images" in said
+    assert "Fitted concat on 10 images" in said
+    said = call("evaluate", model, data)
+    assert "data.csv, split test" in said
+    assert "6 images, 95 % interval over 6 patients" in said
+    assert "Fitted concat on 16 images" in (said := call(*learned, "--split", "all"))
+    assert "all of its splits (train, test)" in said
+    assert "images must be new to the model (got 6 of 6" in call("evaluate", model, data, code=1)
+    data.write_text(data.read_text().replace(",test", ",train"))
+    assert "must hold test (got ['train']). Name another by --split, or --split all" in call(
+        "evaluate", model, data, code=1
+    )
+
+
+def test_a_training_stops_by_the_declared_validation(pictures):
+    data = pictures / "data.csv"
+    text = data.read_text()
+    for label in "cp":
+        text = text.replace(f"{label}3,train", f"{label}3,val").replace(f"{label}4,train", f"{label}4,val")
+    data.write_text(text)
+    learned = ("fit", data, pictures / "model", "--encoder", "mocov2-mini@0.25")
+    said = call(*learned, "--strategy", "quarter-1", "--set", "epochs=1")
+    assert "split train, 6 images; early stopping on its split validation, 4 images" in said
+    assert "early stopping" not in call(
+        *learned, "--strategy", "quarter-1", "--set", "epochs=1", "--set", "patience=null"
+    )
+    assert "early stopping" not in call(*learned, "--folds", 2)
+
+
+def test_settings_without_effect_are_refused(pictures):
+    learned = ("fit", pictures / "data", pictures / "model", "--encoder", "mocov2-mini@0.25")
+    for setting in ("epochs=5", "epochs=20", "learning_rate=1e-3", "augment=ct"):
+        said = call(*learned, "--set", setting, code=1)
+        assert f"--set must come with a strategy that trains step by step (got {setting.partition('=')[0]}" in said
+    assert not (pictures / "model").exists()
+
+
+def test_too_few_patients_are_said(pictures):
+    model, data, out = pictures / "model", pictures / "data.csv", pictures / "out.json"
+    call("fit", data, model, "--encoder", "mocov2-mini@0.25", "--folds", 2)
+    lines = data.read_text().splitlines()
+    data.write_text("\n".join(line for line in lines if "c7" not in line and "p7" not in line))
+    said = call("evaluate", model, data, "--json", out)
+    assert "4 patients: too few for an interval" in said
+    figures = json.loads(out.read_text())
+    assert figures["auc"]["low"] is figures["auc"]["high"] is None
+    assert 0 <= figures["auc"]["value"] <= 1
+
+
+@pytest.fixture
+def several(tmp_path):
+    """A model of two labels, and images of both."""
+    part = brain_regions("train", labels=24)
+    held = np.stack([part.labels != "cerebellum", part.labels == "deep"], 1).astype(int)
+    named = [[name for name, on in zip(("brain", "deep"), row, strict=True) if on] for row in held]
+    model = FusionClassifier(["mocov2-mini@0.25"], C=10.0, folds=2).fit(part.images, named)
+    model.save(tmp_path / "model")
+    for place, image in enumerate(brain_regions("validation").images[::80][:24]):
+        Image.fromarray(image).save(tmp_path / f"{place}.png")
+    return tmp_path
+
+
+def judge(several, labels, code=0):
+    rows = [f"{place}.png,{label}" for place, label in enumerate(labels)]
+    (several / "data.csv").write_text("\n".join(["path,label", *rows]))
+    return call("evaluate", several / "model", several / "data.csv", code=code)
+
+
+def test_labels_of_several_travel_by_name(several):
+    said = judge(several, ["deep|brain", "brain", "", "deep"] * 6)
+    assert "24 images" in said
+    assert judge(several, ["brain|deep", "brain", "", "deep"] * 6) == said
+    assert "24 images" in judge(several, ["deep", "brain", "", ""] * 6)  # one each, and none
+    assert "got ['skull']). Known: ['brain', 'deep']. Absent: ['deep']" in judge(
+        several, ["brain|skull", ""] * 12, code=1
+    )
+    assert "got ['NA'] in line 3" in judge(several, ["brain|deep", "NA", "deep", ""] * 6, code=1)
+
+
+def test_a_table_of_several_is_refused_by_a_model_of_one(pictures):
+    call("fit", pictures / "data.csv", pictures / "model", "--encoder", "mocov2-mini@0.25", "--folds", 2)
+    data = pictures / "data.csv"
+    data.write_text(data.read_text().replace(",cerebellum,", ",cerebellum|parietal,"))
+    assert "y must be one label per image" in call("evaluate", pictures / "model", data, code=1)
+
+
+def test_a_model_of_integers_is_judged_by_a_table(tmp_path):
+    part = brain_regions("train", labels=24)
+    FusionClassifier(["mocov2-mini@0.25"], folds=2).fit(part.images, part.labels == "deep").save(tmp_path / "flag")
+    FusionClassifier(["mocov2-mini@0.25"], folds=2).fit(part.images, (part.labels == "deep") * 1).save(tmp_path / "int")
+    other = brain_regions("validation", labels=24)
+    for place, image in enumerate(other.images):
+        Image.fromarray(image).save(tmp_path / f"{place}.png")
+    for model, words in (("flag", ("FALSE", "TRUE")), ("int", ("0", "1")), ("int", ("0.0", "1.0"))):
+        rows = [f"{place}.png,{words[int(label == 'deep')]}" for place, label in enumerate(other.labels)]
+        (tmp_path / "data.csv").write_text("\n".join(["path,label", *rows]))
+        assert "24 images" in call("evaluate", tmp_path / model, tmp_path / "data.csv")
+
+
+def test_predict_answers_the_good_and_names_the_bad(pictures):
+    call("fit", pictures / "data", pictures / "model", "--encoder", "mocov2-mini@0.25", "--folds", 2)
+    good = pictures / "data" / "parietal" / "0.png"
+    bad = {"text.png": b"text", "empty.png": b"", "cut.dcm": Path(get_testdata_file("MR_truncated.dcm")).read_bytes()}
+    for name, content in bad.items():
+        (pictures / name).write_bytes(content)
+    Image.fromarray(np.zeros((9, 9), np.float32)).save(pictures / "float.tif")
+    (pictures / "folder.png").mkdir()
+    names = [*bad, "float.tif", "folder.png", "nowhere.png"]
+    result = RUN.invoke(
+        fusion.commands.app, ["predict", *map(str, (pictures / "model", good, *(pictures / n for n in names)))]
+    )
+    assert result.exit_code == 1
+    first, *rest = result.stdout.splitlines()
+    assert first.split("\t")[:2] == [str(good), "parietal"]
+    assert [line.split("\t")[0] for line in rest] == [str(pictures / name) for name in names]
+    assert all("\tnot read: " in line for line in rest)
+
+
+def test_slices_of_volumes_and_dicom_are_fitted(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = ["path,label,patient"]
+    for k in range(8):
+        voxels = rng.integers(0, 60, (24, 24, 3)).astype(np.int16) + 100 * (k % 2)
+        nibabel.Nifti1Image(voxels, np.eye(4)).to_filename(tmp_path / f"{k}.nii.gz")
+        rows += [f"{k}.nii.gz:{z},{'ab'[k % 2]},p{k}" for z in range(2)]
+    (tmp_path / "data.csv").write_text("\n".join(rows))
+    learned = ("fit", tmp_path / "data.csv", tmp_path / "model", "--encoder", "mocov2-mini@0.25", "--folds", 2)
+    assert "window" in call(*learned, code=1)
+    assert "Fitted concat on 16 images" in call(*learned, "--window", 0, 200)
+    assert "a" in call("predict", tmp_path / "model", tmp_path / "0.nii.gz:2")
+    for k in range(6):
+        item = pydicom.dcmread(get_testdata_file("MR_small.dcm"))
+        pixels = item.pixel_array.copy()
+        pixels[: 20 * (1 + k % 2)] += rng.integers(1, 90)
+        item.PixelData = pixels.tobytes()
+        (tmp_path / "dicom" / "ab"[k % 2]).mkdir(parents=True, exist_ok=True)
+        item.save_as(tmp_path / "dicom" / "ab"[k % 2] / f"IM{k}")
+    learned = ("fit", tmp_path / "dicom", tmp_path / "other", "--encoder", "mocov2-mini@0.25", "--folds", 2)
+    assert "Fitted concat on 6 images" in call(*learned)

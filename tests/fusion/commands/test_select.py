@@ -27,10 +27,10 @@ def leaves(value, path=()):
 
 def test_select_from_end_to_end(tmp_path, opened):
     out, names = tmp_path / "out.json", ("mocov2-mini@0.125", "mae-mini@0.125")
-    said = call("select", *names, "--labels", 60, "--output", tmp_path / "out", "--json", out)
+    said = call("select", *names, "--labels", 60, "--folds", 3, "--output", tmp_path / "out", "--json", out)
     assert opened == ["colin27.npz"]
     train = fusion.brain_regions("train", labels=60)
-    expected = fusion.scan(names, train.images, train.labels, train.groups)
+    expected = fusion.scan(names, train.images, train.labels, train.groups, folds=3)
     found = json.loads(out.read_text())
     assert found.pop("python") == selection.use(expected)
     assert dict(leaves(found)) == pytest.approx(dict(leaves(select._plain(dataclasses.asdict(expected)))), abs=1e-6)

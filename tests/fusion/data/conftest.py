@@ -1,13 +1,14 @@
 """Six images of two classes."""
 
 import pytest
-from PIL import Image
+
+from tests.fusion.data.small_tables import picture
 
 
 @pytest.fixture
 def folder(tmp_path):
-    for label in ("cat", "dog"):
+    for k, label in enumerate(("cat", "dog")):
         (tmp_path / label).mkdir()
         for i in range(3):
-            Image.new("L", (8, 8), 20 * i).save(tmp_path / label / f"{i}.png")
+            picture(1000 + 3 * k + i).save(tmp_path / label / f"{i}.png")
     return tmp_path

@@ -1,17 +1,23 @@
 """A user's own images: a folder per class, a CSV, an archive; and their parts."""
 
+import shutil
+
+import nibabel
 import numpy as np
 import pytest
 from PIL import Image
+from pydicom.data import get_testdata_file
 
 import fusion
+import zoo
 from fusion.data import files
-from tests.fusion.data.small_tables import people, table
+from tests.fusion.data.small_tables import people, picture, table
 
 
 def test_a_folder_per_class(folder):
     (folder / "cat" / "notes.txt").write_text("not an image")
-    found = files.read(folder)
+    with pytest.warns(UserWarning, match=r"left out, as no images: \['cat/notes\.txt'\]"):
+        found = files.read(folder)
     assert found.labels.tolist() == ["cat"] * 3 + ["dog"] * 3
     assert found.groups is None
     assert [path.name for path in found.paths] == ["0.png", "1.png", "2.png"] * 2
@@ -29,7 +35,7 @@ def test_corrupt_images_are_all_named_and_the_rest_counted(folder):
     (folder / "cat" / "1.png").write_bytes(b"nothing")
     (folder / "dog" / "2.png").write_bytes((folder / "dog" / "2.png").read_bytes()[:-30])
     with pytest.raises(
-        ValueError, match=r"images must be readable \(2 of 6 are not: .*cat/1\.png: not a readable"
+        ValueError, match=r"images must be readable \(2 of 6 are not: .*cat/1\.png: image must be a readable"
     ) as caught:
         files.read(folder)
     assert "dog/2.png" in str(caught.value)
@@ -65,25 +71,32 @@ def test_an_empty_class_folder_is_named(folder):
     (folder / "emu").mkdir()
     (folder / "emu" / "notes.txt").write_text("not an image")
     (folder / ".cache").mkdir()
-    with pytest.raises(ValueError, match=r"every class folder of .* must hold images \(got none in \['emu'\]\)"):
+    refused = pytest.raises(ValueError, match=r"every class folder of .* must hold images \(got none in \['emu'\]\)")
+    with refused, pytest.warns(UserWarning, match="emu/notes"):
         files.read(folder)
 
 
-def test_dicom_is_found_and_opened_only(folder):
-    (folder / "cat" / "a.dcm").write_bytes(b"decoded by the encoder")
+def test_dicom_is_decoded_as_an_encoder_would(folder):
+    shutil.copy(get_testdata_file("MR_small.dcm"), folder / "cat" / "a.dcm")
     assert len(files.read(folder).paths) == 7
     (folder / "dog" / "b.DCM").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"1 of 8 are not: .*dog/b\.DCM: is empty"):
+    shutil.copy(get_testdata_file("MR_truncated.dcm"), folder / "dog" / "c.dcm")
+    with pytest.raises(ValueError, match=r"2 of 9 are not: .*dog/b\.DCM: .*dog/c\.dcm: "):
         files.read(folder)
 
 
 def test_a_slice_of_a_volume_is_a_path(folder):
-    (folder / "brain.nii.gz").write_bytes(b"decoded by the encoder")
+    voxels = np.random.default_rng(0).integers(0, 99, (6, 5, 44)).astype(np.int16)
+    nibabel.Nifti1Image(voxels, np.eye(4)).to_filename(folder / "brain.nii.gz")
     (folder / "data.csv").write_text("path,label\nbrain.nii.gz:42,cat\nbrain.nii.gz:7,dog\n")
-    assert [path.name for path in files.read(folder / "data.csv").paths] == ["brain.nii.gz:42", "brain.nii.gz:7"]
-    (folder / "data.csv").write_text("path,label\nother.nii.gz:42,cat\nbrain.nii.gz:7,dog\n")
-    with pytest.raises(ValueError, match=r"1 of 2 are not: .*No such file"):
+    found = files.read(folder / "data.csv", window=(0, 99))
+    assert [path.name for path in found.paths] == ["brain.nii.gz:42", "brain.nii.gz:7"]
+    assert len(set(found.groups)) == 1  # slices of one volume are not independent
+    with pytest.raises(ValueError, match=r"2 of 2 are not: .*window"):
         files.read(folder / "data.csv")
+    (folder / "data.csv").write_text("path,label\nother.nii.gz:42,cat\nbrain.nii.gz:44,dog\n")
+    with pytest.raises(ValueError, match=r"2 of 2 are not: .*No such file.*brain\.nii\.gz:44"):
+        files.read(folder / "data.csv", window=(0, 99))
 
 
 def test_several_labels(folder):
@@ -158,11 +171,10 @@ def test_an_archive_without_validation_takes_it_from_training(folder):
 
 def test_an_archive_goes_through_the_classifier(folder):
     rng = np.random.default_rng(0)
-    labels = np.arange(20)[:, None] % 2
-    images = (rng.integers(0, 80, (20, 28, 28)) + 150 * labels[..., None]).astype(np.uint8)
-    held = {
-        f"{part}_{what}": v for part in ("train", "val", "test") for what, v in (("images", images), ("labels", labels))
-    }
+    labels, held = np.arange(20)[:, None] % 2, {}
+    for part in ("train", "val", "test"):
+        held[f"{part}_images"] = (rng.integers(0, 80, (20, 28, 28)) + 150 * labels[..., None]).astype(np.uint8)
+        held[f"{part}_labels"] = labels
     np.savez(folder / "some.npz", **held)
     found = files.parts(folder / "some.npz")
     model = fusion.FusionClassifier(["mocov2-mini@0.25"], folds=2).fit(found["train"].images, found["train"].labels)
@@ -317,3 +329,102 @@ def test_parts_name_what_cannot_be_read(folder):
         files.parts(folder)
     with pytest.raises(ValueError, match="images must be readable"):
         files.parts(table(folder, splits()))
+
+
+def test_hidden_files_and_folders_are_nobodys_images(folder):
+    for name in (
+        ".ipynb_checkpoints/0-checkpoint.png",
+        "__MACOSX/0.png",
+        "._0.png",
+        ".hidden/deep/0.png",
+        "@eaDir/0.png",
+    ):
+        path = folder / "cat" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"\0\5\x16\7" + bytes(100))
+    for name in ("Thumbs.db", "desktop.ini", ".DS_Store"):
+        (folder / "dog" / name).write_bytes(bytes(10))
+    (folder / "__MACOSX" / "cat").mkdir(parents=True)
+    (folder / "__MACOSX" / "cat" / "._0.png").write_bytes(bytes(10))
+    found = files.read(folder)
+    assert len(found) == 6
+    assert found.classes == ["cat", "dog"]
+
+
+def test_what_preprocess_takes_is_taken(folder):
+    for k, suffix in enumerate(("bmp", "webp", "gif", "TIF", "jpeg")):
+        picture(50 + k).save(folder / "cat" / f"x.{suffix}")
+    shutil.copy(get_testdata_file("MR_small.dcm"), folder / "cat" / "IM0001")
+    (folder / "cat" / "raw.bin").write_bytes(b"no image")
+    with pytest.warns(UserWarning, match=r"left out, as no images: \['cat/raw\.bin'\]"):
+        found = files.read(folder)
+    assert found.labels.tolist().count("cat") == 3 + 6
+
+
+def test_linked_folders_are_followed_once_and_loops_cut(folder, tmp_path_factory):
+    other = tmp_path_factory.mktemp("elsewhere")
+    for k in range(2):
+        picture(70 + k).save(other / f"{k}.png")
+    (folder / "cat" / "more").symlink_to(other)
+    (folder / "cat" / "again").symlink_to(other)
+    (folder / "cat" / "loop").symlink_to(folder / "cat")
+    (folder / "cat" / "up").symlink_to(folder)
+    (other / "back").symlink_to(folder)
+    (folder / "cat" / "nowhere.png").symlink_to(folder / "none.png")
+    with pytest.raises(ValueError, match=r"images must be readable \(1 of 9 are not: .*nowhere\.png"):
+        files.read(folder)
+    (folder / "cat" / "nowhere.png").unlink()
+    found = files.read(folder)
+    assert found.labels.tolist() == ["cat"] * 5 + ["dog"] * 3
+
+
+def test_rows_of_one_file_are_one_unit_in_every_part(folder):
+    rng = np.random.default_rng(0)
+    lines = []
+    for i in range(30):
+        picture(i).save(folder / f"{i}.png")
+        lines += [f"{i}.png,{'ab'[rng.integers(2)]}"] * 3
+    shutil.copy(folder / "0.png", folder / "copy.png")
+    (folder / "link.png").symlink_to(folder / "1.png")
+    lines += ["copy.png,a", "link.png,b", "./2.png,a"]
+    (folder / "data.csv").write_text("\n".join(["path,label", *lines]))
+    found = files.parts(folder / "data.csv")
+    units = {part: {path.read_bytes() for path in data.paths} for part, data in found.items()}
+    assert sum(map(len, units.values())) == len(set.union(*units.values())) == 30
+
+
+def test_patients_that_share_an_image_are_one_and_told(folder):
+    shutil.copy(folder / "cat" / "0.png", folder / "cat" / "same.png")
+    rows = ["cat/0.png,cat,p1", "cat/same.png,cat,p2", "cat/1.png,cat,p2", "dog/0.png,dog,p3"]
+    (folder / "data.csv").write_text("\n".join(["path,label,patient", *rows]))
+    with pytest.warns(UserWarning, match=r"patients share images, and are taken as one: \['p1', 'p2'\]"):
+        assert files.read(folder / "data.csv").groups.tolist() == ["p1", "p1", "p1", "p3"]
+
+
+def test_a_copy_in_another_split_is_named(folder):
+    shutil.copy(folder / "cat" / "0.png", folder / "cat" / "same.png")
+    rows = ["cat/0.png,cat,train", "dog/0.png,dog,train", "cat/same.png,cat,test", "dog/1.png,dog,test"]
+    (folder / "data.csv").write_text("\n".join(["path,label,split", *rows]))
+    for take in (lambda: files.parts(folder / "data.csv"), lambda: files.read(folder / "data.csv", split="train")):
+        with pytest.raises(ValueError, match=r"must be in one split \(1 are in several: got \['.*cat/0\.png'\]\)"):
+            take()
+
+
+def test_what_opens_is_what_an_encoder_takes(folder):
+    """Every file that is called fine is one that `preprocess` reads, and the other way."""
+    preprocess = zoo.load("mocov2-mini@0.25").preprocess
+    Image.fromarray(np.zeros((9, 9), np.float32)).save(folder / "cat" / "float.tif")
+    pages = [picture(k) for k in range(3)]
+    pages[0].save(folder / "cat" / "pages.tif", save_all=True, append_images=pages[1:])
+    (folder / "cat" / "cut.png").write_bytes((folder / "cat" / "0.png").read_bytes()[:60])
+    for name in ("rtplan.dcm", "MR_truncated.dcm", "MR_small.dcm"):
+        shutil.copy(get_testdata_file(name), folder / "dog" / name)
+    paths = sorted([*(folder / "cat").iterdir(), *(folder / "dog").iterdir()])
+    broken = files.unreadable(paths)
+    assert {path.name for path in broken} == {"float.tif", "pages.tif", "cut.png", "rtplan.dcm", "MR_truncated.dcm"}
+    for path in paths:
+        if path in broken:
+            with pytest.raises((ValueError, TypeError)):
+                preprocess(path)
+        else:
+            assert preprocess(path).shape[0] == 1

@@ -45,9 +45,9 @@ def test_classes_are_spread_and_the_seed_decides():
             r"folds must be from 2 to the images of the rarest class, 2 \(got 3\). Pass folds=2",
         ),
         ([0, 0, 0, 1, 1], None, 1, r"folds must be from 2 .*\(got 1\)"),
-        ([[1, 0], [1, 0], [0, 1], [1, 1]], None, 2, r"rarest class, 1 \(got 2\)"),
+        ([[1, 0], [1, 0], [0, 1], [1, 1]], None, 2, r"rarest class, 1 \(got 2\)\. Add images of it"),
         ([0, 1, 0, 1, 0, 1], [1, 1, 1, 2, 2, 2], 3, r"folds must not exceed the groups, 2 \(got 3\). Pass folds=2"),
-        ([0, 1, 0, 1], [1, 1, 1, 1], 2, r"folds must not exceed the groups, 1 \(got 2\)"),
+        ([0, 1, 0, 1], [1, 1, 1, 1], 2, r"folds must not exceed the groups, 1 \(got 2\)\. Add images of other groups"),
     ],
 )
 def test_folds_that_cannot_be(numbers, groups, count, message):
@@ -98,3 +98,13 @@ def test_groups_are_one_per_image():
     assert folds.members(["a", "a", "b"], 3).tolist() == ["a", "a", "b"]
     with pytest.raises(ValueError, match=r"groups must be one per image, 3 \(got shape \(2,\)\). Check groups"):
         folds.members(["a", "b"], 3)
+
+
+def test_folds_keep_copies_together():
+    images = np.random.default_rng(0).integers(0, 256, (20, 5, 5), dtype=np.uint8).repeat(3, axis=0)
+    numbers = np.arange(60) // 3 % 2
+    groups = folds.members(None, 60, images)
+    for train, test in folds.folds(numbers, groups, 4, 0):
+        assert not {image.tobytes() for image in images[train]} & {image.tobytes() for image in images[test]}
+    train, test = folds.held_out(numbers, groups, 4, 0)
+    assert not {image.tobytes() for image in images[train]} & {image.tobytes() for image in images[test]}

@@ -122,3 +122,21 @@ def test_some_of_the_images_are_taken_in_the_order_given():
     bare = Samples(np.arange(12).reshape(3, 2, 2), np.array(["b", "a", "b"])).take(np.array([1, 2]))
     assert (bare.images.tolist(), bare.groups) == ([[[4, 5], [6, 7]], [[8, 9], [10, 11]]], None)
     assert bare.held(["a", "b", "c"]).tolist() == [[True, False, False], [False, True, False]]
+
+
+def test_an_image_listed_twice_is_drawn_once():
+    images = np.random.default_rng(0).integers(0, 256, (6, 5, 5), dtype=np.uint8)
+    part = Samples(images[[0, 1, 2, 3, 4, 5, 0, 1, 0]], np.array([0, 0, 0, 1, 1, 1, 0, 0, 0]))
+    for labels in (6, 1.0):
+        drawn = samples.draw(part, labels, 0)
+        assert len({image.tobytes() for image in drawn.images}) == len(drawn) == 6
+    assert samples.draw(part, None, 0) is part
+    with pytest.raises(ValueError, match=r"at most the training images, 6 \(got 7\)"):
+        samples.draw(part, 7, 0)
+
+
+def test_slices_of_a_volume_are_drawn_each(tmp_path):
+    (tmp_path / "brain.nii.gz").write_bytes(b"volume")
+    part = Samples([tmp_path / f"brain.nii.gz:{k % 4}" for k in range(6)], np.array([0, 1] * 3))
+    assert len(samples.draw(part, 4, 0)) == 4
+    assert part.units.tolist() == [0] * 6

@@ -5,10 +5,11 @@ import pytest
 
 from fusion.demo import page as page_
 from fusion.demo import protocol
+from tests.fusion.demo.small_outcomes import TEST, outcomes
 
 
-def test_the_report_stands_alone(demonstrated):
-    rows, test = demonstrated[3:5]
+def test_the_report_stands_alone():
+    rows, test = outcomes(), TEST
     page = page_.render(rows, test, 12.3)
     assert "one brain against one brain" in page
     assert page.count("<svg") == 2
@@ -19,8 +20,8 @@ def test_the_report_stands_alone(demonstrated):
         ).replace("https://matplotlib.org", "")
 
 
-def test_the_curves_and_the_matrix_are_those_of_the_rows(demonstrated):
-    rows, test = demonstrated[3:5]
+def test_the_curves_and_the_matrix_are_those_of_the_rows():
+    rows, test = outcomes(), TEST
     panels = page_.depth_curve(rows).axes
     assert [panel.get_title() for panel in panels] == ["60 labels", "300 labels", "all labels"]
     for panel, budget in zip(panels, protocol.BUDGETS, strict=True):
@@ -34,9 +35,10 @@ def test_the_curves_and_the_matrix_are_those_of_the_rows(demonstrated):
     assert np.mean(shares.diagonal()) == pytest.approx(fused.test.balanced_accuracy.value)
 
 
-def test_rows_and_budgets_in_words(demonstrated):
-    names = [page_.row_name(choice) for choice in demonstrated[0]]
+def test_rows_and_budgets_in_words():
+    choices = [row.choice for row in outcomes()]
+    names = [page_.row_name(choice) for choice in choices]
     assert {"raw pixels", "mocov2-mini @ 0.5", "all-concat @ 1"} <= set(names)
-    fused = next(choice for choice in demonstrated[0] if choice.row == "fusion")
-    assert page_.row_name(fused) == "fusion @ " + " + ".join(f"{depth:g}" for depth in fused.depths)
+    fused = next(choice for choice in choices if choice.row == "fusion")
+    assert page_.row_name(fused) == "fusion @ 0.5 + 0.75"
     assert [page_.budget_name(budget) for budget in (None, 60)] == ["all labels", "60 labels"]

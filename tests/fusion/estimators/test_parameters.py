@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 from sklearn.base import clone
 
+import zoo
 from fusion import FusionClassifier, Phase, Training
 from tests.fusion.estimators.small_models import HELD, PAIR, SHORT, TRAIN
 
@@ -42,9 +44,10 @@ def test_clone_and_parameters_with_everything_set():
         ({"seed": -1}, r"seed must be an integer from 0 \(got -1\)"),
         ({"training": {"epochs": 3}}, r"training must be a fusion.Training \(got \{'epochs': 3\}\)"),
         (
-            {"strategy": "lp-ft", "training": Training(class_weight=None)},
-            r"class_weight must be balanced where the head is solved \(got None with strategy 'lp-ft'\)",
+            {"training": Training(epochs=3, augment="mr")},
+            r"training must be left out where nothing is trained .* \(got epochs, augment with strategy 'probe'\)",
         ),
+        ({"class_weight": "even"}, r"class_weight must be 'balanced' or None \(got 'even'\)"),
         ({"folds": 11}, r"folds must be from 2 to the images of the rarest class, 10 \(got 11\)"),
         ({"folds": 1}, "folds must be from 2"),
         ({"folds": 7}, r"folds must not exceed the groups, 6 \(got 7\)"),
@@ -68,3 +71,25 @@ def test_bad_parameters(parameters, message):
 def test_auto_given_wrongly(given, said):
     with pytest.raises(ValueError, match=said):
         FusionClassifier(**given).fit(TRAIN.images, TRAIN.labels)
+
+
+@pytest.mark.parametrize(
+    ("encoders", "said"),
+    [
+        (lambda e: [torch.nn.DataParallel(e)], r"\(got a DataParallel\)\. Pass its \.module\."),
+        (lambda e: [torch.nn.Linear(2, 2)], r"\(got a Linear\)\. Load it by zoo\.load\."),
+        (lambda e: [None], r"\(got a NoneType\)\. Load it by zoo\.load\."),
+    ],
+)
+def test_what_is_no_encoder_is_refused_and_the_advice_helps(encoders, said):
+    encoder = zoo.load("mae-mini@0.25")
+    given = encoders(encoder)
+    with pytest.raises(TypeError, match=rf"encoders must be names or zoo\.Encoder {said}"):
+        FusionClassifier(given, C=0.1).fit(TRAIN.images, TRAIN.labels)
+    if hasattr(given[0], "module"):
+        FusionClassifier([given[0].module], C=0.1).fit(TRAIN.images, TRAIN.labels)
+
+
+def test_a_name_alone_is_answered_with_that_name():
+    with pytest.raises(ValueError, match=r"Try \['dino-natural'\]"):
+        FusionClassifier("dino-natural").fit(TRAIN.images, TRAIN.labels)

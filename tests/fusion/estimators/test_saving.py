@@ -1,17 +1,19 @@
 """A fitted model as a folder."""
 
 import copy
+import hashlib
 import json
+import re
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 
 import zoo
 from fusion import FusionClassifier, Training, brain_regions
-from fusion.estimators import saving
+from fusion.data import writing
 from fusion.heads.solved import SOLVED
 
 TRAIN = brain_regions("train", labels=36)
@@ -23,6 +25,7 @@ SECOND = {"mocov2-mini": "quarter-2", "mae-mini": "quarter-1"}
 
 
 def tuned(encoders=PAIR, strategy="full", y=TRAIN.labels, training=SHORT, **parameters):
+    training = None if strategy == "probe" else training  # a probe has no use for it, and says so
     model = FusionClassifier(encoders, strategy=strategy, training=training, C=0.1, **parameters)
     return model.fit(TRAIN.images, y, TRAIN.groups)
 
@@ -33,12 +36,17 @@ def same(model, other, images=OTHERS):
 
 
 def stored(folder):
-    """The names in encoders.safetensors; none where there is no such file."""
-    path = folder / "encoders.safetensors"
-    if not path.exists():
-        return set()
-    with safe_open(path, "np") as file:
-        return set(file.keys())
+    """The names of the encoders' tensors in the folder; none where there is no such file."""
+    names = set()
+    for path in folder.glob("encoders-*.safetensors"):
+        with safe_open(path, "np") as file:
+            names |= set(file.keys())
+    return names
+
+
+def files(folder):
+    """Names in the folder without the digests in them."""
+    return sorted(re.sub("-[0-9a-f]{16}", "", path.name) for path in folder.iterdir() if path.name != ".lock")
 
 
 @pytest.mark.parametrize("encoders", [PAIR[:1], PAIR], ids=["one", "two"])
@@ -71,6 +79,7 @@ def test_a_tuned_model_comes_back_bit_by_bit_and_only_what_moved_is_kept(strateg
 def test_what_is_loaded_is_saved_again_the_same(tmp_path):
     tuned(PAIR[1:]).save(tmp_path / "first")
     FusionClassifier.load(tmp_path / "first").save(tmp_path / "second")
+    assert files(tmp_path / "first") == files(tmp_path / "second")
     for path in (tmp_path / "first").iterdir():
         assert path.read_bytes() == (tmp_path / "second" / path.name).read_bytes(), path.name
 
@@ -102,7 +111,7 @@ def test_every_head_on_frozen_features_comes_back(head, several, tmp_path, monke
     model = tuned(["mae-mini@0.25", "mae-mini@0.5"], "probe", y, head=head)
     model.save(tmp_path)
     same(FusionClassifier.load(tmp_path), model)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["ATTRIBUTION.md", "head.safetensors", "model.json"]
+    assert files(tmp_path) == ["ATTRIBUTION.md", "head.safetensors", "model.json"]
 
 
 def test_parameters_come_back_as_they_were(tmp_path):
@@ -144,17 +153,40 @@ def test_a_model_saved_over_another_leaves_nothing_of_it(tmp_path):
     assert stored(tmp_path)
     frozen = tuned(PAIR[1:], "probe")
     frozen.save(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["ATTRIBUTION.md", "head.safetensors", "model.json"]
+    assert files(tmp_path) == ["ATTRIBUTION.md", "head.safetensors", "model.json"]
     same(FusionClassifier.load(tmp_path), frozen)
 
 
-def test_what_is_half_written_is_no_model(tmp_path):
-    model = tuned(PAIR[1:], "probe")
-    model.save(tmp_path)
-    with pytest.raises(Exception, match="list"):
-        saving.write(tmp_path, {}, {"weight": [1.0]}, model.encoders_, model.changed_)
-    with pytest.raises(OSError, match="must hold a saved model"):
-        FusionClassifier.load(tmp_path)
+@pytest.mark.parametrize("writes", range(4))
+def test_a_save_that_ends_early_leaves_the_model_that_was_there(writes, tmp_path, monkeypatch):
+    """Head, encoders, attribution, record: whichever is not reached any more."""
+    first, second = tuned(PAIR[1:]), tuned(PAIR[1:], "quarter-1")
+    first.save(tmp_path)
+    write, left = writing.write, [writes]
+
+    def dying(path, data):
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        write(path, data)
+
+    monkeypatch.setattr(writing, "write", dying)
+    with pytest.raises(KeyboardInterrupt):
+        second.save(tmp_path)
+    monkeypatch.undo()
+    same(FusionClassifier.load(tmp_path), first)
+    second.save(tmp_path)
+    same(FusionClassifier.load(tmp_path), second)
+    assert files(tmp_path) == ["ATTRIBUTION.md", "encoders.safetensors", "head.safetensors", "model.json"]
+
+
+def test_of_two_savers_at_a_time_one_stands_whole(tmp_path):
+    models = [tuned(PAIR[1:], "probe"), tuned(PAIR[:1], "probe")]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda k: models[k % 2].save(tmp_path), range(12)))
+    found = FusionClassifier.load(tmp_path).predict_proba(OTHERS)
+    assert any(np.array_equal(found, model.predict_proba(OTHERS)) for model in models)
+    assert files(tmp_path) == ["ATTRIBUTION.md", "head.safetensors", "model.json"]
 
 
 @pytest.fixture(scope="module")
@@ -172,46 +204,89 @@ def folder(saved, tmp_path):
     return tmp_path
 
 
-def format_2(folder):
-    """As the versions wrote it that knew probes only."""
-    record = json.loads((folder / "model.json").read_text())
-    old = {"format": 2, "parameters": {"head": "concat", "strategy": "probe", "C": 0.1, "folds": 5, "seed": 0}}
-    old |= {key: record[key] for key in ("encoders", "classes")}
-    (folder / "model.json").write_text(json.dumps(old, indent=2))
-    (folder / "encoders.safetensors").unlink()
+def one(folder, stem):
+    return next(folder.glob(f"{stem}*"))
 
 
-def without_a_tensor(folder):
-    tensors = load_file(folder / "encoders.safetensors")
-    tensors.pop(next(iter(tensors)))
-    save_file(tensors, folder / "encoders.safetensors")
+def edited(**changes):
+    """The record with other values, its own sha256 made to fit: what somebody would do who means harm."""
+
+    def spoil(folder):
+        values = json.loads((folder / "model.json").read_text())
+        values.pop("sha256")
+        values |= {key: value(values[key]) for key, value in changes.items()}
+        text = json.dumps(values, sort_keys=True).encode()
+        (folder / "model.json").write_text(json.dumps({**values, "sha256": hashlib.sha256(text).hexdigest()}))
+
+    return spoil
 
 
-def cut(name):
-    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:-7])
+def cut(stem):
+    return lambda folder: one(folder, stem).write_bytes(one(folder, stem).read_bytes()[:-7])
+
+
+def flipped(stem):
+    def spoil(folder):
+        data = bytearray(one(folder, stem).read_bytes())
+        data[len(data) // 2] ^= 1
+        one(folder, stem).write_bytes(data)
+
+    return spoil
+
+
+def of_another_model(folder):
+    tuned(PAIR[1:], seed=3, head="mean").save(folder / "other")
+    one(folder, "head").write_bytes(one(folder / "other", "head").read_bytes())
 
 
 @pytest.mark.parametrize(
     ("spoil", "what"),
     [
-        (format_2, r"format 2, not 3"),
-        (lambda folder: (folder / "model.json").write_text('{"format": 99}'), "format 99, not 3"),
-        (lambda folder: (folder / "model.json").write_text("{}"), "KeyError"),
-        (lambda folder: (folder / "model.json").write_text("[]"), "TypeError"),
-        (cut("model.json"), "JSONDecodeError"),
-        (lambda folder: (folder / "model.json").unlink(), "FileNotFoundError"),
-        (lambda folder: (folder / "head.safetensors").unlink(), "FileNotFoundError|No such file"),
-        (cut("head.safetensors"), "SafetensorError"),
-        (lambda folder: (folder / "encoders.safetensors").unlink(), "FileNotFoundError|No such file"),
-        (cut("encoders.safetensors"), "SafetensorError"),
-        (without_a_tensor, "encoders.safetensors of another model"),
+        (lambda folder: (folder / "model.json").write_text('{"format": 99}'), "format 99, not 4"),
+        (lambda folder: (folder / "model.json").write_text("{}"), "format None, not 4"),
+        (lambda folder: (folder / "model.json").write_text("[]"), "no record of a model"),
+        (lambda folder: (folder / "model.json").write_text("[" * 100_000), "no record of a model"),
+        (cut("model.json"), "Expecting|delimiter|Unterminated"),
+        (flipped("model.json"), "its sha256 is another|Expecting|decode|control"),
+        (lambda folder: (folder / "model.json").unlink(), "No such file"),
+        (lambda folder: one(folder, "head").unlink(), "No such file"),
+        (cut("head"), "with another sha256"),
+        (flipped("head"), "with another sha256"),
+        (of_another_model, "with another sha256"),
+        (lambda folder: one(folder, "encoders").unlink(), "No such file"),
+        (cut("encoders"), "with another sha256"),
+        (flipped("encoders"), "with another sha256"),
+        (edited(encoders=lambda e: [{**e[0], "stored": e[0]["stored"][1:]}]), "encoders of another model"),
+        (edited(encoders=lambda e: [{**e[0], "extra": 1}]), "no record of a model"),
+        (edited(head=lambda f: {**f, "name": "../../etc/passwd"}), "no record of a model"),
+        (edited(trained=str), "no record of a model"),
     ],
 )
 def test_a_folder_that_holds_no_whole_model_is_refused(spoil, what, folder):
     spoil(folder)
-    message = rf"must hold a saved model \(got .*({what}).*\)\. Save one with model\.save\(path\)"
-    with pytest.raises(OSError, match=message):
+    with pytest.raises(OSError, match=rf"must hold a whole saved model \(got .*({what})(.|\n)*\)\. Save it again\."):
         FusionClassifier.load(folder)
+
+
+def test_a_record_whose_classes_are_other_than_the_heads_is_refused(folder):
+    edited(classes=lambda names: names[:-1])(folder)
+    with pytest.raises(OSError, match=r"must hold a (finite )?head of"):
+        FusionClassifier.load(folder)
+
+
+def test_reversed_classes_in_the_record_are_noticed(folder):
+    values = json.loads((folder / "model.json").read_text())
+    values["classes"].reverse()
+    (folder / "model.json").write_text(json.dumps(values))
+    with pytest.raises(OSError, match="its sha256 is another"):
+        FusionClassifier.load(folder)
+
+
+def test_a_name_that_would_be_fetched_from_a_repo_is_not(folder, hub):
+    edited(encoders=lambda e: [{**e[0], "name": "evil/enc@0.25"}])(folder)
+    with pytest.raises(ValueError, match=r"evil/enc@0\.25 would be fetched from a repo that this folder names"):
+        FusionClassifier.load(folder)
+    assert not hub.requests
 
 
 def test_a_copy_of_a_folder_is_the_model(folder, saved):
@@ -219,35 +294,108 @@ def test_a_copy_of_a_folder_is_the_model(folder, saved):
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(OSError, match="must hold a saved model"):
+    with pytest.raises(OSError, match="must hold a whole saved model"):
         FusionClassifier.load(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("names", [["mae-mini@0.5"], PAIR, ["mocov2-mini@0.25"]])
+@pytest.mark.parametrize("names", [["mae-mini@0.5"], ["mocov2-mini@0.25"]])
 def test_only_the_encoders_of_the_fit_are_taken(names, folder):
-    with pytest.raises(
-        ValueError, match=r"encoders must be those of the fit, \[.*mae-mini@0.25.*\] \(got .*\)\. Fit again"
-    ):
+    with pytest.raises(ValueError, match=r"encoders must be those before the fit, mae-mini@0.25 \(got another\)"):
         FusionClassifier.load(folder, encoders=[zoo.load(name) for name in names])
+    with pytest.raises(ValueError, match=r"encoders must be 1, one per encoder of the fit \(got 2\)"):
+        FusionClassifier.load(folder, encoders=[zoo.load(name) for name in PAIR])
 
 
-def test_a_head_on_tuned_encoders_is_not_put_on_those_of_the_zoo(saved, tmp_path):
+def test_a_head_on_tuned_encoders_comes_back_with_them(saved, tmp_path):
     tuned_ones = FusionClassifier.load(saved).encoders_
     model = tuned(tuned_ones, "probe")
     model.save(tmp_path)
-    with pytest.raises(ValueError, match="encoders must be those of the fit"):
-        FusionClassifier.load(tmp_path)
+    same(FusionClassifier.load(tmp_path), model)
     same(FusionClassifier.load(tmp_path, encoders=tuned_ones), model)
 
 
-def test_tensors_go_to_the_encoder_of_their_number():
-    encoders = [zoo.load("mae-mini", 0.25) for _ in range(11)]
-    name = next(iter(encoders[0].state_dict()))
-    value = encoders[0].state_dict()[name]
-    moved = {f"{e}.{name}": torch.full_like(value, e) for e in (1, 10)}
-    for e, encoder in enumerate(encoders):
-        saving.move(encoder, e, moved)
-    found = [encoder.state_dict()[name] for encoder in encoders]
-    assert torch.equal(found[1], torch.full_like(value, 1))
-    assert torch.equal(found[10], torch.full_like(value, 10))
-    assert all(torch.equal(found[e], value) for e in (0, 2, 9))
+def changed_in_memory():
+    encoder = zoo.load("mocov2-mini", 0.5)
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=torch.manual_seed(0)))
+    return encoder
+
+
+def with_other_statistics():
+    encoder = zoo.load("mocov2-mini", 0.5).train()
+    encoder(encoder.preprocess(TRAIN.images))
+    return encoder.eval()
+
+
+def with_another_card():
+    encoder = zoo.load("mocov2-mini", 0.5)
+    card = encoder.card.model_copy(update={"input": encoder.card.input.model_copy(update={"mean": [0.2]})})
+    return zoo.restore(card, 0.5, encoder.state_dict())
+
+
+KINDS = {
+    "changed in memory": changed_in_memory,
+    "other statistics": with_other_statistics,
+    "another card": with_another_card,
+    "half": lambda: zoo.load("mocov2-mini", 0.5).to(torch.float16),
+    "bfloat16": lambda: zoo.load("mocov2-mini", 0.5).to(torch.bfloat16),
+    "random weights": lambda: zoo.untrained("mocov2-mini", 0.5, seed=3),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_encoders_that_the_zoo_does_not_have_come_back(kind, tmp_path):
+    model = tuned([KINDS[kind]()], "probe")
+    model.save(tmp_path)
+    again = FusionClassifier.load(tmp_path)
+    same(again, model)
+    assert [e.identity() for e in again.encoders_] == [e.identity() for e in model.encoders_]
+
+
+def test_an_encoder_of_a_card_of_ones_own_comes_back_without_the_card(tiny, tmp_path):
+    model = tuned([zoo.load("own", 0.75, card=tiny)], "probe")
+    model.save(tmp_path / "model")
+    tiny.unlink()
+    same(FusionClassifier.load(tmp_path / "model"), model)
+
+
+def test_a_model_owns_what_it_was_fitted_with(tmp_path):
+    encoder = zoo.load("mocov2-mini", 0.5)
+    model = tuned([encoder], "probe")
+    before = model.predict_proba(OTHERS)
+    with torch.no_grad():
+        next(encoder.parameters()).mul_(3)
+    np.testing.assert_array_equal(model.predict_proba(OTHERS), before)
+    model.save(tmp_path)
+    np.testing.assert_array_equal(FusionClassifier.load(tmp_path).predict_proba(OTHERS), before)
+
+
+def test_weights_that_are_not_there_are_asked_for_in_words(saved, monkeypatch):
+    def absent(name, *_, **__):
+        raise zoo.WeightsError(f"{name}: the Hub cannot be reached")
+
+    monkeypatch.setattr(zoo, "load", absent)
+    message = r"mae-mini@0.25 must be there for this model \(.*cannot be reached\)\. Carry it: zoo export mae-mini@0.25"
+    with pytest.raises(OSError, match=message):
+        FusionClassifier.load(saved)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.arange(36) % 2,
+        np.arange(36) % 2 == 0,
+        (np.arange(36) % 3).astype(np.float32),
+        (np.arange(36) % 2).astype(np.int8),
+        np.array(["a", "bb"], dtype=object)[np.arange(36) % 2],
+        ["left", "right"] * 18,
+    ],
+    ids=lambda y: str(getattr(y, "dtype", "list")),
+)
+def test_labels_of_every_kind_come_back_as_they_were(labels, tmp_path):
+    model = tuned(PAIR[1:], "probe", labels)
+    model.save(tmp_path)
+    again = FusionClassifier.load(tmp_path)
+    same(again, model)
+    assert again.classes_.dtype == model.classes_.dtype

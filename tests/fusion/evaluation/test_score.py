@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 import fusion
-from fusion.evaluation import score
+from fusion.evaluation import score, units
 from tests.fusion.evaluation.small_answers import CLASSES
 
 
@@ -182,3 +182,70 @@ def test_bad_input_of_several_labels_is_refused(several, change, message):
     y, proba = change(*several[:2])
     with pytest.raises(ValueError, match=message):
         score.score(y, proba, CLASSES)
+
+
+LISTS = [["effusion"], ["mass", "nodule"], [], ["nodule"]] * 6
+
+
+def test_lists_of_labels_are_those_that_fit_takes(several):
+    rows = np.array([[name in labels for name in Several.classes_] for labels in LISTS]).astype(int)
+    proba = several[1][: len(LISTS)]
+    assert score.score(LISTS, proba, Several.classes_) == score.score(rows, proba, Several.classes_)
+    assert score.score(list(map(set, LISTS)), proba, Several.classes_) == score.score(rows, proba, Several.classes_)
+
+
+def test_lists_of_another_label_set_name_both(several):
+    other = [["pneumonia" if name == "effusion" else name for name in labels] for labels in LISTS]
+    message = r"got \['pneumonia'\]\)\. Known: \['effusion', 'nodule', 'mass'\]\. Absent: \['effusion'\]"
+    with pytest.raises(ValueError, match=message):
+        score.score(other, several[1][: len(LISTS)], Several.classes_)
+
+
+def test_labels_of_the_other_form_than_the_models_are_refused(judged, several):
+    many, one = Several(several[1]), Fixed(judged[1])
+    many.multilabel_, one.multilabel_ = True, False
+    with pytest.raises(ValueError, match=r"several \(got one label each\)\. Pass \[\[label\] for label in y\]"):
+        fusion.evaluate(many, None, np.array(["mass", "nodule", "effusion"] * 80))
+    for y in ([["a"], ["b"], ["c"]] * 100, np.eye(3, dtype=int)[np.arange(300) % 3]):
+        with pytest.raises(ValueError, match=r"y must be one label per image, of which the model gives one"):
+            fusion.evaluate(one, None, y)
+
+
+def test_copies_among_the_images_count_as_one_patient(judged):
+    labels, proba, _ = judged
+    images = np.random.default_rng(0).integers(0, 256, (300, 4, 4), dtype=np.uint8)
+    twice = [np.concatenate([part, part]) for part in (images, labels, proba)]
+    once = fusion.evaluate(Fixed(proba), images, labels, resamples=100)
+    found = fusion.evaluate(Fixed(twice[2]), twice[0], twice[1], resamples=100)
+    assert (found.images, found.groups) == (600, 300)
+    assert (found.auc.low, found.auc.high) == pytest.approx((once.auc.low, once.auc.high))
+
+
+def test_what_a_model_was_fitted_on_is_refused_unless_allowed(judged):
+    labels, proba, groups = judged
+    images = np.random.default_rng(0).integers(0, 256, (300, 4, 4), dtype=np.uint8)
+    model = Fixed(proba)
+    model.seen_ = units.digests(images[:10])
+    for judge in (
+        lambda **more: fusion.evaluate(model, images, labels, groups, resamples=20, **more),
+        lambda **more: fusion.difference(Fixed(proba), model, images, labels, groups, resamples=20, **more),
+    ):
+        with pytest.raises(ValueError, match=r"images must be new to the model \(got 10 of 300"):
+            judge()
+        assert judge(allow_seen=True).images == 300
+    model.seen_ = units.digests(images[:1], [groups[0]])  # others of the same patient
+    with pytest.raises(ValueError, match=r"\(got 15 of 300"):
+        fusion.evaluate(model, images, labels, groups)
+    model.seen_ = units.digests(255 - images)
+    assert fusion.evaluate(model, images, labels, groups, resamples=20).images == 300
+
+
+@pytest.mark.parametrize(("count", "has"), [(2, False), (4, False), (5, False), (6, True)])
+def test_too_few_patients_have_no_interval(judged, count, has):
+    labels, proba, _ = judged
+    found = score.score(labels, proba, CLASSES, np.arange(300) % count)
+    assert np.isfinite(found.auc.value)
+    assert np.isfinite([found.auc.low, found.auc.high]).all() == has
+    assert ("too few patients for an interval" in str(found)) != has
+    assert ("too few" in found.told("auc")) != has
+    assert ("no interval" in str(found.auc)) != has

@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import zoo
 from fusion.features import extract
@@ -68,3 +69,41 @@ def test_what_cannot_be_loaded_is_one_sentence(tmp_path):
     for device in ("gpu", "cuda:99"):
         with pytest.raises(ValueError, match=rf"device must be auto or one that is there \(got '{device}'\)"):
             extract.loaded([encoder], device)
+
+
+def test_one_image_is_a_batch_of_one_and_none_of_none(tmp_path):
+    encoder = zoo.load("mocov2-mini", 0.25)
+    place = tmp_path / ("a long name of a folder " * 5)
+    place.mkdir()
+    Image.fromarray(TRAIN.images[0]).save(place / "scan.png")
+    expected = extract.extract(encoder, TRAIN.images[:1])
+    for one in (place / "scan.png", str(place / "scan.png"), Image.fromarray(TRAIN.images[0]), TRAIN.images[0][None]):
+        np.testing.assert_allclose(extract.extract(encoder, one), expected, atol=1e-6)
+    for none in ([], np.zeros((0, 64, 64), np.uint8), ()):
+        assert extract.extract(encoder, none).shape == (0, 32)
+        assert [level.shape for level in extract.levels(encoder, none)] == [(0, 32), (0, 32)]
+
+
+@pytest.mark.parametrize("batch", [0, -1, 1.5, True, None])
+def test_a_batch_is_a_number_of_images(batch):
+    with pytest.raises(ValueError, match="batch must be an integer from 1"):
+        extract.extract("mocov2-mini@0.25", TRAIN.images[:2], batch=batch)
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_features_of_encoders_of_any_type_are_float32(kind):
+    encoder = zoo.load("mocov2-mini", 0.25).to(kind)
+    found = extract.extract(encoder, TRAIN.images[:4])
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, extract.extract("mocov2-mini@0.25", TRAIN.images[:4]), atol=0.05)
+
+
+def test_modes_that_the_caller_chose_stay():
+    encoder = zoo.load("mocov2-mini", 0.25).train()
+    for module in encoder.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eval()
+    modes = [module.training for module in encoder.modules()]
+    for call in (extract.extract, extract.levels, extract.quarters):
+        call(encoder, TRAIN.images[:4])
+        assert [module.training for module in encoder.modules()] == modes

@@ -3,6 +3,8 @@
 import csv
 import io
 
+import pytest
+
 from fusion.report import words
 
 
@@ -34,3 +36,19 @@ def test_rows_are_csv_that_reads_back():
     assert "\r" not in text
     assert list(csv.reader(io.StringIO(text)))[1:] == [["a, b", 'said "x"'], ["two\nlines", "0.1"], ["", "True"]]
     assert words.csv_text(("a",), []) == "a\n"
+
+
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1", " =1", "\uff1d1", "\ufeff=1"]
+)
+def test_text_that_a_spreadsheet_would_run_is_text_there(text):
+    kept = "'" + text.replace("\r", "\n")
+    (row,) = csv.reader(io.StringIO(words.csv_text((text, "b"), [])))
+    assert row == [kept, "b"]
+    assert list(csv.reader(io.StringIO(words.csv_text(("a",), [(text,)]))))[1] == [kept]
+
+
+def test_numbers_and_plain_text_stay_as_they_are():
+    values = (-0.5, "-0.5", "+3", "-1e-05", None, True, "a=b", "x-y", "", "'quoted", float("nan"))
+    (row,) = csv.reader(io.StringIO(words.csv_text(values, [])))
+    assert row == ["-0.5", "-0.5", "+3", "-1e-05", "", "True", "a=b", "x-y", "", "'quoted", "nan"]

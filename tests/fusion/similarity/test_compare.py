@@ -82,8 +82,26 @@ def test_origins_of_names_are_loaded_anew():
     images = fusion.brain_regions("train", labels=12)
     model = fusion.FusionClassifier(["mocov2-mini@0.25"], folds=2).fit(images.images, images.labels)
     (found,) = compare_.origins(model)
-    assert found is not model.encoders_[0]
     assert found.name == "mocov2-mini@0.25"
+    assert found.identity() == zoo.load("mocov2-mini@0.25").identity()
+
+
+def test_origins_are_told_by_what_they_hold(tmp_path):
+    images = fusion.brain_regions("train", labels=12)
+    encoder = zoo.load("mocov2-mini@0.25")
+    with torch.no_grad():
+        next(encoder.parameters()).add_(0.01)
+    training = fusion.Training(1, batch=6, patience=None)
+    model = fusion.FusionClassifier([encoder], strategy="full", training=training).fit(images.images, images.labels)
+    assert compare_.origins(model)[0] is encoder
+    with torch.no_grad():
+        next(encoder.parameters()).add_(0.01)  # the caller goes on with it
+    message = "mocov2-mini@0.25 must be there as it was before the fit"
+    with pytest.raises(ValueError, match=message):
+        compare_.origins(model)
+    model.save(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        before_after(fusion.FusionClassifier.load(tmp_path), images.images)
 
 
 def test_origins_of_names_beside_objects(tmp_path):
@@ -91,7 +109,7 @@ def test_origins_of_names_beside_objects(tmp_path):
     images = fusion.brain_regions("train", labels=12)
     model = fusion.FusionClassifier([encoder, "mocov2-mini@0.25"], folds=2).fit(images.images, images.labels)
     first, second = compare_.origins(model)
-    assert first is encoder
+    assert first.identity() == encoder.identity()
     assert second.name == "mocov2-mini@0.25"
     assert [found.values.diagonal().min() > 1 - 1e-9 for found in before_after(model, images.images)] == [True, True]
 

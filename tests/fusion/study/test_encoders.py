@@ -56,7 +56,7 @@ def test_names_and_what_they_stand_for():
     ("name", "said"),
     [
         ("untrained:mae-mimi", r"\(got 'mae-mimi'\)\. Nearest: mae-mini"),
-        ("untrained:mae-mini@2", r"depth must be a number in \(0, 1\] \(got 'untrained:mae-mini@2'\)"),
+        ("untrained:mae-mini@2", r"depth must be a number in \(0, 1\] \(got '2'\)"),
         ("untrained:vgg16-brain-mr", r"got 'vgg16-brain-mr'"),
     ],
 )
@@ -125,7 +125,7 @@ def test_they_are_trained_and_kept_whole_and_answer_as_their_cells_did(done):
 def test_a_model_is_not_read_onto_other_random_weights(done):
     found, output = done
     probe = next(cell for cell in found.cells if cell.encoders == (RANDOM,) and cell.strategy == "probe")
-    with pytest.raises(ValueError, match="encoders must be those of the fit"):
+    with pytest.raises(ValueError, match="encoders must be those before the fit"):
         FusionClassifier.load(output / "models" / probe.key, encoders=[encoders.load(RANDOM, seed=7)])
 
 

@@ -3,7 +3,9 @@
 import os
 import signal
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from fusion.data import sources
 from fusion.data.sets import brain_regions as brain_regions_
@@ -171,11 +173,36 @@ def test_a_small_form_that_would_fetch_is_refused():
             {"encoders": ["mae-mini"], "training": {"epoch": 1}},
             r"training must name .* \(got 'epoch'\)\. Nearest: epochs",
         ),
-        ({"encoders": ["mae-mini@1.5"]}, r"depth must be a number in \(0, 1\] \(got 'mae-mini@1.5'\)"),
-        ({"encoders": ["mae-mini@x"]}, r"depth must be a number in \(0, 1\] \(got 'mae-mini@x'\)\. Try mae-mini@0.75"),
+        ({"encoders": ["mae-mini@1.5"]}, r"depth must be a number in \(0, 1\] \(got '1.5'\)"),
+        ({"encoders": ["mae-mini@x"]}, r"depth must be a number in \(0, 1\] \(got 'x'\)\. Try mae-mini@0.75"),
         ({"encoders": ["mae-mini"], "training": {"epochs": 0}}, r"epochs must be an integer from 1 \(got 0\)"),
     ],
 )
 def test_names_are_checked_before_anything_runs(values, said):
     with pytest.raises(ValueError, match=said):
         run.check(on_paper.config(**values))
+
+
+def test_images_that_change_while_a_study_runs_are_not_mixed_into_one_table(tmp_path):
+    own, rng = tmp_path / "data", np.random.default_rng(0)
+    for i in range(40):
+        first = own / "ab"[i % 2] / f"{i}.png"
+        first.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 100 + 100 * (i % 2), (32, 32), dtype=np.uint8)).save(first)
+
+    def swap(_):
+        for path in own.rglob("*.png"):
+            Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
+
+    named = config(encoders=["mocov2-mini@0.25"], only={}, strategies=["probe"], labels=[12])
+    with pytest.raises(
+        ValueError, match=r"images must stay as they are while a study runs \(some changed; 2 cells were"
+    ):
+        run.run(named, tmp_path / "study", own, announce=swap)
+    assert not list((tmp_path / "study" / "cells").glob("*.json"))
+    with pytest.raises(ValueError, match="must be of the same data"):
+        run.run(named, tmp_path / "study", own)
+    swap(None)
+    assert len(read.state(tmp_path / "study").done) == 0
+    run.run(named, tmp_path / "study", own)
+    assert len(read.state(tmp_path / "study").done) == 2

@@ -1,11 +1,13 @@
 """What a fit leaves on disk, and how it goes on from there."""
 
+import contextlib
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +16,8 @@ from PIL import Image
 
 from fusion import FusionClassifier, Training
 from fusion.data.samples import Samples
-from fusion.tuning.checkpoints import Checkpoints, Progress
+from fusion.tuning import checkpoints
+from fusion.tuning.checkpoints import Checkpoints
 from tests.conftest import ROOT
 from tests.small_fits import COUNT, IMAGES, LABELS, Course, fused, own, resumable, same, snapshot
 
@@ -127,21 +130,82 @@ def test_what_a_kill_left_half_written_is_not_taken(tmp_path):
     store = Checkpoints(tmp_path / "fit", {"fit": 1})
     assert store.latest() is None
     (tmp_path / "fit" / "part").mkdir()
-    (tmp_path / "fit" / "part" / "place.json").write_text('{"stretch": 9}')
+    (tmp_path / "fit" / "part" / "state.json").write_text("{}")
     assert store.latest() is None
     for epoch in (9, 10):
         (tmp_path / "fit" / f"epoch-{epoch:06d}").mkdir()
-        (tmp_path / "fit" / f"epoch-{epoch:06d}" / "place.json").write_text(json.dumps({"stretch": epoch}))
-    assert store.latest() == (tmp_path / "fit" / "epoch-000010", {"stretch": 10})
+    assert store.latest() == tmp_path / "fit" / "epoch-000010"
     assert Checkpoints(None, {}).latest() is None
 
 
-def test_progress_comes_back_whole():
-    progress = Progress()
-    progress.stretch, progress.score, progress.history = 2, (0.5, -1.0), [{"epoch": 0}]
-    other = Progress()
-    other.load_state_dict(progress.state_dict())
-    assert vars(other) == vars(progress)
+@pytest.fixture
+def kept(tmp_path, encoder):
+    """The folder of a fit, after two epochs."""
+    Course(fused([encoder]), "full", epochs=2, checkpoint=tmp_path / "fit")
+    return tmp_path / "fit"
+
+
+def resumed(folder, encoder):
+    return Course(fused([encoder]), "full", epochs=2, checkpoint=folder)
+
+
+def test_progress_comes_back_whole(kept, encoder):
+    again = resumed(kept, encoder).fit.progress
+    assert (again.stretch, again.in_stretch, again.done) == (0, 2, 2)
+    assert [row["epoch"] for row in again.history] == [0, 1, 2]
+    assert again.best.keys() == fused([encoder]).state_dict().keys()
+    assert again.moved
+
+
+def flipped(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("spoil", [flipped, lambda p: p.unlink(), lambda p: p.write_bytes(p.read_bytes()[:-9])])
+@pytest.mark.parametrize(
+    "name", ["progress.json", "best.safetensors", "model.safetensors", "optimizer.bin", "random_states_0.pkl"]
+)
+def test_a_damaged_state_is_not_taken_up(name, spoil, kept, encoder):
+    spoil(next(kept.glob(f"epoch-*/{name}")))
+    with pytest.raises(ValueError, match=r"checkpoint .*epoch-000002 must be as it was written \(got .*\)\. Remove"):
+        resumed(kept, encoder)
+
+
+class Bomb:
+    """What a hostile pickle does when it is opened."""
+
+    def __init__(self, place):
+        self.place = place
+
+    def __reduce__(self):
+        return Path.touch, (self.place,)
+
+
+@pytest.mark.parametrize("honest", [False, True], ids=["as it is", "with digests that fit"])
+def test_no_pickled_code_in_a_state_is_run(honest, kept, encoder, tmp_path):
+    for path in [*kept.glob("epoch-*/*"), kept / "fit.json"]:
+        if path.name == "state.json":
+            continue
+        before = path.read_bytes()
+        torch.save(Bomb(tmp_path / "fired"), path)
+        record = path.parent / "state.json"
+        known = record.read_text() if record.exists() else None
+        if honest and known:
+            record.write_text(json.dumps(checkpoints._digests(path.parent)))
+        with contextlib.suppress(ValueError) if honest else pytest.raises(ValueError, match=r"checkpoint .*must"):
+            resumed(kept, encoder)
+        assert not (tmp_path / "fired").exists(), path
+        path.write_bytes(before)
+        if known:
+            record.write_text(known)
+
+
+def test_a_state_of_an_earlier_format_is_begun_anew(kept, encoder):
+    known = json.loads((kept / "fit.json").read_text())
+    (kept / "fit.json").write_text(json.dumps({key: value for key, value in known.items() if key != "format"}))
+    assert resumed(kept, encoder).steps[0]["epoch"] == 0
 
 
 def test_a_loss_that_is_not_finite_leaves_the_last_good_state(tmp_path, encoder):

@@ -87,5 +87,5 @@ def test_access_to_a_gated_repo(hub, monkeypatch):
 
 
 def test_access_to_a_repo_that_is_gone_is_an_error(hub):
-    with pytest.raises(WeightsError, match=r"^lab/gone/ at main cannot be fetched\. The repo or file is gone"):
+    with pytest.raises(WeightsError, match=r"^lab/gone at main cannot be fetched\. The repo or file is gone"):
         account.granted("lab/gone")

@@ -189,7 +189,8 @@ WIRE |= {"vit_base_patch16_224": "ViT-B", "swin_base_patch4_window7_224": "Swin-
 
 
 @pytest.mark.parametrize("architecture", WIRE)
-def test_bytes_on_the_wire(hub, tmp_path, architecture):
+def test_bytes_on_the_wire(hub, tmp_path, monkeypatch, architecture):
+    monkeypatch.setenv("ZOO_LICENSE_POLICY", "allow")
     torch.manual_seed(0)
     network = timm.create_model(architecture, num_classes=0)
     state = network.state_dict()
@@ -260,7 +261,6 @@ def test_gone_and_gated_repos(hub):
 
 @pytest.mark.parametrize("kind", ["cut", "wrong", "whole"])
 def test_faults_on_the_way_to_an_encoder(chest, kind, monkeypatch):
-    monkeypatch.setattr(hubs, "_WAIT", 0.01)
     hub, network, _ = chest
     hub.faults += [Fault("cut", after=0.3)] * 3 if kind == "cut" else [Fault(kind)]
     if kind == "wrong":

@@ -19,6 +19,7 @@ from zoo.fetching import hub as hubs
 from zoo.fetching.pieces import CacheError, Store
 from zoo.fetching.places import store_of
 from zoo.fetching.weights import open_weights
+from zoo.fetching.wire import asking
 
 
 @pytest.mark.parametrize("whole", [False, True])
@@ -104,7 +105,7 @@ def keys_of(data):
 
 def test_a_kill_at_any_moment_leaves_a_cache_that_goes_on(hub, tmp_path, monkeypatch):
     monkeypatch.setattr(opened, "_RUN", 4000)
-    monkeypatch.setattr(hubs, "_THREADS", 2)
+    monkeypatch.setattr(asking, "_THREADS", 2)
     draw, partly = random.Random(0), 0
     for turn in range(20):
         card, data = small.publish(hub, tmp_path, seed=turn, revision=f"{turn:040x}", size=2000)

@@ -3,7 +3,11 @@
 import pytest
 
 import zoo
+from tests.hub.answers import told
+from tests.hub.faults import Fault
+from zoo.fetching import hub as hubs
 from zoo.fetching import published
+from zoo.fetching.wire import asking
 
 
 def test_a_repo_with_a_card_loads_by_its_own_name(hub, tiny):
@@ -56,3 +60,90 @@ def test_a_card_is_read_at_the_commit_asked_for(hub, tiny):
     assert published.card_of("lab/tiny", "c" * 40).domain == "old"
     with pytest.raises(zoo.WeightsError, match="gone or private"):
         published.card_of("lab/nowhere")
+
+
+def tagged(text):
+    return text.replace("---\nzoo:", "---\ntags: [sslzoo]\nzoo:", 1).replace("repo: null", "repo: lab/good").encode()
+
+
+ODD = {
+    "date": lambda text: text.replace("domain: test", "domain: 2001-99-99"),
+    "digits": lambda text: text.replace("size: 32", f"size: {'9' * 5000}"),
+    "brackets": lambda text: text.replace("kwargs: {in_chans: 1, channels: [8, 8, 16, 16]}", f"kwargs: {'[' * 3000}"),
+    "markup": lambda text: text.replace("domain: test", "domain: '[/x]'"),
+    "latin": lambda text: text.replace("domain: test", "domain: \x00\x1b[2J"),
+    "empty": lambda text: "---\ntags: [sslzoo]\n---\n",
+    "tag": lambda text: text.replace("method: none", "method: !!python/object/apply:os.system [ls]"),
+    "huge": lambda text: text + "x" * (2 << 20),
+    "binary": lambda text: text.replace("domain: test", "domain: !!binary '='"),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_a_bad_card_does_not_take_the_list_along(hub, tiny, monkeypatch, kind):
+    good = tagged(tiny.read_text())
+    hub.serve("lab/good", "c" * 40, {"README.md": good})
+    odd = ODD[kind](good.decode()).encode()
+    hub.serve("evil/card", "c" * 40, {"README.md": odd})
+    listing = told([{"id": "evil/card"}, {"id": "lab/good"}])  # whatever the Hub makes of such a card
+    whole = hub.answer
+    monkeypatch.setattr(hub, "answer", lambda request: listing if request.path == "/api/models" else whole(request))
+    found, unread = published.cards_of()
+    assert "lab/good" in [card.name for card in found]
+    assert {card.name for card in found} | set(unread) == {"lab/good", "evil/card"}
+
+
+ODD_ENTRIES = [{"id": None}, {"id": 7}, {}, [], None, "lab/good", {"id": "../../x"}, {"id": "a/b/c"}, {"id": "x" * 999}]
+
+
+@pytest.mark.parametrize("entry", ODD_ENTRIES, ids=repr)
+def test_an_odd_entry_is_named_and_the_others_are_listed(hub, tiny, monkeypatch, entry):
+    hub.serve("lab/good", "c" * 40, {"README.md": tagged(tiny.read_text())})
+    whole, listing = hub.answer, told([entry, {"id": "lab/good"}])
+    monkeypatch.setattr(hub, "answer", lambda request: listing if request.path == "/api/models" else whole(request))
+    found, unread = published.cards_of()
+    assert [card.name for card in found] == ["lab/good"]
+    assert len(unread) == 1
+
+
+@pytest.mark.parametrize(
+    "kind", ["html", "status", "drip", "head", "endless", "unended", "bomb", "loop", "gone", "gated"]
+)
+def test_a_repo_that_cannot_be_fetched_is_named_and_the_others_are_listed(hub, tiny, monkeypatch, kind):
+    for name, value in {"PATIENCE": 2.0, "QUIET": 1.0, "SLOW": (0.3, 8 << 10)}.items():
+        monkeypatch.setattr(asking, name, value)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DOWNLOAD_TIMEOUT", 0.3)
+    for repo in ("lab/good", "lab/also", "evil/card"):
+        hub.serve(repo, "c" * 40, {"README.md": tagged(tiny.read_text())})
+    fault = Fault(kind, seconds=0.05, on="resolve")
+    hub.faults = lambda asked: fault if "/evil/card/" in asked.path else None
+    found, unread = published.cards_of()
+    assert [card.name for card in found if card.name != "evil/card"] == ["lab/also", "lab/good"]
+    assert set(unread) <= {"evil/card"}
+    assert len(found) + len(unread) == 3
+
+
+@pytest.mark.parametrize(
+    "body", ["<html>Sign in</html>", "", "{}", "null", "[" * 100_000, '{"error": "x"}', "[1, 2", "\ufeff[]", "7"]
+)
+@pytest.mark.parametrize("ask", [published.cards_of, lambda: hubs.commits("lab/x")])
+def test_a_captive_portal_is_no_hub(elsewhere, body, ask):
+    elsewhere(200, body)
+    with pytest.raises(zoo.WeightsError, match=r"does not answer as a Hub does|is no list"):
+        ask()
+
+
+@pytest.mark.parametrize("entries", [[], [{}], [{"id": 1}], [{"id": "x"}], [None], [{"id": "A" * 40}], {"id": 1}])
+def test_odd_commits_are_no_hubs(hub, monkeypatch, entries):
+    monkeypatch.setattr(hub, "answer", lambda request: told(entries))
+    with pytest.raises(zoo.WeightsError, match=r"does not answer as a Hub does|is no list"):
+        hubs.commits("lab/x")
+
+
+@pytest.mark.parametrize("link", ["{}/api/models?again", "http://evil.example/api/models", "http://[bad"])
+def test_a_list_without_end_or_that_goes_on_elsewhere_is_left(hub, monkeypatch, link):
+    link = f'<{link.format(hub.endpoint)}>; rel="next"'
+    monkeypatch.setattr(hub, "answer", lambda request: told([{"id": "lab/x"}], headers={"Link": link}))
+    with pytest.raises(zoo.WeightsError, match=r"without end|elsewhere|no address"):
+        published.cards_of()
+    assert len(hub.requests) <= 50

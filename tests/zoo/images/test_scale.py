@@ -1,31 +1,10 @@
-"""Stored values to [0, 1], and the limits and guards that all readers share."""
-
-import sys
+"""Stored values to [0, 1]: by a window, by a span, or by the maximum of their type."""
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from tests.zoo.images.files import RAMP, VOXELS, WINDOW, volume, write
+from tests.zoo.images.files import WINDOW
 from zoo.images import scale
-from zoo.images.reading import read
-
-
-@pytest.mark.parametrize(("module", "kind", "name"), [("pydicom", "DICOM", "a.dcm"), ("nibabel", "NIfTI", "a.nii:0")])
-def test_a_missing_extra_is_named(module, kind, name, monkeypatch):
-    monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ImportError, match=rf"{module} must be installed to read {kind} \(got none\)\. Run pip install"):
-        read(name, WINDOW)
-
-
-@pytest.mark.parametrize("name", ["a.png", "a.dcm", "a.nii"])
-def test_pixels_beyond_pillows_limit_are_refused(name, tmp_path, monkeypatch):
-    writers = {"png": lambda p: Image.fromarray(RAMP).save(p), "dcm": lambda p: write(p, RAMP)}
-    writers.get(name[2:], lambda p: volume(p, VOXELS))(tmp_path / name)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5)
-    index = ":0" if name == "a.nii" else ""
-    with pytest.raises(ValueError, match=r"image must be small enough to decode at once \(got .*pixels.*Cut tiles"):
-        read(f"{tmp_path / name}{index}", WINDOW)
 
 
 @pytest.mark.parametrize(("values", "expected"), [([-200, -160, 40, 240, 900], [0, 0, 0.5, 1, 1])])
@@ -71,21 +50,7 @@ def test_values_without_a_scale_are_refused(stored, error, message):
         scale.unit(stored)
 
 
-def test_the_limit_is_pillow_s(monkeypatch):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
-    scale.limit(10, 10)
-    with pytest.raises(Image.DecompressionBombError, match=r"^10 x 11 pixels$"):
-        scale.limit(10, 11)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
-    scale.limit(10**6, 10**6)
-
-
-def test_a_reader_that_panics_is_one_sentence_and_a_stop_is_none():
-    class Panic(BaseException):
-        pass
-
-    said = r"^image must be a readable X \(got 'a': it broke\)\. Replace it\.$"
-    with pytest.raises(ValueError, match=said), scale.readable("a", "X"):
-        raise Panic("it\n  broke")
-    with pytest.raises(KeyboardInterrupt), scale.readable("a", "X"):
-        raise KeyboardInterrupt
+@pytest.mark.parametrize("shape", [(1, 1), (3, 2**21), (5000, 300), (2100, 600, 3)])
+def test_bands_are_put_together_as_they_were(shape):
+    stored = np.arange(np.prod(shape)).reshape(shape) % 251
+    assert (scale.banded(lambda band: band * 2, stored) == stored * 2).all()

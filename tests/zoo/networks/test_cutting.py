@@ -1,6 +1,9 @@
 """Depth is exact: the truncated network's output equals a hook on the same block of the whole network."""
 
 import functools
+import resource
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -213,3 +216,52 @@ def test_a_tensor_left_without_numbers_is_an_error():
 def test_a_card_makes_timm_read_nothing(architecture, kwargs, got):
     with pytest.raises(ValueError, match=rf"must be a name that timm lists, built from numbers \(got {got}\)"):
         cutting.build(architecture, kwargs)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "kwargs"),
+    [
+        ("vit_base_patch16_224", {"depth": 200_000}),
+        ("resnet18", {"layers": [2, 2, 60_000, 2]}),
+        ("resnet18", {"channels": [8, 8, 60_000, 60_000]}),
+        ("vit_base_patch16_224", {"img_size": 65_536}),
+        ("swin_tiny_patch4_window7_224", {"img_size": 4096, "window_size": 64}),
+    ],
+)
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+def test_a_card_may_not_ask_for_any_amount(architecture, kwargs, device):
+    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    with pytest.raises(ValueError, match=r"architecture must be one timm builds .*ask for .*more than"):
+        cutting.build(architecture, kwargs, device)
+    assert time.monotonic() - started < 20
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # KiB
+
+
+@pytest.mark.parametrize(
+    ("architecture", "kwargs"),
+    [
+        ("resnet18", {"act_layer": "nonsense"}),
+        ("resnet18", {"norm_layer": "nonsense"}),
+        ("resnet18", {"layers": [1, 1, 1]}),
+        ("resnet18", {"block": "x"}),
+        ("resnet18", {"output_stride": 5}),
+        ("resnet18", {"num_classes": 3}),
+        ("resnet18", {"in_chans": "three"}),
+        ("vit_base_patch16_224", {"patch_size": 0}),
+        ("vit_base_patch16_224", {"num_heads": 0}),
+        ("vit_base_patch16_224", {"depth": 0}),
+        ("vit_base_patch16_224", {"embed_dim": -8}),
+        ("convnext_atto", {"dims": None}),
+        ("densenet121", {"block_config": {}}),
+        ("swin_tiny_patch4_window7_224", {"window_size": 0}),
+        ("vgg19", {"cfg": [64, "M"]}),
+    ],
+)
+def test_whatever_arguments_provoke_in_timm_is_one_sentence(architecture, kwargs):
+    with pytest.raises(ValueError, match=r"^architecture must be one timm builds \(got '\w+': .*\)\. Edit the card\.$"):
+        cutting.build(architecture, kwargs)
+
+
+def test_the_bound_is_of_one_build_in_one_thread():
+    with ThreadPoolExecutor(4) as pool:
+        assert len(list(pool.map(lambda _: cutting.build("resnet50", {}), range(100)))) == 100  # 32,000 tensors in all

@@ -49,3 +49,8 @@ def test_depth_that_is_no_number_is_refused(depth):
 def test_numpy_numbers_are_numbers():
     assert check(np.float64(0.75)) == 0.75
     assert check(1) == 1.0
+
+
+@pytest.mark.parametrize("depth", [np.float32(0.75), np.float64(0.75), Fraction(3, 4)])
+def test_every_kind_of_real_number_is_a_depth(depth):
+    assert check(depth) == 0.75

@@ -95,3 +95,41 @@ def test_a_network_without_tokens_has_no_cls(tiny):
     tiny.write_text(tiny.read_text().replace("pool: avg", "pool: cls"))
     with pytest.raises(ValueError, match=r"pool must be avg for resnet18 \(got 'cls'\)"):
         zoo.load("own", card=tiny)
+
+
+def test_the_identity_is_what_is_held_and_nothing_else():
+    encoder = zoo.load("mocov2-mini", 0.5)
+    known = encoder.identity()
+    assert zoo.load("mocov2-mini@0.5").identity() == known == copy.deepcopy(encoder).eval().identity()
+    renamed = copy.deepcopy(encoder)
+    renamed.name, renamed.card = "another", encoder.card.model_copy(update={"name": "another", "domain": "ct"})
+    assert renamed.identity() == known
+    assert {zoo.load("mocov2-mini", depth).identity() for depth in (0.25, 0.5, 1)} - {known}
+
+
+@pytest.mark.parametrize("change", ["weight", "buffer", "mean", "resize", "pool", "dtype"])
+def test_whatever_changes_features_changes_the_identity(change):
+    encoder = zoo.load("mocov2-mini", 0.5)
+    known, card = encoder.identity(), encoder.card
+    with torch.no_grad():
+        if change == "weight":
+            next(encoder.parameters()).view(-1)[0] += 1e-6
+        elif change == "buffer":
+            encoder.trunk.bn1.running_mean[0] += 1e-6
+        elif change == "dtype":
+            encoder.half()
+        elif change == "pool":
+            encoder.card = card.model_copy(update={"pool": "cls"})
+        else:
+            other = {"mean": [0.1], "resize": "pad"}[change]
+            encoder.card = card.model_copy(update={"input": card.input.model_copy(update={change: other})})
+    assert encoder.identity() != known
+
+
+def test_an_encoder_at_rest_is_in_eval_mode_and_leaves_the_modes_alone():
+    encoder = zoo.load("mocov2-mini", 0.5).train()
+    encoder.trunk.bn1.eval()
+    modes = [module.training for module in encoder.modules()]
+    x = torch.rand(2, 1, 64, 64)
+    torch.testing.assert_close(encoder.at_rest()(x), zoo.load("mocov2-mini", 0.5)(x))
+    assert [module.training for module in encoder.modules()] == modes

@@ -1,10 +1,13 @@
+import os
 import re
+import time
 
 import pytest
 import yaml
 
 import zoo
-from tests.conftest import ROOT
+from tests.conftest import ROOT, TINY
+from tests.zoo.registry.hostile import BAD
 from zoo.networks import cutting
 from zoo.networks.encoder import Encoder
 from zoo.registry import cards
@@ -246,3 +249,59 @@ def test_a_readme_in_a_folder_of_cards_is_no_card(tiny, monkeypatch):
     assert [card.name for card in zoo.search(domain="test")] == ["tiny-test"]
     with pytest.raises(zoo.CardError, match="name must be a known checkpoint"):
         zoo.card("README")
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_whatever_a_hostile_card_provokes_is_a_card_error_soon(tiny, kind):
+    old, new = BAD[kind]
+    assert old in tiny.read_text()
+    tiny.write_text(tiny.read_text().replace(old, new, 1))
+    started = time.monotonic()
+    with pytest.raises(zoo.CardError, match="tiny-test") as caught:
+        cards.read(tiny)
+    assert len(str(caught.value)) < 1000
+    assert "\x1b" not in str(caught.value)
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("kind", ["folder", "endless", "long", "bytes"])
+def test_a_card_that_is_no_text_of_a_sane_length_is_refused(tmp_path, kind):
+    path = tmp_path / "own-test.md"
+    makers = {
+        "folder": path.mkdir,
+        "endless": lambda: os.mkfifo(path),
+        "long": lambda: path.write_text(TINY + "x" * 600_000),
+        "bytes": lambda: path.write_bytes(b"---\n\xff\n"),
+    }
+    makers[kind]()
+    with pytest.raises(zoo.CardError, match=r"own-test\.md"):
+        cards.read(path)
+
+
+def test_a_bad_card_takes_no_other_along(tiny, monkeypatch):
+    for number, (old, new) in enumerate(BAD.values()):
+        (tiny.parent / f"bad-{number}.md").write_text(TINY.replace(old, new, 1))
+    monkeypatch.setenv("ZOO_CARDS", str(tiny.parent))
+    found, unread = cards.read_all()
+    assert set(unread) == {f"bad-{number}" for number in range(len(BAD))}
+    assert {card.name for card in found} == PUBLISHED | MINI | {"tiny-test"}
+    assert set(zoo.names()) == {card.name for card in found} | set(unread)
+    assert zoo.load("tiny-test").name == "tiny-test@0.75"
+
+
+def test_a_name_of_two_cards_is_refused_and_both_are_named(tiny, monkeypatch, tmp_path):
+    own = tiny.rename(tiny.with_name("mocov2-mini.md"))
+    monkeypatch.setenv("ZOO_CARDS", str(tiny.parent))
+    with pytest.raises(zoo.CardError, match=r"name must belong to one card .*cards/mocov2-mini\.md and of .*Rename"):
+        zoo.load("mocov2-mini")
+    assert zoo.load("own", card=own.rename(tiny)).card.domain == "test"  # the advice
+    assert cards.read_all()[1] == {}
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "tiny-test.md").write_text(tiny.read_text().replace("domain: test", "domain: elsewhere"))
+    monkeypatch.setenv("ZOO_CARDS", os.pathsep.join([str(tiny.parent), str(other)]))
+    with pytest.raises(zoo.CardError, match="name must belong to one card"):
+        zoo.card("tiny-test")
+    assert list(cards.read_all()[1]) == [str(other / "tiny-test.md")]
+    (other / "tiny-test.md").write_text(tiny.read_text())  # the same card twice is one
+    assert zoo.card("tiny-test").domain == "test"

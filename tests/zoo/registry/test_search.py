@@ -76,3 +76,10 @@ def test_where_none_is_near_all_are_offered():
 def test_commercial_is_yes_no_or_nothing(value):
     with pytest.raises(TypeError, match=rf"commercial must be True, False or None \(got {value!r}\)\. Leave it out"):
         names(commercial=value)
+
+
+def test_a_card_that_is_not_valid_is_left_out_with_a_warning(own, tmp_path):
+    (tmp_path / "bad-test.md").write_text(TINY.replace("domain: test", "domain: 2001-99-99"))
+    with pytest.warns(UserWarning, match=r"bad-test left out: card .*bad-test\.md must start with valid YAML"):
+        found = names()
+    assert found == [name for name in zoo.names() if name != "bad-test"]

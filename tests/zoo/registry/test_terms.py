@@ -230,3 +230,38 @@ def test_where_the_weights_come_from(tmp_path, weights, said):
     path = tmp_path / "own-card.md"
     path.write_text(TINY.replace("repo: null, file: tiny-test.safetensors", weights))
     assert terms.origin(cards.read(path)) == said
+
+
+@pytest.mark.parametrize("change", [str, str.upper, str.title])
+def test_what_the_registry_says_of_a_repo_binds_whatever_another_card_says(tmp_path, monkeypatch, change):
+    strict = next(n for n in cards.names() if (c := cards.find(n)).weights.repo and not terms.commercial(c))
+    known = cards.find(strict)
+    place = f'weights: {{repo: "{change(known.weights.repo)}", revision: "{"c" * 40}", file: other.safetensors}}'
+    text = re.sub("weights: .*", place, TINY).replace("upstream: null", "upstream: mit")
+    own = cards.parse(text, "lab/free", tmp_path / "lab" / "free.md")
+    assert terms.binding(own).kind == terms.binding(known).kind
+    assert {side.source for side in terms.binding(own).sides} == {"registry"}
+    assert not terms.commercial(own)
+    assert f"* Binding: {terms.binding(known).kind} (registry" in terms.attribution([own])
+    monkeypatch.setenv("ZOO_LICENSE_POLICY", "refuse")
+    with pytest.raises(terms.LicenceError, match=r"\(registry"):
+        terms.check(own)
+
+
+def test_the_same_bytes_under_another_name_are_bound_too_and_stricter_own_terms_stay(tmp_path):
+    known = cards.find("mocov2-mini")
+    text = re.sub(
+        "weights: .*", f'weights: {{repo: null, file: x.safetensors, sha256: "{known.weights.sha256}"}}', TINY
+    )
+    own = cards.parse(text, "own-test", tmp_path / "own-test.md")
+    assert {side.source for side in terms.binding(own).sides} == {"upstream"}, "unknown is stricter than the registry's"
+    assert terms._registered(own) == [known]
+    free = cards.parse(TINY.replace("upstream: null", "upstream: mit"), "own-test", tmp_path / "own-test.md")
+    assert terms.binding(free).kind == "permissive"
+
+
+def test_a_warning_and_an_error_show_what_a_card_hides(card):
+    strict = card("mit", "cc-by-nc-4.0", name="hidden-card", source='{paper: null, url: "https://x\\e[2J\\u202e"}')
+    with pytest.warns(terms.LicenceWarning) as caught:
+        terms.check(strict, stacklevel=1)
+    assert "https://x\\x1b[2J\\u202e" in str(caught[0].message)

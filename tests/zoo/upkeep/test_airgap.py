@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import re
+import shutil
 import subprocess
 import sys
 
@@ -201,17 +203,66 @@ def test_a_whole_file_of_the_hub_client_is_not_replaced(hub, own, tmp_path, go):
     assert zoo.load("small-test").report.file == str(place)
 
 
-def test_a_card_that_the_registry_lacks_is_reported_and_not_installed(exported, hub, go, monkeypatch):
-    go(hub)
+def test_a_card_that_the_registry_lacks_is_copied_and_counts_once_the_advice_is_taken(exported, hub, go, monkeypatch):
+    there = go(hub)
     monkeypatch.delenv("ZOO_CARDS")
     done = airgap.import_(exported)
     assert done.strangers == done.names == ("small-test@0.25",)
-    assert done.next_step == f"Set ZOO_CARDS={exported / 'cards'}."
+    place = re.fullmatch(r"Set ZOO_CARDS=(\S+)\.", done.next_step)[1]
+    assert place.startswith(str(there))
     with pytest.raises(zoo.CardError, match="small-test"):
         zoo.load("small-test@0.25")
-    monkeypatch.setenv("ZOO_CARDS", str(exported / "cards"))
+    shutil.rmtree(exported)  # the sender's folder is not needed, nor looked into, any more
+    monkeypatch.setenv("ZOO_CARDS", place)
+    assert zoo.load("small-test@0.25").report.fetched == 0
+    assert set(zoo.names()) == {*(path.stem for path in (ROOT / "cards").glob("[!R]*.md")), "small-test"}
+
+
+def test_nothing_is_left_to_say_where_the_registry_has_the_card(exported, hub, go):
+    go(hub)
     assert airgap.import_(exported).next_step is None
     assert zoo.load("small-test@0.25").report.fetched == 0
+
+
+@pytest.mark.parametrize("place", ["cards/evil-test.md", "cards/mocov2-chest.md", "pieces/more", "readme.txt"])
+def test_what_the_manifest_does_not_list_is_refused(exported, hub, go, place):
+    there = go(hub)
+    (exported / place).write_text((exported / "cards" / "small-test.md").read_text())
+    with pytest.raises(
+        zoo.WeightsError, match=rf"{place} must be listed in the manifest \(got no line for it\)\. Delete"
+    ):
+        airgap.import_(exported)
+    assert inside(there) == {}
+    (exported / place).unlink()  # the advice
+    (exported / "cards" / ".DS_Store").write_bytes(b"a desktop's own")
+    assert airgap.import_(exported).names == ("small-test@0.25",)
+
+
+@pytest.mark.parametrize("name", ["mocov2-chest", "other-test"])
+def test_a_manifest_lists_no_card_of_another_name(exported, name):
+    text = (exported / "cards" / "small-test.md").read_text()
+    (exported / "cards" / f"{name}.md").write_text(text)
+    line = {"path": f"cards/{name}.md", "size": len(text), "sha256": hashlib.sha256(text.encode()).hexdigest()}
+    rewrite(exported, lambda found: found["entries"][0]["files"].append(line))
+    with pytest.raises(zoo.WeightsError, match=rf"small-test must list no other card than its own \(got cards/{name}"):
+        airgap.import_(exported)
+
+
+def test_a_card_of_the_package_s_name_is_not_copied(exported, hub, go):
+    """Its sender's terms and digests would be the ones that count."""
+    there = go(hub)
+    text = (exported / "cards" / "small-test.md").read_text()
+    (exported / "cards" / "small-test.md").rename(exported / "cards" / "flair-fundus.md")
+
+    def rename(found):
+        found["entries"][0]["name"] = "flair-fundus"
+        listed(found, "small-test.md")["path"] = "cards/flair-fundus.md"
+
+    rewrite(exported, rename)
+    done = airgap.import_(exported)
+    assert (done.strangers, text.count("apache")) == (("flair-fundus@0.25",), 2)
+    assert done.next_step.startswith("Install the ")
+    assert not [path for path in inside(there) if path.endswith(".md")]
 
 
 def test_a_card_that_the_registry_has_otherwise_is_reported(exported, hub, own, go):
@@ -223,7 +274,7 @@ def test_a_card_that_the_registry_has_otherwise_is_reported(exported, hub, own, 
 def test_an_embedded_encoder_of_another_version_is_reported(tmp_path):
     folder = airgap.export(["mocov2-mini"], tmp_path / "out")
     rewrite(folder, lambda found: found["entries"][0].update(sha256="0" * 64) or found.update(sslzoo="9.9"))
-    assert airgap.import_(folder).next_step == "Install sslzoo==9.9, which has it."
+    assert airgap.import_(folder).next_step == "Install the clone of sslzoo 9.9, which has it."
     rewrite(folder, lambda found: found.update(sslzoo=None))
     assert airgap.import_(folder).next_step == "Install the sslzoo that exported, which has it."
 

@@ -37,13 +37,6 @@ def test_no_other_module_opens_a_pickle():
             assert not names & {"torch.load", "pickle", "pickle.load", "pickle.loads", "joblib.load"}, path
 
 
-def test_what_lies_below_known_keys_is_found_at_every_level():
-    inner = {"w": 1}
-    assert unpickling.unwrap({"model": {"state_dict": inner}, "epoch": 3}, ["state_dict", "model"]) == inner
-    assert unpickling.unwrap({"model": 3}, ["model"]) == {"model": 3}
-    assert unpickling.unwrap([inner], ["model"]) == [inner]
-
-
 def test_tensors_get_flat_names_and_the_rest_is_left_out():
     content = {"a": {"b": torch.zeros(2), 3: torch.ones(1)}, "epoch": 7, "c": torch.zeros(0)}
     assert list(unpickling.collect(content, 12)) == ["a.b", "a.3", "c"]
@@ -55,9 +48,9 @@ def test_tensors_get_flat_names_and_the_rest_is_left_out():
 def test_an_honest_file_is_written_out_and_says_nothing(tmp_path, capsys):
     shared = torch.arange(4.0)
     source = saved(tmp_path / "x.pth", {"model": {"a": shared, "b": shared[1:3]}, "epoch": 1})
-    assert unpickling.main([str(source), str(tmp_path / "out"), "--unwrap", "model"]) == 0
+    assert unpickling.main([str(source), str(tmp_path / "out")]) == 0
     found = load_file(tmp_path / "out")
-    assert {name: value.tolist() for name, value in found.items()} == {"a": [0, 1, 2, 3], "b": [1, 2]}
+    assert {name: value.tolist() for name, value in found.items()} == {"model.a": [0, 1, 2, 3], "model.b": [1, 2]}
     assert capsys.readouterr() == ("", "")
 
 

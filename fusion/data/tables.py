@@ -1,0 +1,185 @@
+"""Tables as spreadsheets, R and pandas write them, to rows of cells by column; what cannot be read is said by line.
+
+Columns are told by name, whatever its case. Commas, semicolons and tabs are told apart by the first line; a byte order
+mark, `sep=;`, UTF-16, columns of row names, blank rows and blanks around cells are no content.
+"""
+
+import csv
+import io
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fusion.evaluation import labels
+
+COLUMNS = ("path", "label", "patient", "split")
+
+_SEPARATORS = ",;\t"
+_PATIENTS = re.compile(r"patient|subject|person|^case")
+_SPLITS = re.compile(r"split|^fold|subset|partition|^set$")
+_LISTED = 5
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table.
+
+    Attributes:
+        line: Where it begins in the file, from 1.
+        cells: Of the columns of `COLUMNS` that there are, without blanks around them.
+    """
+
+    line: int
+    cells: dict[str, str]
+
+    def get(self, column: str) -> str:
+        """The cell; empty where there is none."""
+        return self.cells.get(column, "")
+
+
+def read(source: Path) -> tuple[list[Row], list[str]]:
+    """The rows that hold anything, and the names of all columns as they are written.
+
+    Raises:
+        ValueError: It is no such table; with the line and the likely cause.
+    """
+    text = _text(source)
+    hint = re.match(r"sep=(.)(?:\r\n|\r|\n)", text, flags=re.IGNORECASE)  # of Excel to itself
+    separator = hint[1] if hint else _separator(text)
+    parsed = _parsed(source, text[hint.end() :] if hint else text, separator, 1 if hint else 0)
+    parsed = [(line, cells) for line, cells in parsed if any(cells)]
+    if not parsed:
+        return [], []
+    (_, header), *body = parsed
+    header = _with_row_names(header, [cells for _, cells in body])
+    places = _places(source, header)
+    return [found for line, cells in body if (found := _row(source, line, cells, header, places))], header
+
+
+def fill(source: Path, rows: Sequence[Row], column: str, header: Sequence[str]) -> None:
+    """Refuse rows whose cell is empty, or says that nothing is known.
+
+    Raises:
+        ValueError: Naming the lines.
+    """
+    empty = [row for row in rows if labels.missing(row.get(column))]
+    if empty:
+        lines = ", ".join(str(row.line) for row in empty[:_LISTED]) + (", ..." if len(empty) > _LISTED else "")
+        got = f"{empty[0].get(column)!r} in line {lines}" if column in empty[0].cells else f"columns {list(header)}"
+        step = "Fill it in, or leave these rows out" if column in empty[0].cells else "Name it in the first line"
+        raise ValueError(f"{source} must have a filled column {column!r} (got {got}). {step}.")
+
+
+def warn_unread(source: Path, header: Sequence[str]) -> None:
+    """Warn of columns that seem to hold patients or splits, under names that nobody looks for."""
+    lower = [name.casefold() for name in header]
+    for column, likely in (("patient", _PATIENTS), ("split", _SPLITS)):
+        found = [name for name in header if likely.search(name.casefold()) and name.casefold() not in COLUMNS]
+        if found and column not in lower:
+            warnings.warn(
+                f"{source}: the column {found[0]!r} is not read. If it names the {column} of each image, call it "
+                f"{column!r}: images of one {column} would else be taken as independent."
+                if column == "patient"
+                else f"{source}: the column {found[0]!r} is not read. If it names the parts, call it 'split'.",
+                stacklevel=2,
+            )
+
+
+def located(source: Path, cell: str) -> Path:
+    """The file that a cell names: relative to the table, with the slashes of Windows where only they lead to one."""
+    path = source.parent / cell
+    if "\\" in cell and not path.exists():
+        turned = source.parent / cell.replace("\\", "/")
+        volume = Path(re.sub(r":[^/]*$", "", str(turned)))
+        return turned if turned.exists() or volume.exists() else path
+    return path
+
+
+def _text(source: Path) -> str:
+    try:
+        data = source.read_bytes()
+    except OSError as error:
+        raise ValueError(
+            f"data must be a folder or a CSV (got {str(source)!r}: {error.strerror}). Check the path."
+        ) from None
+    if data[:4] == b"PK\x03\x04" or data[:8] == b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1":
+        raise _no_csv(source, "it is a workbook", "Save it from the spreadsheet as CSV UTF-8")
+    wide = data[:2] in (b"\xff\xfe", b"\xfe\xff")  # Excel's "Unicode text"
+    if b"\x00" in data and not wide:
+        raise _no_csv(source, "it holds zero bytes", "Save it as CSV UTF-8")
+    try:
+        return data.decode("utf-16" if wide else "utf-8-sig")  # spreadsheets write a byte order mark
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        why = f"no CSV in UTF-8: line {line} holds the byte {data[error.start]:#04x}, as Excel's plain CSV does"
+        raise _no_csv(source, why, "Save it as CSV UTF-8") from None
+
+
+def _no_csv(source: Path, why: str, step: str) -> ValueError:
+    return ValueError(f"data must be a folder or a CSV (got {str(source)!r}: {why}). {step}.")
+
+
+def _separator(text: str) -> str:
+    """The one that finds the most of our columns in the first line that holds anything; a comma where none does."""
+    first = next((line for line in text.splitlines() if line.strip(' ,;\t"')), "")
+
+    def known(separator: str) -> int:
+        try:
+            names = next(csv.reader([first], delimiter=separator), [])
+        except csv.Error:  # said with its line when all is read
+            return 0
+        return sum(labels.clean(name).casefold() in COLUMNS for name in names)
+
+    return max(_SEPARATORS, key=known)
+
+
+def _parsed(source: Path, text: str, separator: str, skipped: int) -> list[tuple[int, list[str]]]:
+    """(line, cells) of all rows."""
+    lines = io.StringIO(text, newline="")  # of all three kinds of line ends, and kept inside quotes
+    reader = csv.reader(lines, delimiter=separator, strict=True, skipinitialspace=True)
+    found: list[tuple[int, list[str]]] = []
+    begun = 1 + skipped
+    try:
+        for cells in reader:
+            found.append((begun, [labels.clean(cell) for cell in cells]))
+            begun = reader.line_num + 1 + skipped
+    except csv.Error as error:
+        step = 'Close every quote, and write " inside quotes as ""'
+        raise _no_csv(source, f"{error}, in the row that begins in line {begun}", step) from None
+    return found
+
+
+def _with_row_names(header: list[str], rows: Sequence[list[str]]) -> list[str]:
+    """The header, with a name for R's column of row names, which has none, or for a separator at every line's end."""
+    if rows and all(len(cells) == len(header) + 1 for cells in rows):
+        return [*header, ""] if not any(cells[-1] for cells in rows) else ["", *header]
+    return header
+
+
+def _places(source: Path, header: Sequence[str]) -> dict[str, int]:
+    lower = [name.casefold() for name in header]
+    for name in COLUMNS:
+        if lower.count(name) > 1:
+            at = [place + 1 for place, other in enumerate(lower) if other == name]
+            raise ValueError(f"{source} must have one column {name!r} (got columns {at}). Rename or remove the others.")
+    return {name: lower.index(name) for name in COLUMNS if name in lower}
+
+
+def _row(source: Path, line: int, cells: list[str], header: Sequence[str], places: dict[str, int]) -> Row | None:
+    """None for a row without content: only separators, or a row name."""
+    if len(cells) > len(header) and any(cells[len(header) :]):
+        raise ValueError(
+            f"{source}, line {line}: a row must have {len(header)} cells (got {len(cells)}). "
+            'Put a cell that holds the separator in quotes: "a,b".'
+        )
+    found = {name: cells[place] for name, place in places.items() if place < len(cells)}
+    if places and not any(found.values()):
+        return None
+    if lacking := [name for name in ("path", "label") if name in places and name not in found]:
+        raise ValueError(
+            f"{source}, line {line}: a row must have {len(header)} cells (got {len(cells)}, without {lacking[0]!r}). "
+            "Write every cell, empty or not."
+        )
+    return Row(line, {**dict.fromkeys(places, ""), **found})

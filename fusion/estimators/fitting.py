@@ -1,0 +1,158 @@
+"""How a classifier is fitted: a head solved on frozen features, or encoders and head tuned together."""
+
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+import zoo
+from fusion.data import folds as folds_
+from fusion.data import labels as labels_
+from fusion.data.labels import Targets
+from fusion.data.samples import Samples, fingerprint
+from fusion.estimators import parameters, saving
+from fusion.features.extract import extract
+from fusion.heads.losses import Weighting
+from fusion.heads.modules import TRAINED
+from fusion.heads.optimum import ModuleHead, take_over
+from fusion.heads.probe import EXACT, TOLERANCE
+from fusion.heads.solved import SOLVED, Head
+from fusion.tuning.loop import Fit
+from fusion.tuning.network import Fused
+from fusion.tuning.phases import Stretch
+from fusion.tuning.settings import Training
+
+
+@dataclass
+class Fitted:
+    """What a fit gave.
+
+    Attributes:
+        head: Ready to answer.
+        trained: Number of values that moved, the head's included.
+        changed: Names of the tensors that moved, of each encoder.
+        history: A row per epoch.
+        earlier: Seconds that were spent before this process took the fit up.
+    """
+
+    head: Head
+    trained: int
+    changed: list[set[str]]
+    history: list[dict[str, Any]] = field(default_factory=list)
+    earlier: float = 0.0
+
+
+@dataclass
+class Job:
+    """Everything that a fit needs.
+
+    Attributes:
+        model: The estimator, for its parameters.
+        encoders: The model's own; a tuning moves them in place.
+        samples: Images with class numbers (N,), or labels (N, K) of 0 and 1, and groups.
+        known: The labels as they came in.
+        weighting: How much each image counts.
+    """
+
+    model: Any
+    encoders: list[zoo.Encoder]
+    samples: Samples
+    known: Targets
+    weighting: Weighting
+
+    def solve(self) -> Fitted:
+        """Fit the head to its optimum on the features as they are."""
+        folds = folds_.folds(self.samples.labels, self.samples.groups, self.model.folds, self.model.seed)
+        blocks = [extract(encoder, self.samples.images) for encoder in self.encoders]
+        head = self._solved(blocks, self.samples, folds, self.weighting)
+        return Fitted(head, head.size, [set() for _ in self.encoders])
+
+    def tune(self, stretches: list[Stretch], validation: tuple[Any, Any] | None) -> Fitted:
+        """Move encoders and head through the stretches, with early stopping where there are images for it."""
+        model, settings = self.model, self.model.training or Training()
+        train, held, weighting = self._parts(validation, settings.patience)
+        whole = len(train) == len(self.samples)
+        count = model.folds if whole else folds_.fewer(train.labels, train.groups, model.folds)
+        solves = any(stretch.solve for stretch in stretches)
+        folds = folds_.folds(train.labels, train.groups, count, model.seed) if solves else []
+        before = [{name: v.detach().cpu().clone() for name, v in e.state_dict().items()} for e in self.encoders]
+        head = self._new_head(train)
+        network = Fused(self.encoders, head)
+        options = {"seed": model.seed, "device": model.device, "weighting": weighting}
+        fit = Fit(network, stretches, train, held, settings, **options)
+        identity = {
+            "encoders": model.origins_,
+            "head": [model.head, model.C, count],
+            "images": fingerprint(train),
+            "validation": fingerprint(held) if held else None,
+            "weights": None if weighting.images is None else weighting.images.tolist(),
+        }
+        history = fit.run(lambda network: self._solve_into(network, train, folds, weighting), identity)
+        after = [encoder.eval().state_dict() for encoder in self.encoders]
+        changed = [{n for n in a if not torch.equal(a[n].cpu(), b[n])} for a, b in zip(after, before, strict=True)]
+        for encoder in self.encoders:
+            saving.disown(encoder.requires_grad_(True))
+        moved = sum(fit.progress.moved.values())
+        return Fitted(cast(Head, ModuleHead(model.head, head)), moved, changed, history, fit.earlier)
+
+    def _new_head(self, train: Samples) -> Any:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.model.seed)
+            widths = [encoder.num_features for encoder in self.encoders]
+            head = TRAINED[self.model.head](widths, len(self.known.classes), self.known.multilabel)
+        head.standardise([extract(encoder, train.images) for encoder in self.encoders])
+        return head
+
+    def _parts(
+        self, validation: tuple[Any, Any] | None, patience: int | None
+    ) -> tuple[Samples, Samples | None, Weighting]:
+        """What is trained on, what stops it early, and how much each of the former counts."""
+        whole, model = self.samples, self.model
+        if validation is not None:
+            images, labels = zoo.listed(validation[0]), validation[1]
+            numbers = labels_.numbered(labels, len(images), self.known.classes, multilabel=self.known.multilabel)
+            return whole, Samples(images, numbers), self.weighting
+        if patience is None:
+            return whole, None, self.weighting
+        train, test = folds_.held_out(whole.labels, whole.groups, model.folds, model.seed)
+        return whole.take(train), whole.take(test), self.weighting.take(train)
+
+    def _solve_into(self, network: Fused, train: Samples, folds: folds_.Folds, weighting: Weighting) -> None:
+        blocks = [extract(cast(zoo.Encoder, encoder), train.images) for encoder in network.encoders]
+        head = self._solved(blocks, train, folds, weighting, EXACT)
+        if isinstance(head, ModuleHead):
+            network.head.load_state_dict(cast(torch.nn.Module, head.module).state_dict())
+        else:
+            take_over(network.head, head.arrays())
+
+    def _solved(
+        self,
+        blocks: list[Any],
+        samples: Samples,
+        folds: folds_.Folds,
+        weighting: Weighting,
+        tolerance: float = TOLERANCE,
+    ) -> Head:
+        kind, seed = self.model.head, self.model.seed
+        made: Any = SOLVED[kind]() if kind in SOLVED else ModuleHead(kind, seed=seed)
+        made.tolerance = tolerance
+        penalties = parameters.penalties(self.model.C, len(blocks))
+        return cast(Head, made.fit(blocks, samples.labels, folds, penalties, weighting))
+
+
+def weighting(model: Any, sample_weight: Any, count: int) -> Weighting:
+    """How much each image counts.
+
+    Raises:
+        ValueError: Weights are not one per image, finite, not negative, and some of them positive.
+    """
+    balanced = model.class_weight == "balanced" and (model.training or Training()).class_weight == "balanced"
+    if sample_weight is None:
+        return Weighting(balanced)
+    found = np.asarray(sample_weight, dtype=np.float64)
+    if found.shape != (count,) or not np.isfinite(found).all() or (found < 0).any() or not found.any():
+        raise ValueError(
+            f"sample_weight must be {count} finite numbers from 0, not all 0 (got shape {found.shape}). Give one each."
+        )
+    return Weighting(balanced, found)

@@ -1,0 +1,74 @@
+"""Colours of 16 bits, of which Pillow keeps 8: read twice, the high bytes and the low ones."""
+
+import os
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+Array = np.ndarray[Any, Any]
+
+_OTHER = {"RGB;16B": "RGB;16L", "RGBA;16B": "RGBA;16L", "RGBX;16B": "RGBX;16L", "CMYK;16B": "CMYK;16L"}
+# Native, as libtiff gives them; every machine that torch runs on has the low byte first.
+_LOW = {**_OTHER, **{low: high for high, low in _OTHER.items()}, **{high[:-1] + "N": high for high in _OTHER}}
+_PAIRED = "LA;16B"
+_BITS, _PLANES = 258, 284  # TIFF tags
+
+
+def is_deep(image: Image.Image) -> bool:
+    """Tell whether the file behind a picture holds more than 8 bits a colour, as far as Pillow still knows."""
+    if image.mode.startswith(("I", "F")):
+        return False
+    if not raw_modes(image) and _png_depth(image) > 8:
+        return True
+    if any(";16" in raw for raw in raw_modes(image)) or max(_numbers(image, _BITS), default=8) > 8:
+        return True
+    if image.format == "PPM" and image.mode == "RGB":
+        return any(isinstance(tile.args, tuple) and tile.args[-1] > 255 for tile in getattr(image, "tile", []))
+    return False
+
+
+def raw_modes(image: Image.Image) -> list[str]:
+    """How the pixels of a picture that is not decoded yet lie in its file."""
+    found = [
+        tile.args if isinstance(tile.args, str) else (tile.args or ("",))[0] for tile in getattr(image, "tile", [])
+    ]
+    return [raw for raw in found if isinstance(raw, str)]
+
+
+def stored(high: Image.Image, low: Image.Image) -> Array:
+    """The uint16 colours of one picture, opened twice and not decoded yet, with their alpha, as (H, W, channels)."""
+    raw = set(raw_modes(high))
+    if _numbers(high, _PLANES) == [2] or len(raw) != 1 or not raw <= {*_LOW, _PAIRED}:
+        raise ValueError("its colours of more than 8 bits must be 16 bits, side by side, with alpha of its own")
+    if raw == {_PAIRED}:
+        pairs = _decoded(high, "RGBA").astype(np.uint16)  # (H, W, 4): both bytes of grey, both of alpha
+        return pairs[..., ::2] << 8 | pairs[..., 1::2]
+    pixels = _decoded(high).astype(np.uint16)
+    pixels <<= 8
+    pixels |= _decoded(low, _LOW[raw.pop()])
+    return pixels
+
+
+def _decoded(image: Any, raw: str | None = None) -> Array:
+    if raw is not None:
+        args = [tile.args for tile in image.tile]
+        args = [raw if isinstance(one, str) else (raw, *one[1:]) for one in args]
+        image.tile = [tile._replace(args=one) for tile, one in zip(image.tile, args, strict=True)]
+    image.load()
+    return np.asarray(image)
+
+
+def _png_depth(image: Image.Image) -> int:
+    """Bits a channel in the file of a picture that is decoded already, if it is there to be asked."""
+    name = getattr(image, "filename", "")
+    if image.format != "PNG" or not os.path.isfile(name):
+        return 8
+    with open(name, "rb") as file:
+        header = file.read(25)
+    return header[24] if len(header) > 24 else 8
+
+
+def _numbers(image: Image.Image, tag: int) -> list[int]:
+    found = getattr(image, "tag_v2", {}).get(tag, ())
+    return list(found) if isinstance(found, tuple) else [found]
