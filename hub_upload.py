@@ -25,7 +25,6 @@ from huggingface_hub import CommitOperationAdd, HfApi, RepoFile
 from huggingface_hub.errors import HfHubHTTPError, RevisionNotFoundError
 from huggingface_hub.utils.sha import git_hash
 
-from zoo.cli import clear_errors, say
 from zoo.fetching import digests as digests_
 from zoo.fetching.digests import Digests
 from zoo.fetching.hub import WeightsError
@@ -35,6 +34,7 @@ from zoo.fetching.wire.refusals import hidden
 from zoo.fetching.wire.remote import only
 from zoo.registry import cards, terms
 from zoo.registry.cards import Card, CardError
+from zoo.registry.terminal import clear_errors, say
 
 app = typer.Typer(help="Publish a checkpoint with its card on the Hugging Face Hub.", no_args_is_help=True)
 

@@ -236,7 +236,7 @@ def _table(source: Path, split: str | None, several: bool | None) -> tuple[Sampl
     return data, names
 
 
-def _several(source: Path, rows: Sequence[tables.Row]) -> tuple[npt.NDArray[np.int64], list[str]]:
+def _several(source: Path, rows: Sequence[tables.Record]) -> tuple[npt.NDArray[np.int64], list[str]]:
     named = [[door.clean(name) for name in row.get("label").split("|")] if row.get("label") else [] for row in rows]
     for row, names in zip(rows, named, strict=True):
         if any(map(door.missing, names)):

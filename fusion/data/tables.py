@@ -23,7 +23,7 @@ _LISTED = 5
 
 
 @dataclass(frozen=True)
-class Row:
+class Record:
     """A row of a table.
 
     Attributes:
@@ -39,7 +39,7 @@ class Row:
         return self.cells.get(column, "")
 
 
-def read(source: Path) -> tuple[list[Row], list[str]]:
+def read(source: Path) -> tuple[list[Record], list[str]]:
     """The rows that hold anything, and the names of all columns as they are written.
 
     Raises:
@@ -58,7 +58,7 @@ def read(source: Path) -> tuple[list[Row], list[str]]:
     return [found for line, cells in body if (found := _row(source, line, cells, header, places))], header
 
 
-def fill(source: Path, rows: Sequence[Row], column: str, header: Sequence[str]) -> None:
+def fill(source: Path, rows: Sequence[Record], column: str, header: Sequence[str]) -> None:
     """Refuse rows whose cell is empty, or says that nothing is known.
 
     Raises:
@@ -167,7 +167,7 @@ def _places(source: Path, header: Sequence[str]) -> dict[str, int]:
     return {name: lower.index(name) for name in COLUMNS if name in lower}
 
 
-def _row(source: Path, line: int, cells: list[str], header: Sequence[str], places: dict[str, int]) -> Row | None:
+def _row(source: Path, line: int, cells: list[str], header: Sequence[str], places: dict[str, int]) -> Record | None:
     """None for a row without content: only separators, or a row name."""
     if len(cells) > len(header) and any(cells[len(header) :]):
         raise ValueError(
@@ -182,4 +182,4 @@ def _row(source: Path, line: int, cells: list[str], header: Sequence[str], place
             f"{source}, line {line}: a row must have {len(header)} cells (got {len(cells)}, without {lacking[0]!r}). "
             "Write every cell, empty or not."
         )
-    return Row(line, {**dict.fromkeys(places, ""), **found})
+    return Record(line, {**dict.fromkeys(places, ""), **found})

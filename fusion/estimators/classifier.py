@@ -48,7 +48,8 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         scan_: What `auto` found.
         history_: A row per epoch of a fine-tuning: stretch, epoch, loss, validation AUC and loss; 0 is before it.
         trained_: How many parameters moved, the head's included.
-        seen_: Digests of the images and patients of the fit: `fusion.evaluate` refuses to judge on them.
+        seen_: Digests of the images and patients of the fit, without those of `validation`: `fusion.evaluate` refuses
+            to judge on them.
         seconds_: How long the fit took; one that was killed counts what its checkpoint had behind it.
 
     Example:
@@ -98,7 +99,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             X: Paths, PIL images, arrays (N, H, W[, C]), uint8 or float in [0, 1], or a DataFrame with one column of
                 paths.
             y: (N,) labels; where an image may have several, (N, K) of 0 and 1, or a list of labels per image.
-            groups: (N,) patients; no fold then holds a part of a patient.
+            groups: (N,) patients; no fold then holds a part of a patient, nor copies of an image apart.
             validation: Images and labels for early stopping. None: a fold of the training images, with fewer and larger
                 folds where it would lack a class, unless `training.patience` is None.
             sample_weight: (N,) how much each image counts, from 0; None is 1 each.
@@ -112,7 +113,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         parameters.check(self)
         images = zoo.listed(X)
         known = labels_.read(y, len(images))
-        samples = Samples(images, known.numbers, folds_.members(groups, len(images)))
+        samples = Samples(images, known.numbers, folds_.members(groups, len(images), images))
         weighting = fitting.weighting(self, sample_weight, len(samples))
         given = self._given(images, y, samples.groups)
         encoders = extract.loaded([e if isinstance(e, str) else copy.deepcopy(e) for e in given], self.device)
@@ -125,7 +126,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.head_, self.history_, self.changed_ = found.head, found.history, found.changed
         self.trained_, self.seconds_ = found.trained, found.earlier + time.monotonic() - started
         self.classes_, self.encoders_, self.multilabel_ = known.classes, encoders, known.multilabel
-        self.seen_ = units.digests(samples)
+        self.seen_ = units.digests(Samples(images, known.numbers, groups))  # ids as given: copies joined some
         return self
 
     def predict_log_proba(self, X: Any, without: Collection[str] = ()) -> npt.NDArray[np.float64]:

@@ -11,7 +11,7 @@ from fusion.data import folds as folds_
 from fusion.data import labels as labels_
 from fusion.data.labels import Targets
 from fusion.data.samples import Samples, fingerprint
-from fusion.estimators import parameters, saving
+from fusion.estimators import parameters
 from fusion.features.extract import extract
 from fusion.heads.losses import Weighting
 from fusion.heads.modules import TRAINED
@@ -19,7 +19,7 @@ from fusion.heads.optimum import ModuleHead, take_over
 from fusion.heads.probe import EXACT, TOLERANCE
 from fusion.heads.solved import SOLVED, Head
 from fusion.tuning.loop import Fit
-from fusion.tuning.network import Fused
+from fusion.tuning.network import Fused, disown
 from fusion.tuning.phases import Stretch
 from fusion.tuning.settings import Training
 
@@ -92,7 +92,7 @@ class Job:
         after = [encoder.eval().state_dict() for encoder in self.encoders]
         changed = [{n for n in a if not torch.equal(a[n].cpu(), b[n])} for a, b in zip(after, before, strict=True)]
         for encoder in self.encoders:
-            saving.disown(encoder.requires_grad_(True))
+            disown(encoder.requires_grad_(True))
         moved = sum(fit.progress.moved.values())
         return Fitted(cast(Head, ModuleHead(model.head, head)), moved, changed, history, fit.earlier)
 

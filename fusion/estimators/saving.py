@@ -8,7 +8,7 @@ import copy
 import hashlib
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -26,6 +26,7 @@ from fusion.estimators import earlier, record
 from fusion.estimators.record import FORMAT, File, Held, Model
 from fusion.features import extract
 from fusion.heads.optimum import ModuleHead, restored
+from fusion.tuning import network
 from fusion.tuning.phases import Phase
 from fusion.tuning.settings import Training
 
@@ -149,14 +150,8 @@ def _checked(encoder: zoo.Encoder, held: Held) -> zoo.Encoder:
             "Load with the version of the cards and weights that was fitted, or fit again."
         )
     if held.identity != held.origin:
-        disown(encoder)
+        network.disown(encoder)
     return encoder
-
-
-def disown(encoder: zoo.Encoder) -> None:
-    """Say in its report that the encoder is not what its name loads."""
-    if encoder.report:
-        encoder.report = replace(encoder.report, digest=encoder.identity(), verified="fine-tuned")
 
 
 def _head(known: Model, arrays: dict[str, Any], widths: Sequence[int], folder: Path) -> Any:

@@ -136,7 +136,7 @@ def scan(
     known = labels_.read(labels, len(images))
     if known.multilabel:
         raise ValueError("labels must be one per image to select (got several). Scan for each label by itself.")
-    members = folds_.members(groups, len(images))
+    members = folds_.members(groups, len(images), images)
     split = _split(known, members, folds)
     loaded = extract.loaded(_whole(encoders), device)
     names = [_name(encoder) for encoder in loaded]

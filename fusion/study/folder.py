@@ -8,6 +8,8 @@
 import io
 import json
 import shutil
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -151,7 +153,7 @@ def choose(output: Path, choices: Mapping[str, Any]) -> None:
 def answered(output: Path, key: str, sample: str) -> bool:
     """Tell whether the cell has answered the test part with this fingerprint."""
     path = output / "final" / f"{key}.npz"
-    return path.exists() and str(arrays(path)["sample"]) == sample
+    return path.exists() and str(arrays(path, "sample")["sample"]) == sample
 
 
 def answer(output: Path, key: str, sample: str, probabilities: npt.NDArray[Any]) -> None:
@@ -175,10 +177,20 @@ def keep(path: Path, labels: npt.NDArray[Any], groups: npt.NDArray[Any] | None) 
     write(path, packed({"labels": labels} if groups is None else {"labels": labels, "groups": groups}))
 
 
-def arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """Read what an `.npz` holds; no objects."""
-    with np.load(path, allow_pickle=False) as file:
-        return dict(file)
+def arrays(path: Path, *names: str) -> dict[str, npt.NDArray[Any]]:
+    """Read an `.npz` that holds the names at least; no objects.
+
+    Raises:
+        ValueError: It is damaged, or was not written by a study.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return dict(file) | {name: file[name] for name in names}
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error):
+        wanted = ", ".join(names)
+        raise ValueError(
+            f"{path} must be what a study wrote, with {wanted}. Remove it, and run the study on."
+        ) from None
 
 
 def packed(values: Mapping[str, npt.NDArray[Any]]) -> bytes:

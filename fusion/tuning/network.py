@@ -1,6 +1,7 @@
 """Encoders and a head as one network, and which of its parts are in training mode."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 from torch import Tensor, nn
@@ -42,3 +43,9 @@ def set_modes(module: nn.Module, statistics: bool, training: bool = True) -> Non
         set_modes(child, statistics, training)
         weights = list(child.parameters())
         training = any(weight.requires_grad for weight in weights) if weights else training
+
+
+def disown(encoder: zoo.Encoder) -> None:
+    """Say in its report that the encoder is not what its name loads."""
+    if encoder.report:
+        encoder.report = replace(encoder.report, digest=encoder.identity(), verified="fine-tuned")

@@ -1,4 +1,4 @@
-"""The heads on the validation slabs, at the depths and penalties chosen there: what fusion/heads/README.md says of them.
+"""The heads on the validation slabs, at depths and penalties chosen there: what fusion/heads/README.md says of them.
 
 python -m pytest tests/benchmarks/test_heads.py -m benchmark -s
 

@@ -32,8 +32,8 @@ from fusion.features import extract
 from fusion.similarity.measures import cka, minibatch_cka
 from tests.benchmarks.test_similarity import loader
 from tests.conftest import ROOT
-from tests.small_fits import own
 from tests.fusion.similarity.test_measures import off_diagonal
+from tests.small_fits import own
 
 pytestmark = pytest.mark.benchmark
 

@@ -16,7 +16,6 @@ import shutil
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from zoo import loading
 from zoo.fetching import hub
@@ -92,7 +91,7 @@ def import_(folder: str | Path) -> Imported:
     manifest = manifest_.read(folder)
     strange = [entry for entry in manifest.entries if not _known(folder, entry)]
     files, place = manifest_.verify(folder, manifest), _place(manifest)
-    own = {file: place / file.path for entry in strange if _is_new(entry) for file in entry.files if _is_card(file)}
+    own = {file: place / file.path for entry in strange if _is_new(entry) for file in entry.cards}
     targets = own | {file: target for file in files if (target := _target(file.path))}
     for file, target in targets.items():
         _agree(target, file)
@@ -270,20 +269,13 @@ def _known(folder: Path, entry: Entry) -> bool:
     if entry.name not in cards.names():
         return False
     card = cards.find(entry.name)
-    return _facts(card) == _facts(own) if own else card.weights.sha256 == entry.sha256
-
-
-def _facts(card: Card) -> dict[str, Any]:
-    return card.model_dump(exclude={"path", "body"})
+    facts = card.model_dump(exclude={"path", "body"})
+    return facts == own.model_dump(exclude={"path", "body"}) if own else card.weights.sha256 == entry.sha256
 
 
 def _place(manifest: Manifest) -> Path:
     """Where the cards of an import go: each has a folder of its own, and no card of another one counts there."""
     return cache() / "imported" / sha256(manifest_.dump(manifest).encode())[:16]
-
-
-def _is_card(file: File) -> bool:
-    return file.path.startswith("cards/")
 
 
 def _is_new(entry: Entry) -> bool:

@@ -57,6 +57,11 @@ class Entry(Record):
         return self
 
     @property
+    def cards(self) -> list[File]:
+        """The files in `cards`: its card, that card's digests, and weights that lie beside it."""
+        return [file for file in self.files if file.path.startswith("cards/")]
+
+    @property
     def card(self) -> str | None:
         """The path of the card in the folder; the package's embedded encoders have none."""
         path = f"cards/{self.name}.md"

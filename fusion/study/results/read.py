@@ -150,7 +150,7 @@ def results(output: Path) -> Results:
     if not any(not row.row.untrained for row in chosen):
         raise ValueError(f"{output} must hold results (got no cell that is done). Go on with: fusion study run.")
     picked = [row for row in chosen if not row.row.untrained]
-    first = folder.arrays(output / "cells" / f"{picked[0].row.key}.npz")
+    first = folder.arrays(output / "cells" / f"{picked[0].row.key}.npz", "probabilities")
     validation = [as_row(row, records, lambda c: _proba(output / "cells", c)) for row in picked]
     test = None
     if all((output / "final" / f"{cell.key}.npz").exists() for row in picked for cell in row.cells):
@@ -257,9 +257,9 @@ def _warnings(found: Results, now: State) -> list[str]:
 
 
 def _proba(place: Path, cell: Cell) -> Any:
-    return folder.arrays(place / f"{cell.key}.npz")["probabilities"]
+    return folder.arrays(place / f"{cell.key}.npz", "probabilities")["probabilities"]
 
 
 def _part(path: Path, classes: Any) -> Judged:
-    kept = folder.arrays(path)
+    kept = folder.arrays(path, "labels")
     return Judged(kept["labels"], kept.get("groups"), classes)

@@ -151,7 +151,7 @@ def test_what_others_wrote_is_text_whoever_prints_it(made, monkeypatch, capsys):
 def test_every_command_shows_the_names_that_it_is_given(command, tmp_path):
     """A file, a name or a folder with control characters and brackets: one sentence, and none of them obeyed."""
     given = {
-        "predict": ("model", EVIL),
+        "predict": (EVIL, EVIL),
         "evaluate": (EVIL, EVIL),
         "fit": (EVIL, tmp_path / "m"),
         "compare": (EVIL, EVIL),

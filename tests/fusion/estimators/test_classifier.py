@@ -12,9 +12,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GroupKFold, cross_val_score
 
 import zoo
-from fusion import FusionClassifier, Phase, Training, brain_regions, contributions
-from fusion.estimators import fitting
-from fusion.evaluation.metrics import auc
+from fusion import FusionClassifier, Phase, brain_regions, contributions
 from fusion.heads.solved import SOLVED
 from tests.fusion.estimators.small_models import HELD, PAIR, SHORT, TRAIN
 
@@ -160,24 +158,6 @@ def test_each_encoder_has_its_strategy(strategy):
     assert model.trained_ == 96 * 6 + 6 + sum(p.numel() for p in model.encoders_[0].trunk.layer2.parameters())
 
 
-def test_what_a_probe_trained_is_its_weights_and_biases(fitted):
-    assert fitted.trained_ == 96 * 6 + 6
-    assert fitted.history_ == []
-    assert fitted.changed_ == [set(), set()]
-
-
-def test_tuning_lowers_the_training_loss_and_the_best_epoch_is_kept():
-    training = Training(epochs=6, batch=20, learning_rate=3e-4, patience=None)
-    model = FusionClassifier(SMALL[:1], C=0.01, training=training, strategy="lp-ft")
-    model.fit(TRAIN.images, TRAIN.labels, validation=(HELD.images, HELD.labels))
-    rows = model.history_
-    assert [(row["stretch"], row["epoch"]) for row in rows] == [(0, 0), (0, 0), *((1, epoch) for epoch in range(1, 7))]
-    assert rows[-1]["loss"] < rows[2]["loss"]
-    truth = np.searchsorted(model.classes_, HELD.labels)
-    best = max(row["validation_auc"] for row in rows[1:])
-    assert auc(truth, model.predict_proba(HELD.images))(np.ones(60)) == pytest.approx(best, abs=1e-6)
-
-
 @pytest.mark.parametrize("head", ["concat", "mean", "gated", "attention"])
 def test_answers_without_an_encoder(head, monkeypatch):
     monkeypatch.setattr("fusion.heads.optimum._STEPS", 50)
@@ -208,90 +188,6 @@ def test_contributions_of_a_fitted_model(fitted):
         contributions(single, HELD.images, HELD.labels)
 
 
-@pytest.mark.parametrize(
-    ("labels", "message"),
-    [
-        (np.where(HELD.labels == "deep", "skull", HELD.labels), r"y must hold labels of training \(got \['skull'\]\)"),
-        (
-            np.where(HELD.labels == "deep", "frontal", HELD.labels),
-            r"validation must hold every class \(without \['deep'",
-        ),
-        (HELD.labels[:-1], r"y must be one label per image, 60 \(got shape \(59,\)\)"),
-    ],
-)
-def test_labels_of_validation_images_are_those_of_training(labels, message):
-    model = FusionClassifier(SMALL[:1], strategy="full", training=SHORT)
-    with pytest.raises(ValueError, match=message):
-        model.fit(TRAIN.images, TRAIN.labels, validation=(HELD.images, labels))
-    assert not hasattr(model, "head_")
-
-
-@pytest.mark.parametrize(
-    ("labels", "message"),
-    [
-        ([["deep"] if label == "deep" else [] for label in HELD.labels], r"every label .*\(not \['lobe'\]\)"),
-        ([["deep"], ["lobe"], ["skull"], []] * 15, r"y must hold labels of training \(got \['skull'\]\)"),
-        (np.tile(np.eye(3), (20, 1)), r"y must be \(60, 2\) \(got \(60, 3\)\)"),
-    ],
-)
-def test_several_labels_of_validation_images_are_those_of_training(labels, message):
-    model = FusionClassifier(SMALL[:1], strategy="full", training=SHORT)
-    with pytest.raises(ValueError, match=message):
-        model.fit(TRAIN.images, LISTS, validation=(HELD.images, labels))
-
-
-@pytest.fixture
-def parts(monkeypatch):
-    """What a fit trains on, and what it is stopped by; the fit itself is the real one."""
-    seen, real = {}, fitting.Fit
-
-    def fit(network, stretches, train, validation, *arguments, **more):
-        seen.update(train=train, validation=validation)
-        return real(network, stretches, train, validation, *arguments, **more)
-
-    monkeypatch.setattr(fitting, "Fit", fit)
-    return seen
-
-
-def places(images):
-    """Where images are among those of training."""
-    return [int(np.flatnonzero((TRAIN.images == image).all((1, 2)))[0]) for image in images]
-
-
-@pytest.mark.parametrize("y", [TRAIN.labels, np.stack([TRAIN.labels == "deep", TRAIN.labels < "g"], 1).astype(int)])
-def test_without_validation_images_a_fold_of_whole_groups_is_held_out(y, parts):
-    training = Training(epochs=1, batch=16)
-    model = FusionClassifier(SMALL[:1], C=0.1, strategy="lp-ft", training=training).fit(TRAIN.images, y, TRAIN.groups)
-    train, held = places(parts["train"].images), places(parts["validation"].images)
-    assert sorted([*train, *held]) == list(range(60))
-    assert not set(TRAIN.groups[train]) & set(TRAIN.groups[held])
-    truth = parts["validation"].labels
-    assert (truth.any(0).all() and not truth.all(0).any()) if y.ndim == 2 else set(truth) == set(range(6))
-    assert (truth == (y[held] if y.ndim == 2 else np.searchsorted(model.classes_, y[held]))).all()
-    assert all(np.isfinite(row["validation_auc"]) for row in model.history_)
-
-
-def test_without_patience_all_images_train(parts):
-    FusionClassifier(SMALL[:1], C=0.1, strategy="full", training=SHORT).fit(TRAIN.images, TRAIN.labels, TRAIN.groups)
-    assert len(parts["train"]) == 60
-    assert parts["validation"] is None
-
-
-def test_validation_images_leave_all_others_to_train(parts):
-    model = FusionClassifier(SMALL[:1], C=0.1, strategy="full", training=Training(epochs=1, batch=16))
-    held = (list(HELD.images), HELD.labels.tolist())
-    model.fit(list(TRAIN.images), TRAIN.labels.tolist(), validation=held)
-    assert (len(parts["train"]), len(parts["validation"])) == (60, 60)
-    assert parts["validation"].labels.tolist() == np.searchsorted(model.classes_, HELD.labels).tolist()
-
-
-def test_folds_that_cannot_be_are_refused_in_tuning_too():
-    for patience in (None, 5):
-        model = FusionClassifier(SMALL[:1], strategy="lp-ft", folds=11, training=Training(epochs=1, patience=patience))
-        with pytest.raises(ValueError, match=r"folds must be from 2 to the images of the rarest class, 10 \(got 11\)"):
-            model.fit(TRAIN.images, TRAIN.labels)
-
-
 def test_several_labels_as_lists_or_as_a_table_are_the_same():
     first, second = (FusionClassifier(SMALL[:1], C=0.1).fit(TRAIN.images, given) for given in (LISTS, TABLE))
     assert (first.classes_.tolist(), second.classes_.tolist()) == (["deep", "lobe"], [0, 1])
@@ -320,49 +216,6 @@ def test_log_probabilities_are_those_of_the_probabilities(fitted):
     np.testing.assert_allclose(np.exp(fitted.predict_log_proba(HELD.images)), fitted.predict_proba(HELD.images))
 
 
-RARE = np.r_[np.flatnonzero(TRAIN.labels != "deep"), np.flatnonzero(TRAIN.labels == "deep")[:3]]
-
-
-@pytest.mark.parametrize("head", ["concat", "mean", "convex", "gated"])
-def test_without_balance_probabilities_follow_how_often_classes_are(head, monkeypatch):
-    monkeypatch.setattr("fusion.heads.optimum._STEPS", 50)
-    images, labels = TRAIN.images[RARE], np.where(TRAIN.labels[RARE] == "deep", "deep", "lobe")
-    share = (labels == "deep").mean()
-    mean = {}
-    for weight in ("balanced", None):
-        model = FusionClassifier(SMALL, head=head, C=0.1, folds=3, class_weight=weight).fit(images, labels)
-        mean[weight] = model.predict_proba(images)[:, 0].mean()
-    assert abs(mean[None] - share) < 0.02
-    assert mean["balanced"] > mean[None] + (0.005 if head == "gated" else 0.02)  # the former is flexible
-
-
-def test_an_image_that_counts_twice_is_one_that_is_there_twice():
-    weights = np.arange(len(TRAIN.labels)) % 3
-    rows = np.repeat(np.arange(len(weights)), weights)
-    options = {"C": 0.1, "head": "concat", "class_weight": None}
-    weighted = FusionClassifier(SMALL[:1], **options).fit(TRAIN.images, TRAIN.labels, sample_weight=weights)
-    repeated = FusionClassifier(SMALL[:1], **options).fit(TRAIN.images[rows], TRAIN.labels[rows])
-    np.testing.assert_allclose(weighted.predict_proba(HELD.images), repeated.predict_proba(HELD.images), atol=2e-3)
-
-
-def test_an_image_that_counts_nothing_moves_no_weight():
-    weights = np.ones(len(TRAIN.labels))
-    weights[::2] = 0
-    found = []
-    for labels in (TRAIN.labels, np.where(weights > 0, TRAIN.labels, "deep")):
-        training = Training(1, batch=12, patience=None, class_weight=None)
-        model = FusionClassifier(SMALL[:1], strategy="quarter-1", training=training)
-        found.append(model.fit(TRAIN.images, labels, sample_weight=weights).predict_proba(HELD.images))
-    np.testing.assert_allclose(found[0], found[1], atol=1e-6)
-
-
-@pytest.mark.parametrize("weights", [[1, 2], -1, np.nan, 0], ids=str)
-def test_odd_weights_of_images_are_refused(weights):
-    given = np.full(len(TRAIN.labels), weights, float) if np.isscalar(weights) else weights
-    with pytest.raises(ValueError, match="sample_weight must be 60 finite numbers from 0, not all 0"):
-        FusionClassifier(SMALL[:1], C=0.1).fit(TRAIN.images, TRAIN.labels, sample_weight=given)
-
-
 @pytest.mark.parametrize("method", ["predict", "predict_proba", "predict_log_proba"])
 def test_threads_on_one_model_get_what_each_gets_alone(method, fitted):
     batches = [HELD.images[i : i + 2] for i in range(16)]
@@ -374,19 +227,3 @@ def test_threads_on_one_model_get_what_each_gets_alone(method, fitted):
             assert found.tolist() == expected.tolist()
         else:
             np.testing.assert_allclose(found, expected, atol=1e-5)
-
-
-@pytest.mark.parametrize("head", ["concat", "gated"])
-def test_under_autocast_a_fit_answers_much_as_without(head, monkeypatch):
-    monkeypatch.setattr("fusion.heads.optimum._STEPS", 20)
-    model = FusionClassifier(SMALL, head=head, C=0.1).fit(TRAIN.images, TRAIN.labels)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        again = FusionClassifier(SMALL, head=head, C=0.1).fit(TRAIN.images, TRAIN.labels)
-        found = again.predict_proba(HELD.images)
-    assert np.abs(found - model.predict_proba(HELD.images)).mean() < 0.05
-
-
-def test_a_training_step_under_autocast_ends():
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        model = FusionClassifier(SMALL[:1], strategy="quarter-1", training=SHORT).fit(TRAIN.images, TRAIN.labels)
-    assert np.isfinite(model.predict_proba(HELD.images)).all()

@@ -5,10 +5,10 @@ import pytest
 
 import fusion
 import zoo
-from fusion.estimators import saving
 from fusion.selection import recommendation
 from fusion.selection import scan as scan_
 from fusion.selection.scan import scan
+from fusion.tuning import network
 from tests.fusion.selection.small_task import TRAIN
 from tests.small_fits import own
 
@@ -66,7 +66,7 @@ def test_what_no_name_loads_is_not_recommended_by_one_that_does():
     found = scan([control, "mae-mini@0.25"], TRAIN.images, TRAIN.labels, folds=3)
     assert set(found.depths) == {"untrained-mae-mini#0", "mae-mini"}
     tuned = zoo.load("mae-mini", 0.25)
-    saving.disown(tuned)
+    network.disown(tuned)
     assert set(scan([tuned], TRAIN.images, TRAIN.labels, folds=3).depths) == {"mae-mini, fine-tuned"}
 
 

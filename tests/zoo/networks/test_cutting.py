@@ -251,7 +251,7 @@ def test_a_card_may_not_ask_for_any_amount(architecture, kwargs, device):
         ("vit_base_patch16_224", {"num_heads": 0}),
         ("vit_base_patch16_224", {"depth": 0}),
         ("vit_base_patch16_224", {"embed_dim": -8}),
-        ("convnext_atto", {"dims": None}),
+        ("convnext_atto", {"dims": [8, 8, 8, -8]}),
         ("densenet121", {"block_config": {}}),
         ("swin_tiny_patch4_window7_224", {"window_size": 0}),
         ("vgg19", {"cfg": [64, "M"]}),

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import zoo
 from tests.zoo.upkeep.hostile import saved
 from zoo.networks import cutting
-from zoo.upkeep import conversion
+from zoo.upkeep import conversion, unpickling
 
 ARCHITECTURE = {"architecture": "resnet18", "kwargs": {"in_chans": 1, "channels": [8, 8, 16, 16]}}
 HEADS = {"fc.weight": (2, 16), "fc.0.bias": (2,), "head.mlp.0.weight": (2, 16), "projector.1.num_batches_tracked": ()}
@@ -28,7 +28,9 @@ def convert(tmp_path):
     """Converts a checkpoint; returns its first convolution's value and what is said of the choice."""
 
     def run(content, **options):
-        source, output = saved(tmp_path / "in.pth", content), tmp_path / "out.safetensors"
+        source, output = tmp_path / "in.safetensors", tmp_path / "out.safetensors"
+        flat = unpickling.collect(content, 1 << 30)  # as a pickle is written out, without a process for each
+        save_file({name: tensor.clone() for name, tensor in flat.items()}, source)
         conversion.convert(source, output, **ARCHITECTURE, **options)
         return load_file(output)["conv1.weight"].flatten()[0].item(), conversion.report(output)
 

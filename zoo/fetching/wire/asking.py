@@ -234,7 +234,7 @@ def _sent(url: str, question: Question, watch: Watch) -> Iterator[httpx2.Respons
     if huggingface_hub.is_offline_mode():
         raise OfflineModeIsEnabled("HF_HUB_OFFLINE is set")
     watch.check()
-    timeout = max(0.1, min(float(constants.HF_HUB_DOWNLOAD_TIMEOUT), watch.rest()))
+    timeout = max(0.1, min(float(constants.HF_HUB_DOWNLOAD_TIMEOUT), 0.8 * watch.rest()))
     options: dict[str, Any] = {"timeout": timeout, "follow_redirects": False, "extensions": {"trace": watch.hold}}
     try:
         headers = _headers(url, question.token) | question.headers
