@@ -159,7 +159,8 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def save(self, path: str | Path) -> None:
         """Write the head, what moved of the encoders, and `ATTRIBUTION.md` into the folder `path`.
 
-        What did not move stays in the zoo; the encoders' terms go with the model, and are in the text.
+        What did not move stays in the zoo; an encoder that the zoo does not give is stored whole, with its card. The
+        encoders' terms go with the model, and are in the text. A model that was there is whole until this one is.
 
         Raises:
             NotFittedError: `fit` was not called.
@@ -177,7 +178,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             device: As in the constructor.
 
         Raises:
-            OSError: The folder does not hold a model.
+            OSError: The folder does not hold a model, or a file is not the one that was saved.
             ValueError: An encoder is not the one the head was fitted on.
         """
         return saving.load(cls, Path(path), encoders, device)

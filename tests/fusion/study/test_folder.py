@@ -12,13 +12,14 @@ from tests.fusion.study.small_studies import config
 
 
 def test_another_config_or_other_data_are_refused(undisturbed, data, tmp_path):
+    output = shutil.copytree(undisturbed, tmp_path / "study")
     with pytest.raises(ValueError, match=r"must be of the same config \(got others in labels, seeds\)"):
-        run.run(config(labels=[24], seeds=[5]), undisturbed, data)
+        run.run(config(labels=[24], seeds=[5]), output, data)
     with np.load(data) as file:
         np.savez(tmp_path / "other.npz", **{**file, "train_images": 255 - file["train_images"]})
     with pytest.raises(ValueError, match="must be of the same data"):
-        run.run(config(), undisturbed, tmp_path / "other.npz")
-    assert read.state(undisturbed).missing == []
+        run.run(config(), output, tmp_path / "other.npz")
+    assert read.state(output).missing == []
 
 
 @pytest.mark.parametrize(
