@@ -1,6 +1,7 @@
 """What the commands share: the console, text as it is, errors in one sentence, their options, and what they write."""
 
 import json
+import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -71,9 +72,13 @@ def record(path: Path | None, values: Any) -> None:
 
 
 def figures(found: "Evaluation") -> dict[str, Any]:
-    """An evaluation as plain values: each figure with its interval, and on how much it rests."""
-    intervals = {name: vars(getattr(found, name)) for name in found.figures}
+    """An evaluation as plain values: each figure with its interval, `None` where there is none, and on how much."""
+    intervals = {name: _numbers(vars(getattr(found, name))) for name in found.figures}
     return {**intervals, "images": found.images, "groups": found.groups, "resamples": found.resamples}
+
+
+def _numbers(values: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
 def check_folder(output: Path) -> None:

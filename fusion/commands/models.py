@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -108,7 +107,7 @@ def evaluate(
     for name in found.figures:
         table.add_row(name.replace("_", " "), found.told(name))
     console.print(table)
-    record(json_path, {**_plain(figures(found)), "data": said})
+    record(json_path, {**figures(found), "data": said})
 
 
 def predict(
@@ -221,13 +220,6 @@ def _advising_options() -> Iterator[None]:
         yield
     except ValueError as error:
         raise ValueError(str(error).replace("pass allow_seen=True", "add --allow-seen")) from None
-
-
-def _plain(value: Any) -> Any:
-    """As JSON has it: null for what is not a number."""
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _told(model: "FusionClassifier", proba: Any) -> dict[str, Any]:
