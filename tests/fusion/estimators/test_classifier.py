@@ -216,14 +216,19 @@ def test_log_probabilities_are_those_of_the_probabilities(fitted):
     np.testing.assert_allclose(np.exp(fitted.predict_log_proba(HELD.images)), fitted.predict_proba(HELD.images))
 
 
-@pytest.mark.parametrize("method", ["predict", "predict_proba", "predict_log_proba"])
-def test_threads_on_one_model_get_what_each_gets_alone(method, fitted):
+METHODS = ["predict", "predict_proba", "predict_log_proba"]
+
+
+@pytest.mark.parametrize(("methods", "calls"), [(METHODS, 12), pytest.param(METHODS, 600, marks=pytest.mark.slow)])
+def test_threads_on_one_model_get_what_each_gets_alone(methods, calls, fitted):
     batches = [HELD.images[i : i + 2] for i in range(16)]
-    alone = [getattr(fitted, method)(images) for images in batches]
+    alone = {(method, i): getattr(fitted, method)(batches[i]) for method in methods for i in range(16)}
+
+    def work(thread):
+        for call in range(calls):
+            method, i = methods[(thread + call) % len(methods)], (thread + call // 3) % 16
+            found, expected = getattr(fitted, method)(batches[i]), alone[method, i]
+            assert (found == expected).all() if method == "predict" else np.allclose(found, expected, atol=1e-5)
+
     with ThreadPoolExecutor(16) as pool:
-        together = list(pool.map(getattr(fitted, method), batches * 4))
-    for found, expected in zip(together, alone * 4, strict=True):
-        if method == "predict":
-            assert found.tolist() == expected.tolist()
-        else:
-            np.testing.assert_allclose(found, expected, atol=1e-5)
+        list(pool.map(work, range(16)))

@@ -35,22 +35,45 @@ def test_a_module_in_two_places_is_one_and_the_callers_hooks_go_along():
     assert seen == [1, 1]
 
 
-@pytest.mark.parametrize("method", ["__call__", "pyramid", "maps", "at_depths"])
-def test_threads_on_one_encoder_get_what_each_gets_alone(method):
+METHODS = ["__call__", "pyramid", "maps", "at_depths", "preprocess", "identity", "quarters", "blocks"]
+
+
+def called(encoder, method, pixels, x):
+    """What the method answers, as a list of tensors or plain values."""
+    if method == "preprocess":
+        return [encoder.preprocess(pixels)]
+    if method == "identity":
+        return [encoder.identity()]
+    if method in ("quarters", "blocks"):
+        return [group["params"][0] for group in getattr(encoder, method)()]
+    with torch.inference_mode():
+        found = getattr(encoder, method)(x)
+    return found if isinstance(found, list) else [found]
+
+
+def assert_same(found, expected):
+    assert len(found) == len(expected)
+    for a, b in zip(found, expected, strict=True):
+        assert torch.allclose(a, b, atol=1e-5) if isinstance(a, torch.Tensor) else a == b
+
+
+@pytest.mark.parametrize(
+    ("methods", "calls"),
+    [*(([method], 4) for method in METHODS), pytest.param(METHODS, 200 * len(METHODS), marks=pytest.mark.slow)],
+)
+def test_threads_on_one_encoder_get_what_each_gets_alone(methods, calls):
     encoder = zoo.load("mocov2-mini", 1)
-    inputs = [encoder.preprocess(torch.rand(2, 64, 64, generator=torch.manual_seed(i)).numpy()) for i in range(16)]
+    pixels = [torch.rand(2, 64, 64, generator=torch.manual_seed(i)).numpy() for i in range(16)]
+    inputs = [(values, encoder.preprocess(values)) for values in pixels]
+    alone = {(method, i): called(encoder, method, *inputs[i]) for method in methods for i in range(16)}
 
-    def call(x):
-        with torch.inference_mode():
-            found = getattr(encoder, method)(x)
-        return found if isinstance(found, list) else [found]
+    def work(thread):
+        for call in range(calls):
+            method, i = methods[(thread + call) % len(methods)], (thread * calls + call) % 16
+            assert_same(called(encoder, method, *inputs[i]), alone[method, i])
 
-    alone = [call(x) for x in inputs]
     with ThreadPoolExecutor(16) as pool:
-        together = list(pool.map(call, inputs * 4))
-    for found, expected in zip(together, alone * 4, strict=True):
-        assert [level.shape for level in found] == [level.shape for level in expected]
-        assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(found, expected, strict=True))
+        list(pool.map(work, range(16)))
     assert not [m for m in encoder.modules() if m._forward_hooks]
 
 
