@@ -1,1 +1,1 @@
-"""Puts images through frozen encoders, in batches, once, and keeps what came out; never a label."""
+"""Puts images through frozen encoders, in batches, once; never a label."""

@@ -1,8 +1,9 @@
 """Similarity of all pairs of layers from one pass: batches of two lists of arrays in, a matrix (L, L') out."""
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -35,9 +36,7 @@ def pooled(batches: Iterable[Sides], measure: str) -> Floats:
     """
     with ExitStack() as stack:
         first, second = _spooled(batches, stack)
-        if measure == "cca":
-            return _cca(first, second)
-        return _cka(first, second, debiased=measure == "cka")
+        return _POOLED[measure](first, second)
 
 
 def minibatch(first: Iterable[Levels], second: Iterable[Levels]) -> Floats:
@@ -179,3 +178,10 @@ def _terms(first: list[Floats], second: list[Floats]) -> tuple[Floats, Floats, F
     cross = np.array([[hsic(k, m) for m in second] for k in first])
     left, right = (np.array([hsic(k, k) for k in side]) for side in (first, second))
     return cross, left, right
+
+
+_POOLED: dict[str, Callable[[Spool, Spool], Floats]] = {
+    "cka": partial(_cka, debiased=True),
+    "biased-cka": partial(_cka, debiased=False),
+    "cca": _cca,
+}

@@ -1,2 +1,2 @@
 """Turns a card into bytes that were hashed just now; knows no network architecture, never imports torch, and alone
-speaks to the Hub."""
+reads from the Hub."""

@@ -1,1 +1,1 @@
-"""Makes encoders from public images; imports nothing of zoo, and nothing imports it."""
+"""Makes encoders from public images; imports nothing of zoo, and its command alone imports it."""
