@@ -14,7 +14,8 @@ os.environ |= {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "no_proxy": "127.0.0.1,localhost",
 }
-for name in ("ZOO_CARDS", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+# A console that is made under COLUMNS keeps that width, whatever a test sets.
+for name in ("ZOO_CARDS", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "COLUMNS"):
     os.environ.pop(name, None)
 if "PYTEST_XDIST_WORKER" in os.environ:  # workers side by side, each with a thread per core, wait for one another
     os.environ["OMP_NUM_THREADS"] = "1"

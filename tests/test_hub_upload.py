@@ -315,7 +315,9 @@ def test_convert_by_name_and_by_architecture(login, tmp_path, monkeypatch):
     assert (listed.file, listed.source) == (digests.sha256_file(output), digests.sha256_file(tmp_path / "x.pth"))
 
 
-UPLOAD = "import sys, hub_upload; hub_upload.app(sys.argv[1:])"
+# What runs in the background of a script is begun with SIGINT ignored, and so is all that it begins.
+HEED = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+UPLOAD = HEED + "import sys, hub_upload; hub_upload.app(sys.argv[1:])"
 
 
 @pytest.mark.parametrize("part", ["/lfs/", "/commit/", "/repos/create"])

@@ -60,13 +60,29 @@ def numbered(y: Any, count: int, classes: npt.NDArray[Any], *, multilabel: bool)
         if found.shape != (count, len(classes)):
             raise ValueError(f"y must be {(count, len(classes))} (got {found.shape}). Check X and y.")
         return _both_sides(found, classes)
-    if (shape := _shape(y, count)) != (count,):
-        raise ValueError(f"y must be one label per image, {count} (got shape {shape}). Check X and y.")
-    places = door.places(door.column(y), classes)
+    places = placed(y, count, classes, multilabel=False)
     absent = [name for place, name in enumerate(classes.tolist()) if place not in places]
     if absent:
         raise ValueError(f"validation must hold every class (without {absent[:5]}). Add images of them.")
     return places
+
+
+def placed(y: Any, count: int, classes: npt.NDArray[Any], *, multilabel: bool) -> Ints:
+    """As `numbered`, of images that need not hold every class.
+
+    Raises:
+        ValueError: A label is missing or not among them, or lengths differ.
+    """
+    if multilabel:
+        found = door.by_name(y, classes) if door.columns(y) else y
+        several = door.are_lists(found) and not door.are_flags(found, len(classes))
+        table = door.table(door.named_rows(found), classes) if several else door.plain(found)
+        if table.shape != (count, len(classes)) or not np.isin(table, (0, 1)).all():
+            raise ValueError(f"y must be 0 or 1, {(count, len(classes))} (got shape {table.shape}). Check X and y.")
+        return table.astype(np.int64)
+    if (shape := _shape(y, count)) != (count,):
+        raise ValueError(f"y must be one label per image, {count} (got shape {shape}). Check X and y.")
+    return door.places(door.column(y), classes)
 
 
 def _several(y: Any, count: int, classes: npt.NDArray[Any]) -> Ints:
@@ -98,7 +114,7 @@ def _shape(y: Any, count: int) -> tuple[int, ...]:
 
 def _indicator(y: Any, count: int) -> Targets:
     _shape(y, count)
-    labels = np.asarray(y)
+    labels = door.plain(y)
     values = door.listed(labels.ravel())
     odd = [value for value in values if door.missing(value) or value not in (0, 1)]
     if labels.ndim != 2 or len(labels) != count or odd:

@@ -114,7 +114,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         images = zoo.listed(X)
         known = labels_.read(y, len(images))
         samples = Samples(images, known.numbers, folds_.members(groups, len(images), images))
-        weighting = fitting.weighting(self, sample_weight, len(samples))
+        weighting = fitting.weighting(self, sample_weight, samples)
         given = self._given(images, y, samples.groups)
         encoders = extract.loaded([e if isinstance(e, str) else copy.deepcopy(e) for e in given], self.device)
         stretches = strategies.plan(self.strategy, encoders, (self.training or Training()).epochs)
@@ -133,8 +133,8 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Answer with the logarithms (N, K) of `predict_proba`, whose arguments these are."""
         self._check_fitted("predicts")
         names = [encoder.name for encoder in self.encoders_]
-        unknown = [name for name in without if name not in names]
-        if isinstance(without, str) or unknown or not set(names) - set(without):
+        listed = isinstance(without, Collection) and not isinstance(without, str)
+        if not listed or set(without) - set(names) or not set(names) - set(without):
             raise ValueError(f"without must name encoders of {names}, not all (got {without!r}). Keep one.")
         images = zoo.listed(X)
         blocks = [None if e.name in without else extract.extract(e, images) for e in self.encoders_]
@@ -155,6 +155,26 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self.multilabel_:
             return (proba >= 0.5).astype(np.int64)
         return cast(npt.NDArray[Any], self.classes_[proba.argmax(1)])
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Mean accuracy; of several labels per image, the share of images with all of them right.
+
+        As scikit-learn's tools need it, also of training images; how sure it is, says `fusion.evaluate`.
+
+        Args:
+            X: As in `fit`.
+            y: As in `fit`, labels of training.
+            sample_weight: (N,) how much each image counts.
+
+        Raises:
+            ValueError: A label was not in training or is missing, or lengths differ.
+        """
+        self._check_fitted("is judged")
+        images = zoo.listed(X)
+        known = labels_.placed(y, len(images), self.classes_, multilabel=self.multilabel_)
+        proba = self.predict_proba(images)
+        right = ((proba >= 0.5) == known).all(1) if self.multilabel_ else proba.argmax(1) == known
+        return float(np.average(right, weights=sample_weight))
 
     def save(self, path: str | Path) -> None:
         """Write the head, what moved of the encoders, and `ATTRIBUTION.md` into the folder `path`.

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 import zoo
@@ -141,18 +142,36 @@ class Job:
         return cast(Head, made.fit(blocks, samples.labels, folds, penalties, weighting))
 
 
-def weighting(model: Any, sample_weight: Any, count: int) -> Weighting:
+def weighting(model: Any, sample_weight: Any, samples: Samples) -> Weighting:
     """How much each image counts.
 
     Raises:
-        ValueError: Weights are not one per image, finite, not negative, and some of them positive.
+        ValueError: Weights are not one per image, finite and not negative, or a class has fewer images that count than
+            there are folds.
     """
     balanced = model.class_weight == "balanced" and (model.training or Training()).class_weight == "balanced"
     if sample_weight is None:
         return Weighting(balanced)
-    found = np.asarray(sample_weight, dtype=np.float64)
-    if found.shape != (count,) or not np.isfinite(found).all() or (found < 0).any() or not found.any():
+    found = _weights(sample_weight, len(samples))
+    counting = samples.labels[found > 0]
+    sides = [np.bincount(counting)] if counting.ndim == 1 else [np.bincount(label, minlength=2) for label in counting.T]
+    classes = len(np.unique(samples.labels)) if counting.ndim == 1 else 2
+    fewest = min(int(side.min()) if len(side) == classes else 0 for side in sides)
+    if fewest < model.folds:
         raise ValueError(
-            f"sample_weight must be {count} finite numbers from 0, not all 0 (got shape {found.shape}). Give one each."
+            f"sample_weight must let {model.folds} images of each class count, as many as folds (got {fewest}). "
+            "Lower folds, or leave out the class."
         )
     return Weighting(balanced, found)
+
+
+def _weights(given: Any, count: int) -> npt.NDArray[np.float64]:
+    try:
+        found = np.ma.filled(np.ma.asarray(given, dtype=np.float64), np.nan)
+    except (TypeError, ValueError):
+        found = np.empty(0)
+    if found.shape != (count,) or not np.isfinite(found).all() or (found < 0).any():
+        raise ValueError(
+            f"sample_weight must be {count} finite numbers from 0 (got shape {found.shape}). Give one each."
+        )
+    return found

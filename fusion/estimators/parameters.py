@@ -29,10 +29,17 @@ def check(model: Any) -> None:
         raise ValueError(f"seed must be an integer from 0 (got {model.seed!r}). Try seed=0.")
     if model.class_weight not in ("balanced", None):
         raise ValueError(f"class_weight must be 'balanced' or None (got {model.class_weight!r}). Leave it out.")
+    if not isinstance(model.folds, int | np.integer) or model.folds < 2:
+        raise ValueError(f"folds must be an integer from 2 (got {model.folds!r}). Try folds=5.")
     count = 1 if model.encoders == "auto" else len(model.encoders)
-    strengths = penalties(model.C, count)
-    if strengths is not None and (len(strengths) != count or min(strengths) <= 0):
+    if model.C is not None and not _are_strengths(model.C, count):
         raise ValueError(f"C must be positive, one or one per encoder (got {model.C!r}). Try C=0.03.")
+
+
+def _are_strengths(C: Any, count: int) -> bool:
+    found = np.asarray(C)
+    numbers = found.dtype.kind in "iuf" and found.shape in ((), (count,))
+    return numbers and bool((np.isfinite(found) & (found > 0)).all())
 
 
 def _check_encoders(encoders: Any) -> None:

@@ -6,6 +6,7 @@ was there, and of two at a time one stands, whole.
 
 import copy
 import hashlib
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -33,6 +34,7 @@ from fusion.tuning.settings import Training
 T = TypeVar("T")
 Tensors = dict[str, Tensor]
 
+_OURS = re.compile(r"(head|encoders)(-[0-9a-f]{16})?\.safetensors")
 _KEPT = ("head", "strategy", "C", "folds", "seed", "training", "class_weight")  # of the constructor
 
 
@@ -42,7 +44,10 @@ def save(model: Any, folder: Path) -> None:
     Raises:
         OSError: The folder cannot be written; a model that was there is still whole.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise OSError(f"path must be a folder (got {str(folder)!r}, a file or below one). Choose another.") from None
     each = [_held(encoder, origin["identity"]) for encoder, origin in zip(model.encoders_, model.origins_, strict=True)]
     stored = {f"{e}.{name}": value for e, (_, own) in enumerate(each) for name, value in own.items()}
     with FileLock(folder / ".lock"):
@@ -52,7 +57,7 @@ def save(model: Any, folder: Path) -> None:
         writing.write(folder / "model.json", record.dump(_record(model, [held for held, _ in each], head, tensors)))
         kept = {file.name for file in (head, tensors) if file}
         for path in folder.glob("*.safetensors"):
-            if path.name not in kept:
+            if _OURS.fullmatch(path.name) and path.name not in kept:  # never what somebody else keeps here
                 path.unlink(missing_ok=True)
 
 
@@ -97,11 +102,23 @@ def _held(encoder: zoo.Encoder, origin: str) -> tuple[Held, Tensors]:
     card = None
     if known is not None and alike and known.state_dict().keys() == own.keys():
         theirs = known.state_dict()
+        _check_built(encoder, known)
         own = {k: v for k, v in own.items() if v.dtype != theirs[k].dtype or not torch.equal(v, theirs[k])}
     else:
         card = encoder.card.model_dump(mode="json", exclude={"path"})
+        _check_built(encoder, zoo.restore(encoder.card, float(encoder.depth), own))
     depth = float(encoder.depth)
     return Held(name=encoder.name, depth=depth, origin=origin, identity=identity, card=card, stored=sorted(own)), own
+
+
+def _check_built(encoder: zoo.Encoder, rebuilt: zoo.Encoder) -> None:
+    """Refuse what would not come back: hooks, and modules or an input that are not those of the card."""
+    hooks = any(module._forward_hooks or module._forward_pre_hooks for module in encoder.modules())
+    if hooks or repr(encoder.trunk) != repr(rebuilt.trunk) or encoder.preprocess.input != encoder.card.input:
+        raise ValueError(
+            f"encoders must be as their card builds them to be saved (got {encoder.name} with hooks, other modules "
+            "or another input). Remove the hooks, or say the change in a card of its own."
+        )
 
 
 def _facts(card: zoo.Card) -> dict[str, Any]:

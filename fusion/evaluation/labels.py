@@ -105,10 +105,12 @@ def column(given: Any, what: str = "y") -> Array:
 
 
 def array(values: Sequence[Any]) -> Array:
-    """Values of one kind as an array: text cleaned, numbers as integers where all are."""
+    """Values of one kind as an array: text cleaned; whole numbers beside integers become integers, one by one."""
     if all(isinstance(value, str) for value in values):
         return np.array([clean(value) for value in values], dtype=str)
-    return np.array(values)
+    if all(isinstance(value, float) for value in values):
+        return np.array(values)
+    return np.array([int(value) if isinstance(value, float) and value.is_integer() else value for value in values])
 
 
 def named_rows(given: Iterable[Any]) -> list[list[Any]]:
@@ -144,11 +146,27 @@ def are_flags(rows: Any, width: int) -> bool:
     return all(isinstance(r, list | tuple) and len(r) == width and all(v in (0, 1) for v in r) for r in rows)
 
 
-def columns(given: Any) -> list[str] | None:
-    """The names of a table's columns, where they are names."""
+def columns(given: Any) -> list[Any] | None:
+    """The names of a table's columns, text or whole numbers; None where they are the places 0, 1, 2, ... in order."""
     found = getattr(given, "columns", None)
-    names = [] if found is None or getattr(given, "ndim", 2) != 2 else list(found)
-    return [clean(name) for name in names] if names and all(isinstance(name, str) for name in names) else None
+    names = [] if found is None or getattr(given, "ndim", 2) != 2 else listed(list(found))
+    if not names or names == list(range(len(names))):
+        return None
+    if len({kind(name) for name in names}) > 1 or kind(names[0]) is None:
+        raise ValueError(f"columns of y must be called by text or by whole numbers (got {names[:5]}). Rename them.")
+    return list(array(names).tolist())
+
+
+def plain(given: Any, what: str = "y") -> Array:
+    """As an array.
+
+    Raises:
+        ValueError: Something of it is masked.
+    """
+    if np.ma.isMaskedArray(given) and np.ma.getmaskarray(given).any():
+        rows = np.flatnonzero(np.ma.getmaskarray(given).reshape(len(given), -1).any(1)).tolist()
+        raise ValueError(f"{what} must be known for every image (got masked ones, {_few(rows)}). Leave these out.")
+    return np.asarray(given)
 
 
 def places(labels: Any, classes: Any, what: str = "y") -> Ints:
@@ -199,7 +217,7 @@ def by_name(given: Any, classes: Any) -> Array:
     absent = [name for place, name in enumerate(np.asarray(classes).tolist()) if place not in order]
     if absent or len(order) != len(classes):
         raise ValueError(f"y must have a column for each label, once (without {absent[:5]}). Known: {list(classes)}.")
-    return np.asarray(given)[:, np.argsort(order)]
+    return plain(given)[:, np.argsort(order)]
 
 
 def warn_alike(names: Iterable[Any], what: str) -> None:

@@ -9,6 +9,8 @@ of the figure of that label, present or absent, and a draw without the one or th
 """
 
 import hashlib
+import numbers
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -97,6 +99,7 @@ def evaluate(
             differ, images were seen in the fit, or y (N, K) has another K, other values, or a label that no image has
             or every image has.
     """
+    X = _held(X)
     index, members = _prepared(model, X, y, groups, allow_seen)
     return _scored(index, members, model.predict_proba(X), len(model.classes_), resamples, seed)
 
@@ -113,6 +116,7 @@ def difference(
     allow_seen: bool = False,
 ) -> Evaluation:
     """The figures of `model` minus those of `other`, paired; arguments as in `evaluate`."""
+    X = _held(X)
     first, second = (
         evaluate(m, X, y, groups, resamples=resamples, seed=seed, allow_seen=allow_seen) for m in (model, other)
     )
@@ -142,6 +146,7 @@ def contributions(
     names = [encoder.name for encoder in model.encoders_]
     if not 1 < len(names) == len(set(names)):
         raise ValueError(f"model must have several encoders of different names (got {names}). Use fusion.evaluate.")
+    X = _held(X)
     index, members = _prepared(model, X, y, groups, allow_seen)
     probas = [model.predict_proba(X), *(model.predict_proba(X, without=[name]) for name in names)]
     whole, *left = (_scored(index, members, proba, len(model.classes_), resamples, seed) for proba in probas)
@@ -165,6 +170,11 @@ def _prepared(model: Any, X: Any, y: Any, groups: Any, allow_seen: bool) -> tupl
     return found
 
 
+def _held(images: Any) -> Any:
+    """What is an iterator as a list: it is gone through more than once."""
+    return list(images) if isinstance(images, Iterator) else images
+
+
 def _check_form(y: Any, multilabel: bool | None) -> None:
     """Refuse labels of the other form than the model's, whose figures would be those of another question."""
     several = labels_.are_lists(y) or len(labels_.shape(y)) == 2
@@ -181,6 +191,11 @@ def _check_form(y: Any, multilabel: bool | None) -> None:
 
 
 def _scored(index: Ints, members: Ints, proba: Any, classes: int, resamples: int, seed: int) -> Evaluation:
+    if not all(isinstance(number, numbers.Integral) for number in (resamples, seed)) or resamples < 1 or seed < 0:
+        raise ValueError(
+            f"resamples must be whole from 1, and seed from 0 (got {resamples!r} and {seed!r}). "
+            "Try resamples=1000, seed=0."
+        )
     models = _models(proba, (len(index), classes))
     drawn = draws(index, members, classes, resamples, seed)
     weights_of = [np.ones(len(index)), *drawn]
@@ -205,6 +220,8 @@ def _models(proba: Any, shape: tuple[int, int]) -> Floats:
     array = np.asarray(proba, dtype=np.float64)
     if array.shape[-2:] != shape or array.ndim not in (2, 3):
         raise ValueError(f"proba must be {shape}, or several of that (got {array.shape}). Check the images.")
+    if not np.isfinite(array).all():
+        raise ValueError("proba must be finite (got NaN or infinity). Check the weights of the model.")
     return array.reshape(-1, *shape)  # (N, K) or (S, N, K) -> (S, N, K)
 
 
@@ -227,7 +244,7 @@ def _numbers(y: Any, names: npt.NDArray[Any]) -> Ints:
         flags = labels_.are_flags(y, len(names))
         return _indicator(np.asarray(y) if flags else labels_.table(labels_.named_rows(y), names), names)
     if len(labels_.shape(y)) != 1:
-        return _indicator(np.asarray(y), names)
+        return _indicator(labels_.plain(y), names)
     index = labels_.places(labels_.column(y), names)
     absent = [name for place, name in enumerate(names.tolist()) if place not in index]
     if absent:

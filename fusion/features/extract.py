@@ -57,6 +57,9 @@ def extract(encoder: str | zoo.Encoder, images: Any, *, batch: int = BATCH) -> F
         encoder: A name, `name@depth`, or what `zoo.load` gives.
         images: Anything `encoder.preprocess` takes; a single array is a batch.
         batch: Images at a time.
+
+    Raises:
+        ValueError: Features are not finite, or as `encoder.preprocess`.
     """
     network = zoo.load(encoder) if isinstance(encoder, str) else encoder
     return _run(network, images, batch, lambda own, x: [own(x)])[0]
@@ -109,4 +112,7 @@ def _run(encoder: zoo.Encoder, images: Any, batch: int, compute: Compute) -> lis
         how = encoder.card.input
         blank = torch.zeros(1, how.channels, how.size, how.size)
         return [level[:0] for level in _computed(encoder.at_rest(), blank, compute)]
-    return [cast(Floats, np.concatenate(column)) for column in zip(*parts, strict=True)]
+    found = [cast(Floats, np.concatenate(column)) for column in zip(*parts, strict=True)]
+    if not all(np.isfinite(level).all() for level in found):
+        raise ValueError(f"features of {encoder.name} must be finite (got others). Check its weights, or try .float().")
+    return found

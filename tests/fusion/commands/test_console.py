@@ -104,7 +104,7 @@ def test_an_evaluation_as_plain_values():
     found = score.score(y, proba, ["a", "b"], resamples=20)
     told = json.loads(json.dumps(console.figures(found)))
     assert set(told) == {*found.figures, "images", "groups", "resamples"}
-    assert told["auc"] == {"value": found.auc.value, "low": found.auc.low, "high": found.auc.high}
+    assert told["auc"] == {"value": found.auc.value, "low": None, "high": None}  # four images are too few
     assert (told["images"], told["groups"], told["resamples"]) == (4, 4, 20)
 
 

@@ -232,3 +232,17 @@ def test_threads_on_one_model_get_what_each_gets_alone(methods, calls, fitted):
 
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(work, range(16)))
+
+
+def test_score_meets_labels_at_the_door(fitted):
+    names = TRAIN.labels.tolist()
+    assert fitted.score(TRAIN.images, [f"{name} " for name in names]) == fitted.score(TRAIN.images, names)
+    assert fitted.score(TRAIN.images[:3], names[:3], sample_weight=[0, 0, 1]) in (0.0, 1.0)
+    with pytest.raises(ValueError, match="y must hold labels of training"):
+        fitted.score(TRAIN.images, ["nowhere", *names[1:]])
+    several = FusionClassifier(SMALL[:1], C=0.1).fit(TRAIN.images, LISTS)
+    right = several.score(TRAIN.images, LISTS)
+    assert right == (several.predict(TRAIN.images) == TABLE).all(1).mean()
+    assert several.score(TRAIN.images, TABLE) == right
+    with pytest.raises(ValueError, match="y must be 0 or 1"):
+        several.score(TRAIN.images, TABLE[:, :1])

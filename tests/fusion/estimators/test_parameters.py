@@ -49,7 +49,11 @@ def test_clone_and_parameters_with_everything_set():
         ),
         ({"class_weight": "even"}, r"class_weight must be 'balanced' or None \(got 'even'\)"),
         ({"folds": 11}, r"folds must be from 2 to the images of the rarest class, 10 \(got 11\)"),
-        ({"folds": 1}, "folds must be from 2"),
+        ({"folds": 1}, "folds must be an integer from 2"),
+        ({"folds": "2"}, "folds must be an integer from 2"),
+        ({"C": float("nan")}, "C must be positive"),
+        ({"C": float("inf")}, "C must be positive"),
+        ({"C": "1"}, "C must be positive"),
         ({"folds": 7}, r"folds must not exceed the groups, 6 \(got 7\)"),
     ],
 )

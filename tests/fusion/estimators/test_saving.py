@@ -399,3 +399,43 @@ def test_labels_of_every_kind_come_back_as_they_were(labels, tmp_path):
     again = FusionClassifier.load(tmp_path)
     same(again, model)
     assert again.classes_.dtype == model.classes_.dtype
+
+
+def test_a_save_removes_no_file_of_others(tmp_path):
+    (tmp_path / "my_pretrained.safetensors").write_bytes(b"mine")
+    model = FusionClassifier(PAIR[:1], C=0.1).fit(TRAIN.images, TRAIN.labels)
+    model.save(tmp_path)
+    model.C = 0.2
+    model.fit(TRAIN.images, TRAIN.labels).save(tmp_path)
+    assert (tmp_path / "my_pretrained.safetensors").read_bytes() == b"mine"
+    assert len(list(tmp_path.glob("head*.safetensors"))) == 1
+
+
+def test_a_model_is_not_saved_onto_a_file(tmp_path):
+    (tmp_path / "model").write_text("")
+    model = FusionClassifier(PAIR[:1], C=0.1).fit(TRAIN.images, TRAIN.labels)
+    for path in (tmp_path / "model", tmp_path / "model" / "below"):
+        with pytest.raises(OSError, match=r"path must be a folder .* Choose another"):
+            model.save(path)
+
+
+def hooked(encoder):
+    encoder.trunk.register_forward_hook(lambda *_: None)
+
+
+def with_another_eps(encoder):
+    next(m for m in encoder.modules() if isinstance(m, torch.nn.BatchNorm2d)).eps = 0.5
+
+
+def with_another_input(encoder):
+    encoder.preprocess.input = encoder.card.input.model_copy(update={"mean": [0.1], "std": [3.0]})
+
+
+@pytest.mark.parametrize("change", [hooked, with_another_eps, with_another_input])
+def test_what_would_not_come_back_is_not_saved(change, tmp_path):
+    encoder = zoo.load(PAIR[0])
+    change(encoder)
+    model = FusionClassifier([encoder], C=0.1).fit(TRAIN.images, TRAIN.labels)
+    with pytest.raises(ValueError, match="encoders must be as their card builds them to be saved"):
+        model.save(tmp_path / "model")
+    assert not list(tmp_path.rglob("*.safetensors"))

@@ -241,3 +241,24 @@ def test_a_column_is_read_right_or_refused_in_a_sentence(column):
 
 def test_the_door_loads_no_torch():
     assert "torch" not in vars(sys.modules["fusion.evaluation.labels"])
+
+
+def test_columns_that_are_called_by_numbers_are_classes_in_any_order():
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 2, (40, 3))
+    columns = {3: truth[:, 0], 1: truth[:, 1], 2: truth[:, 2]}
+    assert labels.columns(table(columns)) == [3, 1, 2]
+    assert (labels.by_name(table(columns), np.array([1, 2, 3])) == truth[:, [1, 2, 0]]).all()
+    assert labels.columns(table({0: truth[:, 0], 1: truth[:, 1]})) is None  # places, not names
+    with pytest.raises(ValueError, match="columns of y must be called by text or by whole numbers"):
+        labels.columns(table({"a": truth[:, 0], 1: truth[:, 1]}))
+
+
+def test_what_is_masked_of_a_table_is_missing():
+    y = np.ma.array(np.eye(2, dtype=int)[np.arange(8) % 2], mask=np.zeros((8, 2), bool))
+    assert (labels.plain(y) == y.data).all()
+    y.mask[3, 1] = True
+    proba = np.full((8, 2), 0.5)
+    for read in (lambda: targets.read(y, 8), lambda: score.score(y, proba, ["a", "b"])):
+        with pytest.raises(ValueError, match=r"y must be known for every image \(got masked ones, \[3\]\)"):
+            read()

@@ -249,3 +249,25 @@ def test_too_few_patients_have_no_interval(judged, count, has):
     assert ("too few patients for an interval" in str(found)) != has
     assert ("too few" in found.told("auc")) != has
     assert ("no interval" in str(found.auc)) != has
+
+
+@pytest.mark.parametrize("given", [{"resamples": 0}, {"resamples": 1.5}, {"seed": -1}])
+def test_draws_are_whole_numbers(given, judged):
+    labels, proba, groups = judged
+    with pytest.raises(ValueError, match=r"resamples must be whole from 1, and seed from 0 .* Try resamples=1000"):
+        score.score(labels, proba, CLASSES, groups, **given)
+
+
+def test_answers_that_are_not_finite_are_refused(judged):
+    labels, proba, groups = judged
+    with pytest.raises(ValueError, match=r"proba must be finite .* Check the weights"):
+        score.score(labels, np.where(proba > 0.5, np.nan, proba), CLASSES, groups)
+
+
+def test_an_iterator_of_images_hides_none_that_were_seen(judged):
+    labels, proba, groups = judged
+    images = list(np.random.default_rng(0).integers(0, 256, (300, 4, 4), dtype=np.uint8))
+    model = Fixed(proba)
+    model.seen_ = units.digests(images)
+    with pytest.raises(ValueError, match="images must be new to the model"):
+        fusion.evaluate(model, iter(images), labels, groups)

@@ -107,3 +107,11 @@ def test_modes_that_the_caller_chose_stay():
     for call in (extract.extract, extract.levels, extract.quarters):
         call(encoder, TRAIN.images[:4])
         assert [module.training for module in encoder.modules()] == modes
+
+
+def test_features_that_are_not_finite_are_refused():
+    encoder = zoo.load("mae-mini", 0.25)
+    with torch.no_grad():
+        next(encoder.parameters()).fill_(float("nan"))
+    with pytest.raises(ValueError, match=r"features of mae-mini@0.25 must be finite .* Check its weights"):
+        extract.extract(encoder, np.zeros((2, 64, 64), np.uint8))

@@ -190,8 +190,10 @@ def test_what_jobs_give_comes_as_it_comes_and_errors_end_the_rest():
     assert list(asking.aside([], Watch())) == []
 
 
+# What runs in the background of a script is begun with SIGINT ignored, and so is all that it begins.
 LOADER = """
-import sys, zoo
+import signal, sys, zoo
+signal.signal(signal.SIGINT, signal.default_int_handler)
 print("ready", flush=True)
 sys.stdin.readline()
 try:
