@@ -78,7 +78,7 @@ def test_an_exported_folder(hub, tmp_path, monkeypatch):
     assert walk(folder, tmp_path, airgap.import_) >= 4
 
 
-@pytest.mark.parametrize("file", ["model.safetensors", "checkpoint.pt"])
+@pytest.mark.parametrize("file", [pytest.param("model.safetensors", marks=pytest.mark.slow), "checkpoint.pt"])
 def test_the_cache(hub, tmp_path, monkeypatch, file):
     """Pieces, digests, pointers and converted files."""
     (tmp_path / "cards").mkdir()

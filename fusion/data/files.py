@@ -149,11 +149,25 @@ def _opened(data: Samples, window: Window | None) -> Samples:
 
 def _grouped(data: Samples) -> Samples:
     """With rows of one content in one group, so that whoever draws groups keeps them together."""
+    _warn_two_labels(data)
     groups = units.held(data.groups, data.images, len(data))
     if data.groups is not None and groups is not None and (moved := data.groups[data.groups != groups]).size:
         joined = sorted({*moved.tolist(), *groups[data.groups != groups].tolist()})
         warnings.warn(f"patients share images, and are taken as one: {joined[:_NAMED]}. Check the ids.", stacklevel=3)
     return replace(data, groups=groups)
+
+
+def _warn_two_labels(data: Samples) -> None:
+    """Warn of one content under two labels; slices of a volume are several images in one file."""
+    first: dict[bytes, int] = {}
+    for row, key in enumerate(units.contents(data.images, len(data))):
+        if key is None or units.is_slice(data.paths[row]):
+            continue
+        other = first.setdefault(key, row)
+        if np.any(data.labels[row] != data.labels[other]):
+            pair = f"{str(data.paths[other])!r} and {str(data.paths[row])!r}"
+            warnings.warn(f"an image must have one label (got others for {pair}). Check the labels.", stacklevel=4)
+            return
 
 
 def _check_apart(source: Path, data: Samples, names: Sequence[str]) -> None:
@@ -194,7 +208,7 @@ def _folder(source: Path) -> Samples:
 def _walked(place: Path) -> Iterator[Path]:
     """The files below a folder, linked folders too, each once; hidden ones are nobody's."""
     above = {os.path.realpath(folder) for folder in place.resolve().parents}
-    for folder, inside, names in os.walk(place, followlinks=True):
+    for folder, inside, names in os.walk(place, onerror=_refuse_unreadable, followlinks=True):
         real = os.path.realpath(folder)
         if real in above:  # a link back
             inside.clear()
@@ -202,6 +216,13 @@ def _walked(place: Path) -> Iterator[Path]:
         above.add(real)
         inside[:] = sorted(name for name in inside if not _is_hidden(name))
         yield from (Path(folder, name) for name in names if not _is_hidden(name))
+
+
+def _refuse_unreadable(error: OSError) -> None:
+    raise OSError(
+        f"every folder of a class must be readable (got {str(error.filename)!r}: {error.strerror}). "
+        "Run chmod u+rx on it, or move it out of the data set."
+    ) from None
 
 
 def _is_hidden(name: str) -> bool:
@@ -230,7 +251,7 @@ def _table(source: Path, split: str | None, several: bool | None) -> tuple[Sampl
     tables.warn_unread(source, header)
     groups = units.ids([row.get("patient") for row in rows], "patients") if optional else None
     labels, columns = _several(source, rows) if several else (np.array([row.get("label") for row in rows]), None)
-    data = Samples([tables.located(source, row.get("path")) for row in rows], labels, groups, columns)
+    data = Samples([tables.located(source, row.get("path"), row.written) for row in rows], labels, groups, columns)
     if split is not None:
         _check_apart(source, data, names)
     return data, names

@@ -6,11 +6,14 @@ mark, `sep=;`, UTF-16, columns of row names, blank rows and blanks around cells 
 
 import csv
 import io
+import os
 import re
+import unicodedata
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fusion.evaluation import labels
 
@@ -29,10 +32,12 @@ class Record:
     Attributes:
         line: Where it begins in the file, from 1.
         cells: Of the columns of `COLUMNS` that there are, without blanks around them.
+        written: The cell of the path, with its blanks and in its own spelling of letters.
     """
 
     line: int
     cells: dict[str, str]
+    written: str = ""
 
     def get(self, column: str) -> str:
         """The cell; empty where there is none."""
@@ -49,11 +54,11 @@ def read(source: Path) -> tuple[list[Record], list[str]]:
     hint = re.match(r"sep=(.)(?:\r\n|\r|\n)", text, flags=re.IGNORECASE)  # of Excel to itself
     separator = hint[1] if hint else _separator(text)
     parsed = _parsed(source, text[hint.end() :] if hint else text, separator, 1 if hint else 0)
-    parsed = [(line, cells) for line, cells in parsed if any(cells)]
+    parsed = [(line, cells) for line, cells in parsed if any(map(labels.clean, cells))]
     if not parsed:
         return [], []
     (_, header), *body = parsed
-    header = _with_row_names(header, [cells for _, cells in body])
+    header = _with_row_names([labels.clean(name) for name in header], [cells for _, cells in body])
     places = _places(source, header)
     return [found for line, cells in body if (found := _row(source, line, cells, header, places))], header
 
@@ -87,14 +92,23 @@ def warn_unread(source: Path, header: Sequence[str]) -> None:
             )
 
 
-def located(source: Path, cell: str) -> Path:
-    """The file that a cell names: relative to the table, with the slashes of Windows where only they lead to one."""
-    path = source.parent / cell
-    if "\\" in cell and not path.exists():
-        turned = source.parent / cell.replace("\\", "/")
-        volume = Path(re.sub(r":[^/]*$", "", str(turned)))
-        return turned if turned.exists() or volume.exists() else path
-    return path
+def located(source: Path, cell: str, written: str = "") -> Path:
+    """The file that a cell names, relative to the table: as it is written, else in the spelling that leads to one.
+
+    Args:
+        source: The table.
+        cell: Without blanks around it, in NFC.
+        written: As it stands in the table; empty: as `cell`.
+    """
+    names = [written or cell, written.strip(), cell, unicodedata.normalize("NFD", cell)]
+    names += [name.replace("\\", "/") for name in names if "\\" in name]  # slashes of Windows
+    found = [source.parent / name for name in dict.fromkeys(names) if name]
+    return next(filter(_exists, found), source.parent / cell)
+
+
+def _exists(path: Path) -> bool:
+    """Tell whether there is a file, or the volume of a slice."""
+    return os.path.exists(path) or os.path.exists(re.sub(r":[^/]*$", "", str(path)))
 
 
 def _text(source: Path) -> str:
@@ -136,14 +150,14 @@ def _separator(text: str) -> str:
 
 
 def _parsed(source: Path, text: str, separator: str, skipped: int) -> list[tuple[int, list[str]]]:
-    """(line, cells) of all rows."""
-    lines = io.StringIO(text, newline="")  # of all three kinds of line ends, and kept inside quotes
-    reader = csv.reader(lines, delimiter=separator, strict=True, skipinitialspace=True)
+    """(line, cells) of all rows, with the blanks around cells."""
+    reader = _reader(text, separator, skip=True)
+    blanks = _reader(text, separator, skip=False)
     found: list[tuple[int, list[str]]] = []
     begun = 1 + skipped
     try:
         for cells in reader:
-            found.append((begun, [labels.clean(cell) for cell in cells]))
+            found.append((begun, _with_blanks(cells, blanks)))
             begun = reader.line_num + 1 + skipped
     except csv.Error as error:
         step = 'Close every quote, and write " inside quotes as ""'
@@ -151,10 +165,24 @@ def _parsed(source: Path, text: str, separator: str, skipped: int) -> list[tuple
     return found
 
 
+def _reader(text: str, separator: str, *, skip: bool) -> Any:
+    lines = io.StringIO(text, newline="")  # of all three kinds of line ends, and kept inside quotes
+    return csv.reader(lines, delimiter=separator, strict=skip, skipinitialspace=skip)
+
+
+def _with_blanks(cells: list[str], blanks: Iterator[list[str]]) -> list[str]:
+    """The cells of the next row with blanks in front, where these are no more than that."""
+    try:
+        other = next(blanks, [])
+    except csv.Error:
+        return cells
+    return other if [cell.lstrip(" ") for cell in other] == [cell.lstrip(" ") for cell in cells] else cells
+
+
 def _with_row_names(header: list[str], rows: Sequence[list[str]]) -> list[str]:
     """The header, with a name for R's column of row names, which has none, or for a separator at every line's end."""
     if rows and all(len(cells) == len(header) + 1 for cells in rows):
-        return [*header, ""] if not any(cells[-1] for cells in rows) else ["", *header]
+        return [*header, ""] if not any(labels.clean(cells[-1]) for cells in rows) else ["", *header]
     return header
 
 
@@ -169,12 +197,12 @@ def _places(source: Path, header: Sequence[str]) -> dict[str, int]:
 
 def _row(source: Path, line: int, cells: list[str], header: Sequence[str], places: dict[str, int]) -> Record | None:
     """None for a row without content: only separators, or a row name."""
-    if len(cells) > len(header) and any(cells[len(header) :]):
+    if len(cells) > len(header) and any(map(labels.clean, cells[len(header) :])):
         raise ValueError(
             f"{source}, line {line}: a row must have {len(header)} cells (got {len(cells)}). "
             'Put a cell that holds the separator in quotes: "a,b".'
         )
-    found = {name: cells[place] for name, place in places.items() if place < len(cells)}
+    found = {name: labels.clean(cells[place]) for name, place in places.items() if place < len(cells)}
     if places and not any(found.values()):
         return None
     if lacking := [name for name in ("path", "label") if name in places and name not in found]:
@@ -182,4 +210,4 @@ def _row(source: Path, line: int, cells: list[str], header: Sequence[str], place
             f"{source}, line {line}: a row must have {len(header)} cells (got {len(cells)}, without {lacking[0]!r}). "
             "Write every cell, empty or not."
         )
-    return Record(line, {**dict.fromkeys(places, ""), **found})
+    return Record(line, {**dict.fromkeys(places, ""), **found}, cells[places["path"]] if "path" in places else "")

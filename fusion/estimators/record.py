@@ -79,6 +79,8 @@ def read(path: Path) -> Model:
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            raise ValueError(f"no record of a model ({type(values).__name__})")
         stated = values.pop("sha256", None)
         if values.get("format") != FORMAT:
             raise ValueError(f"format {values.get('format')!r}, not {FORMAT}")

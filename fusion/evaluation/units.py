@@ -1,8 +1,8 @@
 """The one door for ids, and what depends on what: images of one id, and copies of one image, are one unit.
 
 An id is text, a whole number or a boolean; `"P1 "` is `"P1"`. What differs in case or in zeros in front stays two, with
-a warning. Copies are rows of one file (slices of one volume too), files of the same bytes, and equal pixels; a picture
-of a single value is nobody's copy.
+a warning. Copies are rows of one file (slices of one volume too), files of the same bytes, PIL images of such files,
+and equal pixels (`pixels` says in which spellings); a picture of a single value is nobody's copy.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from fusion.evaluation import labels
+from fusion.evaluation import labels, pixels
 
 Array = npt.NDArray[Any]
 Ints = npt.NDArray[np.int64]
@@ -26,7 +26,6 @@ Ints = npt.NDArray[np.int64]
 _THREADS = 8
 _DIGITS = 16
 _IMAGES = ("path", "image", "file")
-_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF")
 _SLICE = re.compile(r"(.+\.nii(?:\.gz)?):[^/\\]*", flags=re.IGNORECASE)
 
 
@@ -72,7 +71,10 @@ def numbered(groups: Any, images: Any, count: int) -> Ints:
         ValueError: As `ids`.
     """
     start = np.arange(count) if groups is None else np.unique(ids(groups), return_inverse=True)[1].astype(np.int64)
-    return start if images is None or len(start) != count else _joined(start, contents(images, count))
+    if images is None or len(start) != count:
+        return start
+    keys = contents(images, count)
+    return _joined(_joined(start, keys), _sources(images, keys))
 
 
 def held(groups: Any, images: Any, count: int) -> Array | None:
@@ -86,7 +88,7 @@ def held(groups: Any, images: Any, count: int) -> Array | None:
         raise ValueError(f"groups must be one per image, {count} (got shape {names.shape}). Check groups.")
     start = np.arange(count) if names is None else np.unique(names, return_inverse=True)[1].astype(np.int64)
     keys = contents(images, count)
-    units = _joined(start, keys)
+    units = _joined(_joined(start, keys), _sources(images, keys))
     if np.array_equal(units, start):
         return names
     if names is None:  # named by what they show: numbers would be other images elsewhere
@@ -115,7 +117,8 @@ def digests(images: Any, groups: Any = None) -> set[str]:
     Raises:
         ValueError: As `ids`.
     """
-    found = {key.hex()[:_DIGITS] for key in contents(images, len(_each(images))) if key}
+    keys = contents(images, len(_each(images)))
+    found = {key.hex()[:_DIGITS] for key in (*keys, *_sources(images, keys)) if key}
     return found | ({_of_id(name) for name in ids(groups).tolist()} if groups is not None else set())
 
 
@@ -123,7 +126,9 @@ def seen_rows(seen: Collection[str], images: Any, groups: Any = None) -> list[in
     """The rows of images, or of images of ids, that are among the digests."""
     count = len(_each(images))
     known = [None] * count if groups is None else [_of_id(name) for name in ids(groups).tolist()]
-    shown = [key is not None and key.hex()[:_DIGITS] in seen for key in contents(images, count)]
+    keys = contents(images, count)
+    pairs = zip(keys, _sources(images, keys), strict=True)
+    shown = [any(key is not None and key.hex()[:_DIGITS] in seen for key in pair) for pair in pairs]
     rows = zip(_each(images), shown, known, strict=True)
     return [
         row for row, (image, met, name) in enumerate(rows) if name in seen or (met and not _is_blank(_place(image)))
@@ -162,6 +167,11 @@ def of_file(path: str | os.PathLike[str]) -> bytes:
     return _read(name, state.st_size, state.st_mtime_ns, state.st_ino)
 
 
+def is_slice(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a path names a slice of a volume (`brain.nii.gz:42`)."""
+    return _SLICE.fullmatch(os.fspath(path)) is not None
+
+
 def of_pixels(image: Any) -> bytes:
     """Shape and values of an array or a PIL image, as bytes."""
     values = np.ascontiguousarray(image)
@@ -177,10 +187,15 @@ def _read(name: str, *_: int) -> bytes:
 
 def _each(images: Any) -> list[Any]:
     """The images one by one, of a table its column of them (as `zoo.listed` has it, which this room does not know)."""
-    if isinstance(images, str | os.PathLike) or not hasattr(images, "__len__"):
-        return [] if images is None else [images]
+    if isinstance(images, str | bytes | os.PathLike) or not hasattr(images, "__len__"):
+        return [] if images is None else [_named(images)]
     columns = getattr(images, "columns", ())
-    return list(next((images[name] for name in _IMAGES if name in columns), images))
+    return [_named(image) for image in next((images[name] for name in _IMAGES if name in columns), images)]
+
+
+def _named(image: Any) -> Any:
+    """A path as text, which it may be in bytes; others as they are."""
+    return os.fsdecode(image) if isinstance(image, bytes) else image
 
 
 def _content(image: Any) -> bytes | None:
@@ -190,25 +205,39 @@ def _content(image: Any) -> bytes | None:
         except (OSError, ValueError):  # whoever reads it says so; until then it is what it is called
             return _of_place(image)
     try:
-        values = np.asarray(image)
-        alone = values.dtype == object or values.size == 0 or bool((values == values.flat[0]).all())
-        return None if alone else hashlib.sha256(of_pixels(values)).digest()
-    except (OSError, ValueError, TypeError):
+        values = pixels.values(image)
+    except Exception:  # a decoder raises anything; whoever reads it says so
         return None
+    return None if values is None else hashlib.sha256(of_pixels(values)).digest()
+
+
+def _sources(images: Any, keys: Sequence[bytes | None]) -> list[bytes | None]:
+    """The contents once more, of PIL images as digests of the files behind them."""
+    each = _each(images) if any(keys) else [None] * len(keys)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return list(pool.map(_source, each, keys))
+
+
+def _source(image: Any, key: bytes | None) -> bytes | None:
+    name = pixels.source(image) if key and isinstance(image, Image.Image) else None
+    return key if name is None else _content(name)
 
 
 def _place(image: Any) -> str:
-    return os.path.realpath(image) if isinstance(image, str | os.PathLike) else ""
+    try:
+        return os.path.realpath(image) if isinstance(image, str | os.PathLike) else ""
+    except ValueError:  # no file can be called so
+        return str(image)
 
 
 def _of_place(image: Any) -> bytes:
-    return hashlib.sha256(_place(image).encode(errors="surrogateescape")).digest()
+    return hashlib.sha256(_place(image).encode(errors="surrogatepass")).digest()
 
 
 def _is_blank(place: str) -> bool:
     """Tell whether a file is a picture of a single value; asked of few, for it is decoded."""
     try:
-        with Image.open(place, formats=_FORMATS) as picture:
+        with Image.open(place, formats=pixels.FORMATS) as picture:
             ends = picture.getextrema()
     except Exception:  # no picture, or a broken one: whoever reads it says so
         return False
@@ -216,7 +245,7 @@ def _is_blank(place: str) -> bool:
 
 
 def _of_id(name: Any) -> str:
-    return hashlib.sha256(str(name).encode()).hexdigest()[:_DIGITS]
+    return hashlib.sha256(str(name).encode(errors="surrogatepass")).hexdigest()[:_DIGITS]
 
 
 def _joined(start: Ints, keys: Sequence[Hashable | None]) -> Ints:

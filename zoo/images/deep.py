@@ -1,6 +1,8 @@
 """Colours of 16 bits, of which Pillow keeps 8: read twice, the high bytes and the low ones."""
 
+import io
 import os
+import threading
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ Array = np.ndarray[Any, Any]
 _OTHER = {"RGB;16B": "RGB;16L", "RGBA;16B": "RGBA;16L", "RGBX;16B": "RGBX;16L", "CMYK;16B": "CMYK;16L"}
 # Native, as libtiff gives them; every machine that torch runs on has the low byte first.
 _LOW = {**_OTHER, **{low: high for high, low in _OTHER.items()}, **{high[:-1] + "N": high for high in _OTHER}}
+_AT_ONCE = threading.Lock()  # an image that is listed twice has one stream
 _PAIRED = "LA;16B"
 _BITS, _PLANES = 258, 284  # TIFF tags
 
@@ -19,13 +22,37 @@ def is_deep(image: Image.Image) -> bool:
     """Tell whether the file behind a picture holds more than 8 bits a colour, as far as Pillow still knows."""
     if image.mode.startswith(("I", "F")):
         return False
-    if not raw_modes(image) and _png_depth(image) > 8:
+    if not raw_modes(image) and (png_depth(image) or 8) > 8:
         return True
     if any(";16" in raw for raw in raw_modes(image)) or max(_numbers(image, _BITS), default=8) > 8:
         return True
     if image.format == "PPM" and image.mode == "RGB":
-        return any(isinstance(tile.args, tuple) and tile.args[-1] > 255 for tile in getattr(image, "tile", []))
+        return any(isinstance(tile.args, tuple) and tile.args[-1] > 255 for tile in _tiles(image))
     return False
+
+
+def fresh(image: Image.Image) -> Image.Image:
+    """A second image of the same stream, where one is not decoded yet: whoever holds the first finds it as it was."""
+    stream = getattr(image, "fp", None)
+    if stream is None or not (getattr(image, "tile", None) or getattr(image, "_im", image) is None):
+        return image
+    with _AT_ONCE:
+        place = stream.tell()
+        stream.seek(0)
+        data = stream.read()
+        stream.seek(place)
+    again = Image.open(io.BytesIO(data), formats=(image.format or "PNG",))  # by no other reader
+    again.seek(image.tell())
+    again.info = dict(image.info)
+    return again if (again.mode, again.size) == (image.mode, image.size) else image  # a draft is its own
+
+
+def _tiles(image: Image.Image) -> list[Any]:
+    """How a picture lies in its file; of one that is decoded already, if the file is there to be asked."""
+    if getattr(image, "tile", None) or not os.path.isfile(getattr(image, "filename", "")):
+        return list(getattr(image, "tile", []))
+    with Image.open(getattr(image, "filename", ""), formats=("PPM",)) as again:
+        return list(getattr(again, "tile", []))
 
 
 def raw_modes(image: Image.Image) -> list[str]:
@@ -59,14 +86,14 @@ def _decoded(image: Any, raw: str | None = None) -> Array:
     return np.asarray(image)
 
 
-def _png_depth(image: Image.Image) -> int:
+def png_depth(image: Image.Image) -> int | None:
     """Bits a channel in the file of a picture that is decoded already, if it is there to be asked."""
     name = getattr(image, "filename", "")
     if image.format != "PNG" or not os.path.isfile(name):
-        return 8
+        return None
     with open(name, "rb") as file:
         header = file.read(25)
-    return header[24] if len(header) > 24 else 8
+    return header[24] if len(header) > 24 else None
 
 
 def _numbers(image: Image.Image, tag: int) -> list[int]:

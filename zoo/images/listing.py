@@ -52,7 +52,9 @@ def _array(images: Array) -> list[Any] | Array:
     if images.dtype.kind in _NUMBERS:
         return images
     if images.ndim > 1:
-        raise ValueError(f"an array of paths or objects must be 1-D (got {images.shape}). Try list(x.ravel()).")
+        raise ValueError(
+            f"an array of paths or objects must be 1-D (got {images.shape}). Pass a list of paths or images."
+        )
     found = np.atleast_1d(images).tolist()
     return [os.fsdecode(one) for one in found] if images.dtype.kind == "S" else cast(list[Any], found)
 

@@ -48,7 +48,7 @@ def read_picture(path: str, most: int) -> Array:
             with _opened(path, most) as again:
                 colours = deep.stored(image, again)
             return _turned(image, _painted(image, colours, _key(image, 1)))
-        scale = _key_scale(image)
+        scale = _key_scale(image) or 1  # known before it is decoded
         image.load()
         limit(*image.size, most)
     if pages > 1:
@@ -66,11 +66,17 @@ def decoded(image: Image.Image, most: int) -> Array:
     with readable(name, "picture"):
         if getattr(image, "tile", None):
             limit(*image.size, most)
+        image = deep.fresh(image)
         narrow, scale = deep.is_deep(image), _key_scale(image)
         image.load()
     if narrow:
         raise ValueError(
             f"a PIL image must hold all bits of its file, and Pillow keeps 8 of a colour (got {name!r}). Pass its path."
+        )
+    if scale is None:
+        raise ValueError(
+            f"a PIL image that is decoded must tell which grey is transparent (got {image.info['transparency']} in "
+            f"{name!r}, of 2, 4 or 8 bits). Pass its path, or delete image.info['transparency']."
         )
     return _decoded(image, name, scale)
 
@@ -116,8 +122,17 @@ def _eight(image: Image.Image) -> Array:
     return np.asarray(image.convert(_PLAIN[image.mode]))
 
 
-def _key_scale(image: Image.Image) -> int:
-    return max((_KEYED.get(raw, 1) for raw in deep.raw_modes(image)), default=1) if image.format == "PNG" else 1
+def _key_scale(image: Image.Image) -> int | None:
+    """By what Pillow multiplies the greys, but not the transparent one; None where nothing tells it any more."""
+    if image.format not in ("PNG", None) or image.mode != "L":
+        return 1
+    raw = deep.raw_modes(image)
+    if raw:
+        return max(_KEYED.get(mode, 1) for mode in raw)
+    depth, key = deep.png_depth(image), image.info.get("transparency")
+    if depth is not None or not isinstance(key, int) or not 0 < key < 16:
+        return _KEYED.get(f"L;{depth}", 1)
+    return 1 if (np.asarray(image) % _KEYED["L;4"]).any() else None
 
 
 def _key(image: Image.Image, scale: int) -> Any:

@@ -1,5 +1,6 @@
 """A user's own images: a folder per class, a CSV, an archive; and their parts."""
 
+import os
 import shutil
 
 import nibabel
@@ -386,7 +387,7 @@ def test_rows_of_one_file_are_one_unit_in_every_part(folder):
         lines += [f"{i}.png,{'ab'[rng.integers(2)]}"] * 3
     shutil.copy(folder / "0.png", folder / "copy.png")
     (folder / "link.png").symlink_to(folder / "1.png")
-    lines += ["copy.png,a", "link.png,b", "./2.png,a"]
+    lines += [f"{copy},{lines[3 * i][-1]}" for i, copy in enumerate(["copy.png", "link.png", "./2.png"])]
     (folder / "data.csv").write_text("\n".join(["path,label", *lines]))
     found = files.parts(folder / "data.csv")
     units = {part: {path.read_bytes() for path in data.paths} for part, data in found.items()}
@@ -428,3 +429,38 @@ def test_what_opens_is_what_an_encoder_takes(folder):
                 preprocess(path)
         else:
             assert preprocess(path).shape[0] == 1
+
+
+def test_a_folder_that_cannot_be_listed_is_named(folder, monkeypatch):
+    (folder / "cat" / "more").mkdir()
+    listing = os.scandir
+
+    def refused(path):
+        if str(path).endswith("more"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return listing(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.raises(
+        OSError, match=r"of a class must be readable \(got '.*cat/more': Perm.*Run chmod u\+rx on it, or"
+    ):
+        files.read(folder)
+
+
+def test_one_image_under_two_labels_is_told_once(folder):
+    shutil.copy(folder / "cat" / "0.png", folder / "dog" / "copy.png")
+    shutil.copy(folder / "cat" / "1.png", folder / "dog" / "more.png")
+    with pytest.warns(UserWarning, match=r"must have one label \(got others for '.*cat/0.png' and '.*dog/copy") as told:
+        files.read(folder)
+    assert len(told) == 1
+
+
+def test_a_path_is_the_file_that_is_written(folder):
+    names = ["a.png", " a.png", "b.png ", "b.png", "caf\u00e9.png", "cafe\u0301.png", "nai\u0308f.png"]
+    for i, name in enumerate(names):
+        picture(i).save(folder / name, format="png")
+    rows = [*(f"{name},{'ab'[i % 2]}" for i, name in enumerate(names)), "na\u00eff.png,a", "  caf\u00e9.png ,a"]
+    (folder / "data.csv").write_text("\n".join(["path,label", *rows]))
+    assert [path.name for path in files.read(folder / "data.csv").paths] == [*names, names[6], names[4]]
+    (folder / "data.csv").write_text('label,path\na, a.png\nb,"b.png "\na, "a.png"\n')
+    assert [path.name for path in files.read(folder / "data.csv").paths] == [" a.png", "b.png ", "a.png"]

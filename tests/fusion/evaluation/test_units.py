@@ -59,6 +59,41 @@ def test_ids_that_pandas_made_floats_are_whole_numbers():
     assert units.digests(pictures(1), [7.0]) == units.digests(pictures(1), ["7"])
 
 
+def test_large_ids_stay_apart_beside_floats():
+    assert units.ids([2**60 + 1, 2**60 + 2, 1.0]).tolist() == [2**60 + 1, 2**60 + 2, 1]
+
+
+def test_ids_and_paths_of_any_bytes_are_hashed():
+    assert len(units.digests(pictures(2), ["p\udcff", "p\ud800"])) == 4
+    assert units.numbered(None, ["a\0b", "p\ud800.png", "a\0b"], 3).tolist() == [0, 1, 0]
+
+
+def test_paths_in_bytes_are_paths(tmp_path):
+    for k, image in enumerate(pictures(2)):
+        Image.fromarray(image).save(tmp_path / f"{k}.png")
+    paths = [str(tmp_path / f"{k}.png") for k in range(2)]
+    for spelled in (np.array(paths, "S"), [os.fsencode(path) for path in paths]):
+        assert units.seen_rows(units.digests(paths), spelled) == [0, 1]
+        assert units.numbered(None, [*spelled, paths[0]], 3).tolist() == [0, 1, 0]
+    assert units.digests(os.fsencode(paths[0])) == units.digests(paths[:1])
+
+
+@pytest.mark.parametrize("read", [False, True], ids=["fresh", "decoded"])
+def test_a_pil_image_counts_as_its_file_and_its_pixels(read, tmp_path):
+    for k, image in enumerate(pictures(2)):
+        Image.fromarray(image).save(tmp_path / f"{k}.png")
+    paths = [tmp_path / f"{k}.png" for k in range(2)]
+    images = [Image.open(path) for path in paths]
+    if read:
+        images[0].load()
+    assert units.numbered(None, [*images, paths[0], images[1].copy()], 4).tolist() == [0, 1, 0, 1]
+    seen = units.digests(images)
+    assert units.seen_rows(seen, paths) == units.seen_rows(seen, pictures(2)) == [0, 1]
+    assert units.seen_rows(units.digests(paths), images) == [0, 1]
+    images[0].putpixel((0, 0), 255 - images[0].getpixel((0, 0)))
+    assert units.seen_rows(units.digests(paths), images[:1]) == []
+
+
 def test_copies_are_one_unit_and_join_groups():
     images = pictures(5)
     images[3] = images[0]

@@ -76,3 +76,12 @@ def test_a_pil_image_that_narrows_its_file_is_refused(kind, loaded, tmp_path):
             image.load()
         with pytest.raises(ValueError, match=r"must hold all bits of its file, .*a\.\w+'\)\. Pass its path"):
             decoded(image, 2**20)
+
+
+def test_a_decoded_picture_of_a_deep_file_is_refused_where_the_file_is_known(tmp_path):
+    values = np.arange(27, dtype=">u2").reshape(3, 3, 3) * 150
+    (tmp_path / "a.ppm").write_bytes(b"P6 3 3 4095\n" + values.tobytes())
+    with Image.open(tmp_path / "a.ppm") as image:
+        image.load()
+    with pytest.raises(ValueError, match="a PIL image must hold all bits of its file"):
+        decoded(image, 2**20)

@@ -1,5 +1,6 @@
 """Pictures as every viewer shows them: turned, on white, or refused by the fact that is not handled."""
 
+import io
 import struct
 import zlib
 
@@ -94,6 +95,34 @@ def test_a_colour_that_the_file_calls_transparent_is_white(mode, key, tmp_path):
 
 @pytest.mark.parametrize("bits", [2, 4])
 def test_the_transparent_one_of_a_few_greys_is_found(bits, tmp_path):
+    values = few_greys(tmp_path / "a.png", bits)
+    expected = np.where(values == 2, 255, values * (255 // (2**bits - 1)))
+    assert (read(tmp_path / "a.png", None) == expected).all()
+    data = io.BytesIO((tmp_path / "a.png").read_bytes())
+    for image in (Image.open(data), Image.open(tmp_path / "a.png")):
+        for _ in range(2):
+            assert (decoded(image, 2**20) == expected).all()
+    image.load()  # that of the file
+    assert (decoded(image, 2**20) == expected).all()
+    for image in (Image.open(data), Image.open(data).copy()):
+        image.load()
+        with pytest.raises(ValueError, match=r"must tell which grey is transparent \(got 2 in .*Pass its path, or"):
+            decoded(image, 2**20)
+        image.putpixel((0, 0), 3)  # a value that only 8 bits have
+        assert (decoded(image, 2**20) == np.asarray(image)).all()
+
+
+def test_a_damaged_picture_is_an_error_each_time(tmp_path):
+    picture("RGB").save(tmp_path / "a.png")
+    image = Image.open(io.BytesIO((tmp_path / "a.png").read_bytes()[:-200]))
+    for _ in range(2):
+        with pytest.raises(ValueError, match="image must be a readable picture"):
+            decoded(image, 2**20)
+
+
+def few_greys(path, bits):
+    """A PNG of so many bits, of which the grey 2 is transparent; its (2, 8) values."""
+
     def chunk(name, body):
         return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
@@ -103,9 +132,8 @@ def test_the_transparent_one_of_a_few_greys_is_found(bits, tmp_path):
     rows = b"".join(b"\0" + row.tobytes() for row in packed)
     head = struct.pack(">IIBBBBB", 8, 2, bits, 0, 0, 0, 0)
     parts = [chunk(b"IHDR", head), chunk(b"tRNS", struct.pack(">H", 2)), chunk(b"IDAT", zlib.compress(rows))]
-    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts) + chunk(b"IEND", b""))
-    expected = np.where(values == 2, 255, values * (255 // (2**bits - 1)))
-    assert (read(tmp_path / "a.png", None) == expected).all()
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts) + chunk(b"IEND", b""))
+    return values
 
 
 def test_hidden_colours_change_nothing(encoder):
