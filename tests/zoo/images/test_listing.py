@@ -75,7 +75,7 @@ def test_an_array_of_numbers_stays_one(images):
         ({"a.png"}, TypeError, r"\(got set\)"),
         (torch.zeros(1, 4, 4), TypeError, r"\(got Tensor\)"),
         (SimpleNamespace(columns=1), TypeError, r"\(got SimpleNamespace\)"),
-        (np.array([["a"]]), ValueError, r"must be 1-D \(got \(1, 1\)\)\. Try list\(x\.ravel\(\)\)"),
+        (np.array([["a"]]), ValueError, r"must be 1-D \(got \(1, 1\)\)\. Pass a list of paths or images"),
         (Table(label=[1]), ValueError, r"one of the columns path, image, file \(got \['label'\]\)"),
         (Table(path=[1], file=[2]), ValueError, r"\(got \['path', 'file'\]\)\. Pass the column itself"),
     ],
