@@ -46,8 +46,9 @@ def brain_regions(part: Part, *, labels: int | None = None, variant: str = "matc
         if labels is not None:
             rows = _draw(rows, file["region"], labels, seed)
         stack = file["head" if variant == "shifted" and part == "train" else "brain"]
-        # A slab at one height of another brain is another slab.
-        slabs = np.char.add(f"{_FILES[part].removesuffix('.npz')}-", file["slab"][rows])
+        slabs = file["slab"][rows]
+        if part == "test":  # a slab at one height of another brain is another slab
+            slabs = np.char.add("mni152-", slabs)
         return Samples(_cut(stack, file, rows), file["region"][rows], slabs)
 
 

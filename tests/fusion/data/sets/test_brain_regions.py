@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from fusion import brain_regions
+from fusion.data.samples import fingerprint
 from fusion.data.sets.brain_regions import FOLDER, SIZE
 
 REGIONS = {"frontal", "temporal", "parietal", "occipital", "cerebellum", "deep"}
@@ -50,6 +51,14 @@ def test_the_shifted_variant_keeps_labels_and_changes_the_training_images_only()
     np.testing.assert_array_equal(plain.labels, shifted.labels)
     assert (plain.images != shifted.images).mean() > 0.3
     np.testing.assert_array_equal(brain_regions("test").images, brain_regions("test", variant="shifted").images)
+
+
+def test_studies_that_were_begun_on_it_go_on():
+    assert fingerprint(brain_regions("train"), brain_regions("validation")) == "33eae8830047583ced06"
+
+
+def test_a_slab_of_one_brain_is_none_of_the_other():
+    assert not set(brain_regions("train").groups) & set(brain_regions("test").groups)
 
 
 def test_a_few_megabytes():
