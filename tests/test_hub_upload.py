@@ -320,7 +320,10 @@ HEED = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);
 UPLOAD = HEED + "import sys, hub_upload; hub_upload.app(sys.argv[1:])"
 
 
-@pytest.mark.parametrize("part", ["/lfs/", "/commit/", "/repos/create"])
+SLOW = [pytest.param(part, marks=pytest.mark.slow) for part in ("/commit/", "/repos/create")]
+
+
+@pytest.mark.parametrize("part", ["/lfs/", *SLOW])
 def test_ctrl_c_ends_an_upload_at_once(ready, monkeypatch, part):
     hub, card, weights = ready
     whole, reached = hub.answer, threading.Event()

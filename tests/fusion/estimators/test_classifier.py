@@ -87,6 +87,7 @@ def test_a_probe_changes_no_weight_and_no_batchnorm_statistic():
     assert all(torch.equal(before[key], value) for key, value in encoder.state_dict().items())
 
 
+@pytest.mark.slow
 def test_clone_and_cross_validation_with_groups_and_two_jobs():
     model = FusionClassifier(PAIR, C=0.1, folds=2)
     assert clone(model).get_params() == model.get_params()

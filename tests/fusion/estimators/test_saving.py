@@ -49,7 +49,7 @@ def files(folder):
     return sorted(re.sub("-[0-9a-f]{16}", "", path.name) for path in folder.iterdir() if path.name != ".lock")
 
 
-@pytest.mark.parametrize("encoders", [PAIR[:1], PAIR], ids=["one", "two"])
+@pytest.mark.parametrize("encoders", [pytest.param(PAIR[:1], marks=pytest.mark.slow), PAIR], ids=["one", "two"])
 @pytest.mark.parametrize("strategy", ["full", "quarter-2", "lora", "lp-ft"])
 def test_a_tuned_model_comes_back_bit_by_bit_and_only_what_moved_is_kept(strategy, encoders, tmp_path):
     several = len(encoders) > 1 and strategy == "quarter-2"

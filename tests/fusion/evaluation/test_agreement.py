@@ -64,6 +64,7 @@ def test_each_model_has_its_own_accuracy():
     assert found.expected.value == pytest.approx(agreement(y, bad, good, resamples=1).expected.value)
 
 
+@pytest.mark.slow
 def test_independent_mistakes_have_no_kappa_beyond_chance():
     rng = np.random.default_rng(0)
     wrong = rng.random((2, 200_000)) < [[0.1], [0.4]]
@@ -199,6 +200,7 @@ def test_the_seed_decides_and_counts_are_told():
     assert [field.name for field in fields(found)] == [*FIGURES, "images", "groups", "resamples"]
 
 
+@pytest.mark.slow
 def test_intervals_of_agreement_cover():
     truth = values(agreement(*drawn(99, 20_000, 10)[:3], resamples=1))
     hits = dict.fromkeys(FIGURES, 0)

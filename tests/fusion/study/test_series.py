@@ -73,6 +73,7 @@ def test_data_that_cannot_be_a_series(tmp_path):
         series_.lay_out(config(targets={"x": "x.csv@1/3"}), tmp_path)
 
 
+@pytest.mark.slow
 def test_every_study_is_one_as_any_other(whole):
     found = series_.parts(whole)
     assert [str(member) for member in found] == [f"{t}, fold {k}" for t in ("first", "second") for k in (1, 2, 3)]
@@ -200,6 +201,7 @@ def test_the_command_takes_a_series_as_it_takes_a_study(data, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_what_cannot_begin_says_why(whole, data, tmp_path):
     with pytest.raises(ValueError, match=r"config must be of one study \(several has folds or targets\)"):
         run.run(config(), tmp_path / "study", data)

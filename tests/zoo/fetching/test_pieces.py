@@ -103,6 +103,7 @@ def keys_of(data):
     return [opened.key(span) for span in header.spans.values()]
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_moment_leaves_a_cache_that_goes_on(hub, tmp_path, monkeypatch):
     monkeypatch.setattr(opened, "_RUN", 4000)
     monkeypatch.setattr(asking, "_THREADS", 2)

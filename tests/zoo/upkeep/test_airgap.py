@@ -39,6 +39,7 @@ print(opened)
 """
 
 
+@pytest.mark.slow
 def test_after_an_import_every_load_opens_no_socket(hub, own, tmp_path):
     publish(hub, own, pinned=True)
     publish(hub, own, "first-test", seed=1)

@@ -119,6 +119,7 @@ def test_what_belongs_to_no_head_is_not_dropped(convert):
         convert(below("module.", state(1.0)), prefix="encoder.")
 
 
+@pytest.mark.slow
 def test_the_same_file_gives_the_same_bytes(tmp_path):
     source = saved(tmp_path / "in.pth", {"state_dict": below("module.", state(1.0))})
     made = []

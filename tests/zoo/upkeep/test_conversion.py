@@ -139,6 +139,7 @@ def test_a_killed_conversion_leaves_nothing_and_two_at_once_agree(pickled, tmp_p
     assert {path.name.split(".")[0] for path in place.parent.iterdir()} == {"lock", "model", "digests"}
 
 
+@pytest.mark.slow
 def test_a_conversion_that_stops_anywhere_is_taken_up(pickled, monkeypatch):
     def stop(*arguments):
         raise KeyboardInterrupt

@@ -8,6 +8,7 @@ from fusion.study import folder as folder_
 from tests.fusion.study.small_series import rows
 
 
+@pytest.mark.slow
 def test_the_table_of_folds_says_what_each_fold_chose_and_got(whole):
     found = rows(whole / "folds.csv")
     assert [(row["target"], row["fold"], row["encoders"], row["strategy"]) for row in found][1:3] == [
@@ -29,6 +30,7 @@ def test_the_table_of_folds_says_what_each_fold_chose_and_got(whole):
         assert float(row["test_balanced_accuracy"]) == pytest.approx(judged.balanced_accuracy.value, abs=6e-5)
 
 
+@pytest.mark.slow
 def test_means_and_deviations_are_over_folds(whole):
     folds, found = rows(whole / "folds.csv"), rows(whole / "results.csv")
     assert [(row["target"], row["strategy"]) for row in found] == [

@@ -212,9 +212,7 @@ CALLS = {
 @pytest.mark.parametrize(
     ("call", "kind"),
     [
-        ("load", "stall"),
         ("whole", "drip"),
-        ("models", "head"),
         *(pytest.param(call, kind, marks=pytest.mark.slow) for call in CALLS for kind in ("drip", "head", "stall")),
     ],
 )
