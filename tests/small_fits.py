@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -152,6 +153,7 @@ def _steps(folder, batch):
     if course.fit.accelerator.is_main_process:
         told = {"processes": course.fit.accelerator.num_processes, "losses": [step["loss"] for step in course.steps]}
         (Path(folder) / f"batch-{batch}.json").write_text(json.dumps(told))
+        time.sleep(3)  # the others hold on to its store until they have left
 
 
 if __name__ == "__main__":
