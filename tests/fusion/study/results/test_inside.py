@@ -130,7 +130,7 @@ def test_one_value_of_another_seed_by_hand(several, changes):
     (cell,) = (c for row in chosen for c in row.cells if (c.encoders, c.labels, c.seed) == ((source,), 24, 1))
     parts, images = sources.open_parts(member.source), sources.open_test(member.source).images
     task = Task(cell, member.folder, "full", {}, None, *parts, None, alone=False)
-    tuned = FusionClassifier.load(member.folder / "models" / cell.key, encoders=cell_.fresh(task)).encoders_[0]
+    tuned = FusionClassifier.load(member.folder / "models" / cell.key).encoders_[0]
     (entry,) = (
         e
         for e in changes[0].likeness
