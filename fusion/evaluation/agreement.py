@@ -4,14 +4,14 @@ Accurate models agree because they are right. `Agreement.kappa` says what is lef
 the same images, 0 if their mistakes are independent, below 0 if one is right where the other is wrong.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fusion.evaluation import labels
+from fusion.evaluation import labels, units
 from fusion.evaluation.intervals import Interval, numbered
 
 Floats = npt.NDArray[np.float64]
@@ -51,7 +51,16 @@ class Agreement:
 
 
 def agreement(
-    y: Any, first: Any, second: Any, groups: Any = None, *, resamples: int = 1000, seed: int = 0
+    y: Any,
+    first: Any,
+    second: Any,
+    groups: Any = None,
+    *,
+    models: Sequence[Any] = (),
+    images: Any = None,
+    resamples: int = 1000,
+    seed: int = 0,
+    allow_seen: bool = False,
 ) -> Agreement:
     """Say how alike two models predict, with 95 % intervals of a bootstrap over groups; all figures share its draws.
 
@@ -63,12 +72,17 @@ def agreement(
         first: (N,) labels that one model predicts for the same images.
         second: (N,) those that the other predicts.
         groups: (N,) patients, at least 4; None takes every image for itself.
+        models: The fitted models that predicted: what they have `seen_` is refused, as in `fusion.evaluate`. Labels
+            alone do not tell who was fitted on the images, and models agree on these as on no others.
+        images: N, as the models took them; copies of one image count as one patient. Needed with `models`.
         resamples: Draws of the bootstrap, at least 1.
         seed: Of the draws.
+        allow_seen: Whether images and patients of a fit may be judged.
 
     Raises:
         ValueError: Labels are not (N,) of the same N, hold NaN or fractions, or mix numbers and strings; groups are not
-            N, or fewer than 4; resamples is below 1.
+            N, or fewer than 4; images are not N, or a model was fitted on some of them, or models come without images;
+            a model is not fitted; resamples is below 1.
 
     Example:
         >>> print(agreement([0, 0, 1, 1, 2], [0, 1, 1, 1, 2], [0, 2, 1, 0, 2]).errors.value)  # they differ on the 4th
@@ -77,7 +91,9 @@ def agreement(
     if resamples < 1:
         raise ValueError(f"resamples must be at least 1 (got {resamples!r}). Try resamples=1000.")
     truth, one, other = _coded(y, first, second)
-    members = numbered(np.arange(len(truth)) if groups is None else groups, len(truth))
+    images = list(images) if isinstance(images, Iterator) else images  # gone through more than once
+    members = _members(groups, images, len(truth))
+    _check_new(models, images, groups, allow_seen)
     count, shares, rng = int(members.max()) + 1, _shares(truth, one, other), np.random.default_rng(seed)
     # Figures of single images: one that is drawn twice only counts twice. (It would be its own neighbour in figures of
     # pairs, which is why fusion.similarity leaves out instead.)
@@ -100,6 +116,27 @@ def kappa(found: Floats, by_chance: Floats) -> Floats:
     beyond = np.full(found.shape, np.nan)
     np.divide(found - by_chance, 1 - by_chance, out=beyond, where=by_chance < 1)
     return beyond
+
+
+def _members(groups: Any, images: Any, count: int) -> Ints:
+    """(N,) the unit of each image; copies among the images are of one."""
+    if images is not None and (held := units.length(images)) != count:
+        raise ValueError(f"images must be as many as labels (got {held} for {count}). Give one per label.")
+    return numbered(units.numbered(groups, images, count), count)
+
+
+def _check_new(models: Sequence[Any], images: Any, groups: Any, allow_seen: bool) -> None:
+    """Refuse what a model was fitted on."""
+    if not isinstance(models, list | tuple) or not all(hasattr(model, "classes_") for model in models):
+        raise ValueError(f"models must be a list of fitted models (got {models!r}). Pass models=[first, second].")
+    if allow_seen or not models:
+        return
+    if images is None:
+        raise ValueError(
+            "images must come with models, which know those of their fit by what they show (got None). Pass images=X."
+        )
+    for model in models:
+        units.refuse_seen(getattr(model, "seen_", ()), images, groups)
 
 
 def _coded(y: Any, first: Any, second: Any) -> Ints:

@@ -111,6 +111,11 @@ def contents(images: Any, count: int) -> list[bytes | None]:
     return [_of_place(image) if key in empty else key for key, image in zip(keys, each, strict=True)]
 
 
+def length(images: Any) -> int:
+    """How many images there are; a path is one."""
+    return len(_each(images))
+
+
 def digests(images: Any, groups: Any = None) -> set[str]:
     """16 hex digits of each image's content and of each id: what a model remembers of whom it has seen.
 

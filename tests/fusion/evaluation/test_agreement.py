@@ -8,6 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as some
 from sklearn.metrics import accuracy_score, cohen_kappa_score
 
+from fusion.evaluation import units
 from fusion.evaluation.agreement import agreement, kappa
 from fusion.evaluation.correlation import correlation
 from fusion.evaluation.intervals import Interval
@@ -246,3 +247,56 @@ def test_agreement_needs_draws():
 def test_everything_prints_as_intervals():
     assert isinstance(agreement(LABELS, LABELS, LABELS[::-1], resamples=5).errors, Interval)
     assert str(correlation(X, Y).pearson) == "0.905 [0.552, 0.983]"
+
+
+class Fitted:
+    """What `agreement` asks of a model."""
+
+    classes_ = np.arange(3)
+
+    def __init__(self, *seen):
+        self.seen_ = units.digests(*seen) if seen else set()
+
+
+def shown(count, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, 4, 4), dtype=np.uint8)
+
+
+def test_what_a_model_was_fitted_on_is_refused_unless_allowed():
+    y, first, second, groups = drawn(0)
+    images, free = shown(300), agreement(y, first, second, groups, resamples=20)
+    for model, count in ((Fitted(images[:10]), 10), (Fitted(shown(1, 9), [groups[7]]), 5)):
+        for models in ([model, Fitted()], (Fitted(), model)):
+            given = {"models": models, "images": images, "resamples": 20}
+            with pytest.raises(ValueError, match=rf"images must be new to the model \(got {count} of 300"):
+                agreement(y, first, second, groups, **given)
+            with pytest.raises(ValueError, match="images must be new to the model"):
+                agreement(y, first, second, groups, **{**given, "images": iter(images / 255)})
+            assert agreement(y, first, second, groups, **given, allow_seen=True) == free
+    assert agreement(y, first, second, groups, models=[Fitted(255 - images)], images=images, resamples=20) == free
+
+
+def test_copies_of_an_image_count_as_one_patient():
+    y, first, second, _ = drawn(1, 60, 1)
+    images = shown(60)
+    once = agreement(y, first, second, images=images, resamples=200)
+    twice = [np.concatenate([part, part]) for part in (y, first, second, images)]
+    found = agreement(*twice[:3], images=twice[3], resamples=200)
+    assert (found.images, found.groups) == (120, 60)
+    assert ends(found.errors) == pytest.approx(ends(once.errors))
+    assert agreement(*twice[:3], resamples=200).groups == 120
+    joined = agreement(*twice[:3], np.arange(120) // 2, images=twice[3], resamples=20)  # a patient's copies, too
+    assert joined.groups == 30
+
+
+def test_models_that_cannot_be_held_against_images_are_refused():
+    y, first, second, _ = drawn(2, 10, 1)
+    for more, message in (
+        ({"models": [Fitted()]}, r"images must come with models, .* Pass images=X"),
+        ({"models": Fitted(), "images": shown(10)}, r"models must be a list of fitted models .* Pass models="),
+        ({"models": ["mae-mini"], "images": shown(10)}, "models must be a list of fitted models"),
+        ({"images": shown(9)}, r"images must be as many as labels \(got 9 for 10\)"),
+        ({"images": "one.png"}, r"images must be as many as labels \(got 1 for 10\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            agreement(y, first, second, **more)
