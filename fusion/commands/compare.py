@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fusion.commands import windows
 from fusion.commands.console import (
     Json,
     Source,
@@ -20,6 +21,7 @@ from fusion.commands.console import (
     show,
     write_report,
 )
+from fusion.commands.windows import Window
 
 if TYPE_CHECKING:
     from fusion.data.samples import Samples
@@ -41,6 +43,7 @@ def compare(
     ),
     split: Split = None,
     limit: Limit = None,
+    window: Window = None,
     json_path: Json = None,
 ) -> None:
     """Show how alike each block of one encoder is to each block of another, on the same images."""
@@ -50,12 +53,13 @@ def compare(
 
     with clear_errors():
         check_folder(output)
-        part, task = _opened(source, split, limit)
-        pair = zoo.load(first), zoo.load(second)
+        encoders, view = windows.windowed([first, second], window)
+        part, task = _opened(source, split, limit, view)
+        one, other = (zoo.load(each) if isinstance(each, str) else each for each in encoders)
         with busy(f"{first} and {second} on {len(part)} images"):
-            found = compare(*pair, part.images, measure=measure)
-            sizes = over_batch_sizes(*pair, part.images)
-        options = {"data": source, "measure": measure, "split": split, "limit": limit}
+            found = compare(one, other, part.images, measure=measure)
+            sizes = over_batch_sizes(one, other, part.images)
+        options = {"data": source, "measure": measure, "split": split, "limit": limit, "window": window}
         command = command_line("compare", [first, second], options)
         page = comparison.comparison_page([found], task=task, batches=[sizes], command=command)
         write_report(output, page, {measure: charts.heat_map(found)}, ("values.csv", _csv([found])))
@@ -82,9 +86,9 @@ def changes(
 
     with clear_errors():
         check_folder(output)
-        part, task = _opened(source, split, limit)
+        fitted = FusionClassifier.load(model)
+        part, task = _opened(source, split, limit, windows.of(fitted.encoders_))
         with busy(f"{model} on {len(part)} images"):
-            fitted = FusionClassifier.load(model)
             found = changes(fitted, part.images, measure=measure)
         if len(found) < len(fitted.encoders_) ** 2:  # each with itself, and every two before and after
             task += " Encoders whose images differ in size are not compared with one another."
@@ -99,17 +103,26 @@ def changes(
     say(f"{task} Report: {output / 'report.html'}")
 
 
-def _opened(source: str, split: str | None, limit: int | None) -> tuple["Samples", str]:
+def _opened(source: str, split: str | None, limit: int | None, window: Any = None) -> tuple["Samples", str]:
     """The images in a drawn order, since folders are sorted by class and batches should not be of one; and the task."""
     import numpy as np
 
-    from fusion.data.sources import open_all
+    from fusion.data.sources import open_part
 
-    part, said = open_all(source, split or "validation", split)
+    part, said = open_part(source, _looked_at(source), split, window=window)
     if limit is not None and not 0 < limit <= len(part):
         raise ValueError(f"limit must be from 1 to the images, {len(part)} (got {limit}). Leave it out to take all.")
     part = part.take(np.random.default_rng(0).permutation(len(part))[:limit])
     return part, f"{len(part)} images, {'drawn from' if limit else 'all of'} {said}."
+
+
+def _looked_at(source: str) -> str:
+    """Choices follow from what is seen here, so it is never the test part: validation, else training."""
+    from fusion.data.files import names_splits
+    from fusion.data.sources import BRAIN_REGIONS
+
+    declared = [] if source == BRAIN_REGIONS else names_splits(source)
+    return "train" if declared and "validation" not in declared else "validation"
 
 
 def _csv(found: "Iterable[Comparison]") -> str:

@@ -26,7 +26,10 @@ if TYPE_CHECKING:  # they draw and judge: not for a page of help
 console = zoo.Terminal()  # what others wrote is text there, in tables and bars too
 
 Source = Annotated[str, typer.Option("--data", help="Folder per class, CSV path,label[,patient][,split], .npz.")]
-Split = Annotated[str | None, typer.Option(help="Only this split of a CSV, an .npz or brain-regions.")]
+Split = Annotated[
+    str | None,
+    typer.Option(help="The split to look at; validation, else train, where the data name splits. all: every one."),
+]
 Json = Annotated[Path | None, typer.Option("--json", help="Write what was found to this file.")]
 
 
@@ -100,5 +103,10 @@ def write_report(output: Path, page: str, shown: Mapping[str, "Figure"], table: 
 
 def command_line(name: str, arguments: Sequence[str], options: Mapping[str, Any]) -> str:
     """Return what reproduces a page: the command with the options that were given."""
-    given = [part for key, value in options.items() if value is not None for part in (f"--{key}", str(value))]
+    given = [part for key, value in options.items() if value is not None for part in (f"--{key}", *_words(value))]
     return shlex.join(["fusion", name, *arguments, *given])
+
+
+def _words(value: Any) -> list[str]:
+    """An option's value as it is typed: of a pair both."""
+    return [str(part) for part in value] if isinstance(value, tuple) else [str(value)]

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from fusion.commands import windows
 from fusion.commands.console import Json, busy, clear_errors, console, figures, record, say
+from fusion.commands.windows import Window
 
 if TYPE_CHECKING:
-    import zoo
     from fusion.data.samples import Samples
     from fusion.estimators.classifier import FusionClassifier
     from fusion.tuning.settings import Training
@@ -46,10 +47,7 @@ def fit(  # noqa: PLR0913 - each is an option of its own
         list[str] | None, typer.Option("--set", help="FIELD=VALUE of fusion.Training, such as epochs=10; repeatable.")
     ] = None,
     folds: Annotated[int, typer.Option(help="Folds for the choice of the penalty and of the weights.")] = 5,
-    window: Annotated[
-        tuple[float, float] | None,
-        typer.Option(metavar="LOW HIGH", help="Window of all encoders, in the modality's unit: NIfTI states none."),
-    ] = None,
+    window: Window = None,
     split: Learned = None,
     json_path: Json = None,
 ) -> None:
@@ -60,7 +58,7 @@ def fit(  # noqa: PLR0913 - each is an option of its own
 
     with clear_errors(), _telling():
         settings = _settings(training, strategy)
-        encoders, view = _encoders(list(encoder or EMBEDDED), window)
+        encoders, view = windows.windowed(list(encoder or EMBEDDED), window)
         images, said = open_part(source, "train", split, window=view)
         held = _validation(source, split, settings, view) if strategy != "probe" else None
         stopped = f"; early stopping on its split validation, {len(held)} images" if held else ""
@@ -91,7 +89,7 @@ def evaluate(
     with clear_errors(), _telling():
         fitted = FusionClassifier.load(model)
         several = True if fitted.multilabel_ else None
-        images, said = open_part(source, "test", split, window=_window(fitted.encoders_), several=several)
+        images, said = open_part(source, "test", split, window=windows.of(fitted.encoders_), several=several)
         labels = images.named()
         if fitted.multilabel_ and images.names is None:  # a folder, or an archive of one label each
             labels = [[label] for label in labels]
@@ -121,7 +119,7 @@ def predict(
 
     with clear_errors(), _telling():
         fitted = FusionClassifier.load(model)
-        broken = files.unreadable(images, _window(fitted.encoders_))
+        broken = files.unreadable(images, windows.of(fitted.encoders_))
         good = [path for path in images if path not in broken]
         proba, broken = _answers(fitted, good, broken)
         good = [path for path in images if path not in broken]
@@ -160,34 +158,6 @@ def _answers(
         except (ValueError, TypeError, OSError) as error:
             broken[path] = str(error)
     return proba, broken
-
-
-def _encoders(names: list[str], window: tuple[float, float] | None) -> tuple[Sequence[Any], tuple[float, float] | None]:
-    """What is to be fitted, and the window by which images are read."""
-    import zoo
-
-    if window is None:
-        return names, _common([_view(name) for name in names])
-    return [zoo.load(name, window=list(window)) for name in names], window
-
-
-def _view(name: str) -> Any:
-    """The window of the card; None where there is no such card here, as of a repo on the Hub."""
-    import zoo
-
-    try:
-        return zoo.card(zoo.split_name(name)[0]).input.window
-    except ValueError:  # whoever loads it says what is wrong
-        return None
-
-
-def _window(encoders: "Sequence[zoo.Encoder]") -> tuple[float, float] | None:
-    return _common([encoder.card.input.window for encoder in encoders])
-
-
-def _common(windows: list[Any]) -> tuple[float, float] | None:
-    """Any of the windows, where all encoders have one: it decides whether a volume can be read, not how."""
-    return None if None in windows else windows[0]
 
 
 def _validation(source: str, split: str | None, settings: "Training | None", window: Any) -> "Samples | None":

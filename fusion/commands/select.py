@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fusion.commands import windows
 from fusion.commands.console import (
     Json,
     Source,
@@ -19,13 +20,14 @@ from fusion.commands.console import (
     show,
     write_report,
 )
+from fusion.commands.windows import Window
 
 if TYPE_CHECKING:
     from fusion.data.samples import Samples
     from fusion.selection.scan import Scan
 
 Learned = Annotated[
-    str | None, typer.Option(help="The split of a CSV, an .npz or brain-regions, train unless said otherwise.")
+    str | None, typer.Option(help="The split to choose on; train, where the data name splits. all: every one.")
 ]
 
 
@@ -41,43 +43,38 @@ def select(
     split: Learned = None,
     labels: Annotated[int | None, typer.Option(help="Draw this many images, as many of each class.")] = None,
     folds: Annotated[int, typer.Option(help="Of the cross-validation.")] = 5,
+    window: Window = None,
     json_path: Json = None,
 ) -> None:
     """Say which encoders to fuse, cut where, judged without training them."""
     from fusion.data.samples import draw
-    from fusion.data.sources import open_all
+    from fusion.data.sources import open_part
     from fusion.report import charts, selection
     from fusion.selection.scan import EMBEDDED, scan
 
     names = list(encoders or EMBEDDED)
     with clear_errors():
         check_folder(output)
-        part, said = open_all(source, split or "train", split or _training(source))
+        scanned, view = windows.windowed([name if "@" in name else f"{name}@1" for name in names], window)
+        part, said = open_part(source, "train", split, window=view)
         part = draw(part, labels, 0)
         unit = "images" if part.groups is None else "groups"
         with busy(f"{', '.join(names)} on {len(part)} images"):
-            found = scan(names, part.images, part.labels, part.groups, folds=folds)
+            found = scan(scanned, part.images, part.labels, part.groups, folds=folds)
         task = f"{_counted(part)}, {'drawn from' if labels else 'all of'} {said}."
-        command = command_line("select", names, {"data": source, "split": split, "labels": labels, "folds": folds})
+        options = {"data": source, "split": split, "labels": labels, "folds": folds, "window": window}
+        command = command_line("select", names, options)
         shown = {"depths": charts.depth_curves(found)}
         if found.pairs:
             likeness, cka, _ = selection.similarities(found)
             shown["map"] = charts.zoo_map(likeness, cka)
-        page = selection.selection_page(found, task=task, unit=unit, command=command)
+        page = selection.selection_page(found, task=task, unit=unit, window=window, command=command)
         write_report(output, page, shown, ("levels.csv", _csv(found)))
-        record(json_path, {**_plain(dataclasses.asdict(found)), "python": selection.use(found, unit)})
+        record(json_path, {**_plain(dataclasses.asdict(found)), "python": selection.use(found, unit, window)})
     show(selection.levels_table(found))
-    last = f"{task} Report: {output / 'report.html'}", selection.use(found, unit)
+    last = f"{task} Report: {output / 'report.html'}", selection.use(found, unit, window)
     for line in (*selection.verdict(found, unit), *last):
         say(line)
-
-
-def _training(source: str) -> str | None:
-    """What is chosen on the part to be judged on is flattered there: of a source with splits, `train` is taken."""
-    from fusion.data.files import names_splits
-    from fusion.data.sources import BRAIN_REGIONS
-
-    return "train" if source != BRAIN_REGIONS and names_splits(source) else None
 
 
 def _counted(part: "Samples") -> str:

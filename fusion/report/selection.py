@@ -10,32 +10,38 @@ from fusion.report.page import Page, Section, Table, number, render
 from fusion.selection.scan import Scan
 
 Floats = npt.NDArray[np.float64]
+Window = tuple[float, float] | None
 
 _STEADY = 0.9  # share of draws
 
 _EVEN = 0.6
 
 
-def selection_page(scan: Scan, *, task: str, unit: str = "groups", command: str = "") -> str:
+def selection_page(scan: Scan, *, task: str, unit: str = "groups", window: Window = None, command: str = "") -> str:
     """One page for what `fusion.scan` found.
 
     Args:
         scan: What it found.
         task: Which images and labels these were, in a sentence.
         unit: What was drawn for the stability: `groups`, or `images` where there are none.
+        window: By which the encoders were loaded; None: that of their cards.
         command: What reproduces the page.
     """
-    parts = [Section("What to fuse", verdict(scan, unit), use(scan, unit)), _levels(scan)]
+    parts = [Section("What to fuse", verdict(scan, unit), use(scan, unit, window)), _levels(scan)]
     if scan.pairs:
         parts += [_pairs(scan), _map(scan)]
     return render(Page("Which encoders to fuse, cut where", task, parts, command))
 
 
-def use(scan: Scan, unit: str = "groups") -> str:
+def use(scan: Scan, unit: str = "groups", window: Window = None) -> str:
     """The line of Python that fuses what is recommended."""
     given = "images, labels, groups" if unit == "groups" else "images, labels"
     mean = ', head="mean"' if len(scan.recommended) > 1 else ""
-    return f"model = FusionClassifier({json.dumps(scan.recommended)}{mean}, folds={scan.folds}).fit({given})"
+    encoders = json.dumps(scan.recommended)
+    if window is not None:  # names alone would be loaded by another
+        loads = (f"zoo.load({json.dumps(name)}, window={json.dumps(window)})" for name in scan.recommended)
+        encoders = f"[{', '.join(loads)}]"
+    return f"model = FusionClassifier({encoders}{mean}, folds={scan.folds}).fit({given})"
 
 
 def verdict(scan: Scan, unit: str = "groups") -> list[str]:

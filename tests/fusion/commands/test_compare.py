@@ -5,6 +5,7 @@ import dataclasses
 import json
 
 import numpy as np
+import pytest
 from PIL import Image
 
 import fusion
@@ -66,8 +67,8 @@ def test_compare_with_the_same_blocks_prints_the_diagonal(tmp_path):
 def test_images_are_in_a_drawn_order(table):
     part, _ = sources.open_all(str(table), "validation", None)
     assert part.labels.tolist() == sorted(part.labels)
-    mixed, said = commands_compare._opened(str(table), None, None)
-    assert said == f"20 images, all of {table}."
+    mixed, said = commands_compare._opened(str(table), "all", None)
+    assert said == f"20 images, all of {table}, all of its splits (train, test)."
     assert mixed.labels.tolist() != sorted(part.labels)
     assert sorted(map(str, mixed.images)) == sorted(map(str, part.images))
     assert all(label in path.name for label, path in zip(mixed.labels, mixed.images, strict=True))
@@ -100,3 +101,33 @@ def test_changes_of_a_saved_model(tmp_path, monkeypatch):
     assert len(list((tmp_path / "sizes").glob("cka-*.png"))) == 2
     call("changes", tmp_path / "none", "--output", tmp_path / "never", code=1)
     assert not (tmp_path / "never").exists()
+
+
+@pytest.mark.parametrize(
+    ("named", "taken", "count"),
+    [
+        (("train", "test"), "train", 18),
+        (("train", "val", "test"), "validation", 4),
+        (("train", "val"), "validation", 4),
+    ],
+)
+def test_the_test_part_stays_closed_unless_asked_for(named, taken, count, table, tmp_path):
+    lines = table.read_text().splitlines()
+    if "val" in named:
+        lines = [line.replace("train", "val") if line[-7] in "78" else line for line in lines]
+    if "test" not in named:
+        lines = [line for line in lines if not line.endswith("test")]
+    table.write_text("\n".join(lines))
+    call("fit", table, tmp_path / "model", "--encoder", "mae-mini@0.125", "--folds", 2)
+    for command in (("compare", "mae-mini@0.125", "mae-mini@0.125"), ("changes", tmp_path / "model")):
+        said = call(*command, "--data", table, "--output", tmp_path / "out")
+        assert f"{count} images, all of {table}, split {taken}." in said
+    if "test" in named:
+        assert len(commands_compare._opened(str(table), "test", None)[0]) == 2
+
+
+def test_only_a_test_part_is_refused_with_a_step_that_works(table, tmp_path):
+    table.write_text(table.read_text().replace("train", "test"))
+    given = ("compare", "mae-mini@0.125", "mae-mini@0.125", "--data", table, "--output", tmp_path / "out")
+    assert f"splits of {table} must hold train (got ['test']). Name another by --split" in call(*given, code=1)
+    assert "20 images, all of" in call(*given, "--split", "all")

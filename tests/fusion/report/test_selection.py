@@ -51,6 +51,10 @@ def test_the_verdict_in_words():
     assert selection.verdict(steady)[2].endswith("The choice is steady.")
     said = 'model = FusionClassifier(["left@0.75", "right@1"], head="mean", folds=5).fit(images, labels)'
     assert selection.use(both, "images") == said
+    loads = [f'zoo.load("{name}", window=[0.0, 80.0])' for name in both.recommended]
+    windowed = said.replace('["left@0.75", "right@1"]', f"[{', '.join(loads)}]")
+    assert selection.use(both, "images", (0.0, 80.0)) == windowed
+    assert loads[1] in Reader(selection.selection_page(both, task="Regions.", window=(0.0, 80.0))).text
 
 
 def test_one_encoder_has_no_pairs_and_three_have_a_matrix():
