@@ -29,6 +29,7 @@ _SPLITS = {*PARTS, *_SAME}
 _HIDDEN = {"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "system volume information"}
 _THREADS = 8
 _NAMED = 10
+_ROUNDED = 11  # spreadsheets write out whole numbers of up to eleven digits; 1e+05 may be how a class is called
 
 Window = Sequence[float]
 
@@ -242,6 +243,8 @@ def _table(source: Path, split: str | None, several: bool | None) -> tuple[Sampl
     optional = ["patient"] if any(row.get("patient") for row in rows) else []
     for column in ("path", *([] if several else ["label"]), *(["split"] if split else []), *optional):
         tables.fill(source, rows, column, header)
+    tables.written_out(source, rows, "patient")
+    tables.written_out(source, rows, "label", _ROUNDED)
     names = [_part(row.get("split")) for row in rows]
     if not (rows if split is None else split in names):
         there = f" of {sorted(set(names) - {''})}" if any(names) else ""
@@ -249,6 +252,7 @@ def _table(source: Path, split: str | None, several: bool | None) -> tuple[Sampl
             f"{source} must hold rows{f' of split {split!r}' if split else ''} (got none{there}). Add some."
         )
     tables.warn_unread(source, header)
+    tables.warn_empty(source, rows)
     groups = units.ids([row.get("patient") for row in rows], "patients") if optional else None
     labels, columns = _several(source, rows) if several else (np.array([row.get("label") for row in rows]), None)
     data = Samples([tables.located(source, row.get("path"), row.written) for row in rows], labels, groups, columns)

@@ -1,7 +1,7 @@
 """Tables as spreadsheets, R and pandas write them, to rows of cells by column; what cannot be read is said by line.
 
-Columns are told by name, whatever its case. Commas, semicolons and tabs are told apart by the first line; a byte order
-mark, `sep=;`, UTF-16, columns of row names, blank rows and blanks around cells are no content.
+Columns are told by name, whatever its case. Commas, semicolons, tabs and bars are told apart by the first line; a byte
+order mark, `sep=;`, UTF-16, columns of row names, blank rows and blanks around cells are no content.
 """
 
 import csv
@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fusion.evaluation import labels
+from fusion.evaluation import digits, labels
 
 COLUMNS = ("path", "label", "patient", "split")
 
-_SEPARATORS = ",;\t"
+_SEPARATORS = ",;\t|"
 _PATIENTS = re.compile(r"patient|subject|person|^case")
 _SPLITS = re.compile(r"split|^fold|subset|partition|^set$")
 _LISTED = 5
@@ -77,6 +77,38 @@ def fill(source: Path, rows: Sequence[Record], column: str, header: Sequence[str
         raise ValueError(f"{source} must have a filled column {column!r} (got {got}). {step}.")
 
 
+def written_out(source: Path, rows: Sequence[Record], column: str, least: int = 0) -> None:
+    """Refuse cells that a spreadsheet shortened: those of other patients, or classes, may read the same.
+
+    Args:
+        source: The table.
+        rows: Of it.
+        column: Where numbers must be written out.
+        least: The smallest power of ten that is refused.
+
+    Raises:
+        ValueError: Naming the lines.
+    """
+    short = [row for row in rows if digits.shortened(row.get(column), least)]
+    if short:
+        lines = ", ".join(str(row.line) for row in short[:_LISTED]) + (", ..." if len(short) > _LISTED else "")
+        raise ValueError(
+            f"{source} must have all digits in its column {column!r} (got {short[0].get(column)!r} in line {lines}, "
+            f"and others may read the same). {digits.STEP}"
+        )
+
+
+def warn_empty(source: Path, rows: Sequence[Record]) -> None:
+    """Warn of a column of patients or of splits in which nothing is written."""
+    said = {
+        "patient": "every image is taken as a patient of its own. Fill it in where images share patients",
+        "split": "no image is kept apart. Fill it in where the images are in parts",
+    }
+    for column, meaning in said.items():
+        if rows and all(row.cells.get(column) == "" for row in rows):
+            warnings.warn(f"{source}: the column {column!r} is empty, so {meaning}.", stacklevel=2)
+
+
 def warn_unread(source: Path, header: Sequence[str]) -> None:
     """Warn of columns that seem to hold patients or splits, under names that nobody looks for."""
     lower = [name.casefold() for name in header]
@@ -124,11 +156,15 @@ def _text(source: Path) -> str:
     if b"\x00" in data and not wide:
         raise _no_csv(source, "it holds zero bytes", "Save it as CSV UTF-8")
     try:
-        return data.decode("utf-16" if wide else "utf-8-sig")  # spreadsheets write a byte order mark
+        text = data.decode("utf-16" if wide else "utf-8-sig")  # spreadsheets write a byte order mark
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         why = f"no CSV in UTF-8: line {line} holds the byte {data[error.start]:#04x}, as Excel's plain CSV does"
         raise _no_csv(source, why, "Save it as CSV UTF-8") from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise _no_csv(source, f"line {line} holds a zero character", "Remove it")
+    return text
 
 
 def _no_csv(source: Path, why: str, step: str) -> ValueError:
@@ -137,7 +173,7 @@ def _no_csv(source: Path, why: str, step: str) -> ValueError:
 
 def _separator(text: str) -> str:
     """The one that finds the most of our columns in the first line that holds anything; a comma where none does."""
-    first = next((line for line in text.splitlines() if line.strip(' ,;\t"')), "")
+    first = next((line for line in text.splitlines() if line.strip(' ,;\t|"')), "")
 
     def known(separator: str) -> int:
         try:

@@ -105,8 +105,14 @@ def column(given: Any, what: str = "y") -> Array:
 
 
 def array(values: Sequence[Any]) -> Array:
-    """Values of one kind as an array: text cleaned; whole numbers beside integers become integers, one by one."""
+    """Values of one kind as an array: text cleaned; whole numbers beside integers become integers, one by one.
+
+    Raises:
+        ValueError: A text holds a zero character: NumPy would take those at its end for nothing.
+    """
     if all(isinstance(value, str) for value in values):
+        if odd := next((value for value in values if "\0" in value), None):
+            raise ValueError(f"labels and ids must hold no zero characters (got {odd!r}). Write them without.")
         return np.array([clean(value) for value in values], dtype=str)
     if all(isinstance(value, float) for value in values):
         return np.array(values)

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from fusion.evaluation import digits as digits_
 from fusion.evaluation import labels, pixels
 
 Array = npt.NDArray[Any]
@@ -33,7 +34,7 @@ def ids(groups: Any, what: str = "groups") -> Array:
     """(N,) ids without blanks around them.
 
     Raises:
-        ValueError: They are not (N,), one is missing (the rows are named), of two kinds, or no id.
+        ValueError: They are not (N,), one is missing (the rows are named), of two kinds, no id, or shortened.
     """
     shape = labels.shape(groups)
     if len(shape) != 1:
@@ -53,6 +54,7 @@ def ids(groups: Any, what: str = "groups") -> Array:
             f"{what} must be all text, all whole numbers or all booleans (got {', '.join(got)}). "
             f"Try [str(name) for name in {what}], from a table whose ids were read as text."
         )
+    digits_.check(found, what)
     names = labels.array(found)
     names = names.astype(np.int64) if names.dtype.kind == "f" else names  # pandas makes floats where some were missing
     labels.warn_alike(np.unique(names).tolist(), what)

@@ -256,8 +256,8 @@ def test_patients_in_two_splits_are_named(folder):
 
 
 def test_a_file_in_two_splits_is_named(folder):
-    rows = [*(f"{'cat' if i % 2 else 'dog'},,train" for i in range(6)), *("cat,,test" for _ in range(2))]
-    path = table(folder, rows)
+    rows = [*(f"{'cat' if i % 2 else 'dog'},train" for i in range(6)), *("cat,test" for _ in range(2))]
+    path = table(folder, rows, header="path,label,split")
     lines = path.read_text().splitlines()
     first = lines[1].split(",")[0]
     path.write_text("\n".join([*lines[:-1], ",".join([first, *lines[-1].split(",")[1:]])]) + "\n")

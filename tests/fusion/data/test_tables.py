@@ -29,6 +29,10 @@ DIALECTS = {
     "plain": body(),
     "semicolons, as Excel writes them in half of Europe": body(";"),
     "tabs": body("\t"),
+    "bars": body("|"),
+    "bars with blanks, and an empty row": "|||\n" + body(" | "),
+    "bars around every line, as in Markdown": "".join(f"|{line}|\n" for line in body("|").splitlines()),
+    "a hint of bars": "sep=|\n" + body("|"),
     "a byte order mark": b"\xef\xbb\xbf" + body().encode(),
     "Excel's Unicode text": body("\t").encode("utf-16"),
     "UTF-16, the other way round": b"\xfe\xff" + body(";").encode("utf-16-be"),
@@ -97,6 +101,13 @@ def test_dialects(folder, name):
             body().replace("cat,p1", "\u00e4,p1").encode("latin-1"),
             r"line 3 holds the byte 0xe4, as Excel's plain CSV does",
         ),
+        (body().replace("p2", "1.23457E+12"), r"all digits in its column 'patient' \(got '1.23457E\+12' in line 4"),
+        (
+            body(";").replace("p1", " 1,5E+09 ").replace("p3", "1E+05"),
+            r"'patient' \(got '1,5E\+09' in line 3, 5, and others may read the same\)\. Format the column as Text",
+        ),
+        (body().replace("dog,", "2.5E+14,"), r"all digits in its column 'label' \(got '2.5E\+14' in line 4, 5"),
+        (body().replace("cat,p1", "cat\0,p1").encode("utf-16"), r"line 3 holds a zero character\)\. Remove it"),
         (body().encode("utf-16-le"), r"it holds zero bytes\)\. Save it as CSV UTF-8"),
         (b"PK\x03\x04" + bytes(30), r"it is a workbook\)\. Save it from the spreadsheet as CSV UTF-8"),
         ("a" * 200_000 + "\n", r"field larger than field limit"),
@@ -129,6 +140,25 @@ def test_columns_that_are_not_read_though_they_matter_are_told(folder, name):
     text = body(head=f"path,label,{name}")
     with pytest.warns(UserWarning, match=f"the column '{name}' is not read"):
         files.read(written(folder, text))
+
+
+def test_bars_between_columns_leave_those_between_labels(folder):
+    several = body("|").replace("cat|p0", '"cat|dog"|p0')
+    assert files.read(written(folder, several)).named() == [["cat", "dog"], ["cat"], ["dog"], ["dog"]]
+    assert files.read(written(folder, body().replace("cat,p0", "cat|dog,p0"))).names == ["cat", "dog"]
+
+
+def test_a_class_may_be_called_by_a_small_power(folder):
+    assert files.read(written(folder, body().replace("cat,", "1E+05,"))).classes == ["1E+05", "dog"]
+
+
+@pytest.mark.parametrize(("column", "said"), [("patient", "a patient of its own"), ("split", "no image is kept apart")])
+def test_an_empty_column_of_patients_or_splits_is_told(folder, column, said):
+    text = body(head=f"path,label,{column}")
+    for row in ("p0", "p1", "p2", "p3"):
+        text = text.replace(row, " ")
+    with pytest.warns(UserWarning, match=f"the column '{column}' is empty, so .*{said}.* Fill it in"):
+        assert files.read(written(folder, text)).groups is None
 
 
 def test_splits_by_any_of_their_names(folder):

@@ -12,7 +12,7 @@ from hypothesis import strategies as some
 
 import fusion
 from fusion.data import labels as targets
-from fusion.evaluation import labels, score
+from fusion.evaluation import labels, score, units
 
 NAN = float("nan")
 WORDS = ["", "  ", "nan", "NaN", "NA", "n/a", "#N/A", "<NA>", "NaT", "None", "none", "NULL", "null", "-", "?", "\u00a0"]
@@ -262,3 +262,22 @@ def test_what_is_masked_of_a_table_is_missing():
     for read in (lambda: targets.read(y, 8), lambda: score.score(y, proba, ["a", "b"])):
         with pytest.raises(ValueError, match=r"y must be known for every image \(got masked ones, \[3\]\)"):
             read()
+
+
+@pytest.mark.parametrize("twin", ["a\0", "a\0\0", "\0a", "a\0b"])
+def test_zero_characters_are_refused_wherever_text_comes_in(twin):
+    assert np.array(["a\0"])[0] == "a"  # why
+    y = ["a", "b", twin, "a", "b", "a"]
+    proba = np.full((6, 2), 0.5)
+    for entry in (
+        lambda: targets.read(y, 6),
+        lambda: targets.read([[label] for label in y], 6),
+        lambda: targets.read(np.array(y, dtype=object), 6),
+        lambda: score.score(y, proba, ["a", "b"]),
+        lambda: fusion.agreement(y, y, y),
+        lambda: units.ids(y),
+        lambda: units.digests(proba, y),
+        lambda: targets.read(table({"a": [0, 1], twin: [1, 0]}), 2),
+    ):
+        with pytest.raises(ValueError, match=r"labels and ids must hold no zero characters \(got '.*x00.*Write them"):
+            entry()
