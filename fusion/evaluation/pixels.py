@@ -1,8 +1,9 @@
 """What an image in memory shows, whichever way it is handed over; nobody's image is decoded or changed by looking.
 
-One content are `X` and `X[..., None]`, 8 bits as `X / 255` (within 1e-6) and as `X * 257` in 16, a picture with a
-palette and its colours, and a PIL image and the array of it. Not found are grey as three equal channels, half floats,
-crops and turns, and arrays of what is elsewhere given as a path: no file is decoded for that.
+One content are `X` and `X[..., None]`, 8 bits as floats of any width (`X / 255` to their rounding, or `X` itself) and
+as `X * 257` in 16, floats of equal values, grey as three equal channels, what is opaque with and without alpha, a
+picture with a palette and its colours, and a PIL image and the array of it. Not found are crops and turns, and arrays
+of what is elsewhere given as a path: no file is decoded for that.
 """
 
 import io
@@ -16,10 +17,11 @@ from PIL import Image
 
 Array = npt.NDArray[Any]
 
-FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF")  # that may be decoded
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "PPM")  # that may be decoded
 
 _PLAIN = {"1": "L", "P": "RGB", "PA": "RGBA", "CMYK": "RGB", "YCbCr": "RGB"}
 _CLOSE = 1e-6
+_ULPS = 2  # x / 255, or x times 1 / 255, in half floats
 _AT_ONCE = threading.Lock()  # an image that is listed twice has one stream
 
 
@@ -29,11 +31,22 @@ def values(image: Any) -> Array | None:
     Raises:
         OSError, ValueError, TypeError: It cannot be decoded.
     """
-    found = _plain(np.asarray(_colours(_fresh(image)) if isinstance(image, Image.Image) else image))
+    found = _equal(_plain(_array(image)))
     if found.dtype == object or found.size == 0:
         return None
     first = found[0, 0] if found.ndim == 3 and found.shape[2] in (3, 4) else found.flat[0]
     return None if bool((found == first).all()) else found
+
+
+def earlier(image: Any) -> Array | None:
+    """The values as models remember them that were saved before all of these were one, where that is another spelling.
+
+    Raises:
+        OSError, ValueError, TypeError: It cannot be decoded.
+    """
+    found = _plain(_array(image))
+    now = _equal(found)
+    return None if (found.dtype, found.shape) == (now.dtype, now.shape) else found
 
 
 def source(image: Image.Image) -> str | None:
@@ -50,6 +63,10 @@ def source(image: Image.Image) -> str | None:
             return name if np.array_equal(np.asarray(_colours(stored)), np.asarray(_colours(image))) else None
     except Exception:  # whatever became of the file, the image is another
         return None
+
+
+def _array(image: Any) -> Array:
+    return np.asarray(_colours(_fresh(image)) if isinstance(image, Image.Image) else image)
 
 
 def _is_lazy(image: Image.Image) -> bool:
@@ -94,3 +111,30 @@ def _of_unit(found: Array) -> Array:
         return found
     steps = np.rint(found * 255)
     return steps.astype(np.uint8) if (np.abs(steps / 255 - found) <= _CLOSE).all() else found
+
+
+def _equal(found: Array) -> Array:
+    """Equal values in one type and shape, whatever type and channels they came in."""
+    if found.dtype.kind == "f" and found.size:
+        found = _of_8_bits(found)
+    if found.ndim == 3 and found.shape[2] in (2, 4) and found.dtype.kind == "u":
+        top = np.iinfo(found.dtype).max
+        found = found[..., :-1] if (found[..., -1] == top).all() else found
+        found = found[..., 0] if found.shape[2] == 1 else found
+    if found.ndim == 3 and found.shape[2] == 3 and (found[..., 1:] == found[..., :1]).all():
+        return found[..., 0]
+    return found
+
+
+def _of_8_bits(found: Array) -> Array:
+    """Floats that are k / 255 to their own rounding, or k, as k of 8 bits; others in 32 bits, which hold half ones."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        wide = found.astype(np.float32)
+    low, high = wide.min(), wide.max()
+    if not (low >= 0 and high <= 255):  # NaN is neither
+        return wide
+    if high > 1:
+        return wide.astype(np.uint8) if (wide == np.rint(wide)).all() else wide
+    steps = np.rint(wide * 255)
+    close = np.maximum(_CLOSE, _ULPS * np.spacing(found).astype(np.float32))
+    return steps.astype(np.uint8) if (np.abs(steps / 255 - wide) <= close).all() else wide

@@ -134,7 +134,7 @@ def seen_rows(seen: Collection[str], images: Any, groups: Any = None) -> list[in
     count = len(_each(images))
     known = [None] * count if groups is None else [_of_id(name) for name in ids(groups).tolist()]
     keys = contents(images, count)
-    pairs = zip(keys, _sources(images, keys), strict=True)
+    pairs = zip(keys, _sources(images, keys), map(_earlier, _each(images)), strict=True)
     shown = [any(key is not None and key.hex()[:_DIGITS] in seen for key in pair) for pair in pairs]
     rows = zip(_each(images), shown, known, strict=True)
     return [
@@ -213,6 +213,17 @@ def _content(image: Any) -> bytes | None:
             return _of_place(image)
     try:
         values = pixels.values(image)
+    except Exception:  # a decoder raises anything; whoever reads it says so
+        return None
+    return None if values is None else hashlib.sha256(of_pixels(values)).digest()
+
+
+def _earlier(image: Any) -> bytes | None:
+    """The content of an image in memory as models remember it that were saved before, where that is another."""
+    if isinstance(image, str | os.PathLike):
+        return None
+    try:
+        values = pixels.earlier(image)
     except Exception:  # a decoder raises anything; whoever reads it says so
         return None
     return None if values is None else hashlib.sha256(of_pixels(values)).digest()

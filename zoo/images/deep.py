@@ -3,7 +3,7 @@
 import io
 import os
 import threading
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image
@@ -16,19 +16,23 @@ _LOW = {**_OTHER, **{low: high for high, low in _OTHER.items()}, **{high[:-1] + 
 _AT_ONCE = threading.Lock()  # an image that is listed twice has one stream
 _PAIRED = "LA;16B"
 _BITS, _PLANES = 258, 284  # TIFF tags
+_HEAD = 65_536  # bytes; metadata may go before what tells the depth
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Tell whether the file behind a picture holds more than 8 bits a colour, as far as Pillow still knows."""
+    """Tell whether the file behind a picture holds more than 8 bits a colour, as far as Pillow still knows.
+
+    A copy (`copy`, `convert`, `resize`, an array) knows nothing of its file any more.
+    """
     if image.mode.startswith(("I", "F")):
         return False
-    if not raw_modes(image) and (png_depth(image) or 8) > 8:
-        return True
     if any(";16" in raw for raw in raw_modes(image)) or max(_numbers(image, _BITS), default=8) > 8:
         return True
     if image.format == "PPM" and image.mode == "RGB":
         return any(isinstance(tile.args, tuple) and tile.args[-1] > 255 for tile in _tiles(image))
-    return False
+    if image.format == "PNG":
+        return not raw_modes(image) and (png_depth(image) or 8) > 8
+    return image.format in _OF_HEADER and _OF_HEADER[image.format](_head(image, _HEAD)) > 8
 
 
 def fresh(image: Image.Image) -> Image.Image:
@@ -87,13 +91,45 @@ def _decoded(image: Any, raw: str | None = None) -> Array:
 
 
 def png_depth(image: Image.Image) -> int | None:
-    """Bits a channel in the file of a picture that is decoded already, if it is there to be asked."""
+    """Bits a channel in the file or stream of a picture that is decoded already, if it is there to be asked."""
+    header = _head(image, 25) if image.format == "PNG" else b""
+    return header[24] if len(header) == 25 and header.startswith(b"\x89PNG") else None
+
+
+def _head(image: Image.Image, count: int) -> bytes:
+    """What a picture was opened from begins with; nothing where that is gone."""
     name = getattr(image, "filename", "")
-    if image.format != "PNG" or not os.path.isfile(name):
-        return None
-    with open(name, "rb") as file:
-        header = file.read(25)
-    return header[24] if len(header) > 24 else None
+    if os.path.isfile(name):
+        with open(name, "rb") as file:
+            return file.read(count)
+    streams: list[Any] = [getattr(image, "fp", None), getattr(image, "_fp", None)]  # PNG keeps the second
+    for stream in streams:
+        try:
+            with _AT_ONCE:
+                place = stream.tell()
+                stream.seek(0)
+                found = stream.read(count)
+                stream.seek(place)
+            return cast(bytes, found)
+        except (AttributeError, OSError, ValueError):  # there is none, or it is closed
+            continue
+    return b""
+
+
+def _jpeg2000(header: bytes) -> int:
+    """Bits of the first channel: ISO/IEC 15444-1 A.5.1, Ssiz of the segment SIZ."""
+    at = header.find(b"\xff\x4f\xff\x51")
+    return (header[at + 42] & 0x7F) + 1 if 0 <= at < len(header) - 42 else 8
+
+
+def _avif(header: bytes) -> int:
+    """10 (or 12) where the first `av1C` has the flag high_bitdepth: AV1 Codec ISO Media File Format Binding, 2.3.3."""
+    at = header.find(b"av1C")
+    return 10 if 0 <= at < len(header) - 6 and header[at + 6] & 0x40 else 8
+
+
+# Formats that `read` refuses, and Pillow opens: what it gives of them has 8 bits a colour, whatever they hold.
+_OF_HEADER = {"JPEG2000": _jpeg2000, "AVIF": _avif}
 
 
 def _numbers(image: Image.Image, tag: int) -> list[int]:

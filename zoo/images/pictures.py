@@ -71,7 +71,8 @@ def decoded(image: Image.Image, most: int) -> Array:
         image.load()
     if narrow:
         raise ValueError(
-            f"a PIL image must hold all bits of its file, and Pillow keeps 8 of a colour (got {name!r}). Pass its path."
+            f"a PIL image must hold all bits of its file, and Pillow keeps 8 of a colour (got {name!r}). "
+            f"{_whole(image)}."
         )
     if scale is None:
         raise ValueError(
@@ -79,6 +80,13 @@ def decoded(image: Image.Image, most: int) -> Array:
             f"{name!r}, of 2, 4 or 8 bits). Pass its path, or delete image.info['transparency']."
         )
     return _decoded(image, name, scale)
+
+
+def _whole(image: Image.Image) -> str:
+    """How to pass all bits of a file."""
+    return (
+        "Pass its path" if image.format in ("PNG", "TIFF") else "Save it as PNG or TIFF of 16 bits, and pass the path"
+    )
 
 
 def _opened(path: str, most: int) -> Image.Image:

@@ -1,5 +1,6 @@
 """What an image in memory shows, whichever way it is handed over."""
 
+import hashlib
 import io
 
 import numpy as np
@@ -27,6 +28,19 @@ def streamed(image, kind="png", cut=0):
         lambda x: [Image.fromarray(one) for one in x],
         lambda x: [Image.fromarray(one * np.uint16(257)) for one in x],
         lambda x: [streamed(Image.fromarray(one)) for one in x],
+        lambda x: (x / 255).astype(np.float16),
+        lambda x: (x / 255).astype(np.float32).astype(">f2"),
+        lambda x: x.astype(np.float16) / np.float16(255),
+        lambda x: x.astype(np.float16) * np.float16(1 / 255),
+        lambda x: (x / 255).astype(np.longdouble),
+        lambda x: x.astype(np.float64),
+        lambda x: x.astype(np.float16)[..., None],
+        lambda x: np.stack([x] * 3, axis=-1),
+        lambda x: np.stack([x / 255] * 3, axis=-1).astype(np.float16),
+        lambda x: np.stack([x * np.uint16(257)] * 3, axis=-1),
+        lambda x: [Image.fromarray(one).convert("RGB") for one in x],
+        lambda x: [Image.fromarray(one).convert("RGBA") for one in x],
+        lambda x: [Image.fromarray(one).convert("LA") for one in x],
     ],
 )
 def test_equal_pixels_are_one_content_in_every_spelling(spelled):
@@ -39,6 +53,47 @@ def test_values_between_the_steps_of_8_bits_stay():
     image = pictures(1)[0]
     for other in (image / 255 + 1e-4, image * np.uint16(257) + np.uint16(1), image / 255 * np.nan, image * 2.0):
         assert units.contents([image, other], 2)[0] != units.contents([image, other], 2)[1]
+
+
+@pytest.mark.parametrize("low", [-1000.0, 0.0])
+def test_floats_of_equal_values_are_one_content_in_every_width(low):
+    values = (np.random.default_rng(0).integers(0, 1000, (3, 6, 6)) + low).astype(np.float16)
+    wide = np.random.default_rng(1).normal(size=(3, 6, 6))
+    spelled = [values, values.astype(np.float32), values.astype(np.float64), values.astype(">f8")]
+    assert len({tuple(units.contents(x, 3)) for x in spelled}) == 1
+    assert units.contents(wide, 3) == units.contents(wide.astype(np.float32), 3)
+    assert units.contents(wide.astype(np.float16), 3) == units.contents(wide.astype(np.float16).astype(float), 3)
+    for other in (values + np.float16(1), wide * 1.00001, np.stack([values, values, values + np.float16(1)], axis=-1)):
+        assert not set(units.contents(other, 3)) & {*units.contents(values, 3), *units.contents(wide, 3)}
+
+
+def test_channels_and_alpha_that_say_something_stay():
+    x = pictures(1, seed=3)[0]
+    grey, rgb = Image.fromarray(x), Image.fromarray(np.stack([x, x, x[::-1]], axis=-1))
+    alpha = Image.fromarray(x[::-1].copy())
+    seethrough = [image.copy() for image in (grey, rgb)]
+    for image in seethrough:
+        image.putalpha(alpha)
+    found = units.contents([grey, rgb, *seethrough, rgb.convert("RGBA")], 5)
+    assert len(set(found)) == 4
+    assert found[4] == found[1]
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        lambda x: np.random.default_rng(0).normal(size=x.shape),
+        lambda x: np.random.default_rng(0).normal(size=x.shape).astype(np.float16),
+        lambda x: x.astype(np.float32),
+        lambda x: np.stack([x] * 3, axis=-1),
+    ],
+)
+def test_what_a_model_remembers_from_before_is_still_refused(spelled):
+    images = spelled(pictures(3))
+    before = {hashlib.sha256(units.of_pixels(image)).hexdigest()[:16] for image in images}  # as it was written
+    assert not before & units.digests(images)
+    assert units.seen_rows(before, images) == units.seen_rows(units.digests(images), images) == [0, 1, 2]
+    assert units.seen_rows(before, [str(k) for k in range(3)]) == []
 
 
 def test_a_palette_is_content():

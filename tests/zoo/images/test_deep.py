@@ -1,5 +1,7 @@
 """Colours of 16 bits at their depth, or refused; never narrowed."""
 
+import io
+
 import imagecodecs
 import numpy as np
 import pytest
@@ -7,8 +9,9 @@ import tifffile
 from PIL import Image
 
 import zoo
+from zoo.images import deep
 from zoo.images.pictures import decoded
-from zoo.images.reading import read
+from zoo.images.reading import read, stored
 
 COLOURS = np.random.default_rng(0).integers(0, 65536, (31, 47, 4)).astype(np.uint16)
 
@@ -85,3 +88,58 @@ def test_a_decoded_picture_of_a_deep_file_is_refused_where_the_file_is_known(tmp
         image.load()
     with pytest.raises(ValueError, match="a PIL image must hold all bits of its file"):
         decoded(image, 2**20)
+
+
+def encoded(kind, bits):
+    values = np.ascontiguousarray(COLOURS[..., :3] >> (16 - bits)).astype(np.uint8 if bits == 8 else np.uint16)
+    if kind == "avif":
+        return imagecodecs.avif_encode(values, bitspersample=bits)
+    return imagecodecs.jpeg2k_encode(values, codecformat=kind) if kind != "png" else imagecodecs.png_encode(values)
+
+
+@pytest.mark.parametrize(
+    ("kind", "bits"), [("png", 16), ("jp2", 16), ("jp2", 12), ("j2k", 16), ("avif", 10), ("avif", 12)]
+)
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("loaded", [False, True])
+def test_the_depth_is_asked_of_the_file_or_stream_that_is_left(kind, bits, streamed, loaded, tmp_path):
+    step = "Pass its path" if kind == "png" else "Save it as PNG or TIFF of 16 bits"
+    for depth in (8, bits):
+        (tmp_path / f"{depth}.{kind}").write_bytes(encoded(kind, depth))
+        opened = io.BytesIO(encoded(kind, depth)) if streamed else tmp_path / f"{depth}.{kind}"
+        with Image.open(opened) as image:
+            if loaded:
+                image.load()
+            if depth == 8:
+                assert decoded(image, 2**20).dtype == np.uint8
+            elif loaded and streamed and kind != "png":
+                assert deep._head(image, 9) == b""  # Pillow has let it go: nothing is known of it any more
+            else:
+                with pytest.raises(ValueError, match=rf"must hold all bits of its file, .* {step}"):
+                    decoded(image, 2**20)
+
+
+def test_a_stream_that_was_asked_stays_where_it_was():
+    stream = io.BytesIO(encoded("png", 16))
+    image = Image.open(stream)
+    image.load()
+    place = stream.tell()
+    assert deep.png_depth(image) == 16
+    assert stream.tell() == place
+    stream.close()
+    assert deep.png_depth(image) is None
+
+
+@pytest.mark.parametrize("made", [Image.Image.copy, np.asarray], ids=["copy", "array"])
+def test_a_copy_knows_nothing_of_its_file(made):
+    image = Image.open(io.BytesIO(encoded("png", 16)))
+    assert stored(made(image), None).dtype == np.uint8
+
+
+def test_headers_that_are_cut_or_hold_nothing_are_of_8_bits():
+    for kind in ("j2k", "avif"):
+        data = encoded(kind, 12)
+        depth = deep._jpeg2000 if kind == "j2k" else deep._avif
+        assert depth(data) > 8
+        assert {depth(data[:cut]) for cut in range(len(data))} == {8, depth(data)}
+        assert depth(b"") == 8

@@ -104,12 +104,16 @@ def test_the_transparent_one_of_a_few_greys_is_found(bits, tmp_path):
             assert (decoded(image, 2**20) == expected).all()
     image.load()  # that of the file
     assert (decoded(image, 2**20) == expected).all()
-    for image in (Image.open(data), Image.open(data).copy()):
-        image.load()
+    image = Image.open(data)
+    image.load()  # that of the stream, which is kept
+    assert (decoded(image, 2**20) == expected).all()
+    copy = Image.open(data).copy()
+    data.close()
+    for lost in (image, copy):
         with pytest.raises(ValueError, match=r"must tell which grey is transparent \(got 2 in .*Pass its path, or"):
-            decoded(image, 2**20)
-        image.putpixel((0, 0), 3)  # a value that only 8 bits have
-        assert (decoded(image, 2**20) == np.asarray(image)).all()
+            decoded(lost, 2**20)
+        lost.putpixel((0, 0), 3)  # a value that only 8 bits have
+        assert (decoded(lost, 2**20) == np.asarray(lost)).all()
 
 
 def test_a_damaged_picture_is_an_error_each_time(tmp_path):
