@@ -93,12 +93,10 @@ def batches(encoder: zoo.Encoder, images: Any, compute: Compute, *, batch: int =
     if isinstance(batch, bool) or not isinstance(batch, int | np.integer) or batch < 1:
         raise ValueError(f"batch must be an integer from 1 (got {batch!r}). Try batch={BATCH}.")
     given, resting = zoo.listed(images), encoder.at_rest()
+    doubts: list[str] = []
     for start in range(0, len(given), batch):
-        yield _batch(resting, given[start : start + batch], compute)
-
-
-def _batch(encoder: zoo.Encoder, images: Any, compute: Compute) -> list[Floats]:
-    return _computed(encoder, encoder.preprocess(images), compute)
+        yield _computed(resting, resting.preprocess(given[start : start + batch], doubts=doubts), compute)
+    resting.preprocess.tell(doubts, len(given))  # once, however many batches there were
 
 
 @torch.inference_mode()

@@ -2,6 +2,7 @@
 
 import difflib
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -220,7 +221,13 @@ def source(config: Config, data: str | Path | None) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads 1e-3 as the number that it is; YAML 1.1 wants 1.0e-3."""
+    """Reads 1e-3 as the number that it is (YAML 1.1 wants 1.0e-3), and refuses a key that is given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        counts = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        if twice := [name for name, count in counts.items() if count > 1]:
+            raise yaml.YAMLError(f"the key {twice[0]!r} twice, below line {node.start_mark.line + 1}")
+        return super().construct_mapping(node, deep)
 
 
 _Loader.add_implicit_resolver(

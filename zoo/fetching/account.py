@@ -7,9 +7,8 @@ import huggingface_hub
 from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled
 
 from zoo.fetching.hub import WeightsError, value
-from zoo.fetching.wire.refusals import FAILURES, errors, told
+from zoo.fetching.wire.refusals import FAILURES, as_a_hub, errors, told
 from zoo.fetching.wire.refusals import endpoint as endpoint
-from zoo.fetching.wire.remote import as_a_hub
 
 
 def offline() -> bool:

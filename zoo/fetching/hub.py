@@ -13,8 +13,8 @@ from zoo.fetching.digests import sha256
 from zoo.fetching.wire import asking, shelf
 from zoo.fetching.wire.asking import AstrayError, Question, Watch
 from zoo.fetching.wire.refusals import WeightsError as WeightsError
-from zoo.fetching.wire.refusals import endpoint, errors
-from zoo.fetching.wire.remote import LIST, as_a_hub, only, said
+from zoo.fetching.wire.refusals import as_a_hub, endpoint, errors
+from zoo.fetching.wire.remote import LIST, only, said
 from zoo.fetching.wire.remote import Remote as Remote
 from zoo.fetching.wire.shelf import cache as cache
 from zoo.fetching.wire.shelf import place as place

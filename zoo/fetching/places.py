@@ -24,7 +24,8 @@ def remote_of(card: Card) -> Remote:
         raise WeightsError(
             f"revision must be pinned (got None). Pass zoo.load({card.name!r}, revision='<40 hex digits>')."
         )
-    return Remote(card.weights.repo, card.weights.revision, card.weights.file, sha256=card.weights.sha256)
+    known = card.weights
+    return Remote(card.weights.repo, card.weights.revision, card.weights.file, sha256=known.sha256, length=known.size)
 
 
 def converted(source: str, card: Card) -> Path:

@@ -35,7 +35,7 @@ class Preprocess:
     def __init__(self, card: Card) -> None:
         self.name, self.input = card.name, card.input
 
-    def __call__(self, images: Images, *, limit: int = LIMIT) -> Tensor:
+    def __call__(self, images: Images, *, limit: int = LIMIT, doubts: list[str] | None = None) -> Tensor:
         """Turn images into the encoder's input.
 
         Args:
@@ -44,6 +44,8 @@ class Preprocess:
                 inside a sequence it is one image: (H, W) or (H, W, C). uint8 and uint16 use their full range; floats
                 are in [0, 1], or in the unit of the card's window where it has one.
             limit: The most pixels of one image to decode.
+            doubts: Takes what would be warned of, an entry per image, where images come in several calls: `tell` then
+                warns once of all. None: this call warns of its own.
 
         Returns:
             (N, C, size, size), scaled to the card's range and normalised by its mean and std; N is 0 for no images.
@@ -61,16 +63,23 @@ class Preprocess:
                 f"{self.name}: mean and std must be known (got None). "
                 f"Pass zoo.load({self.name!r}, mean=[...], std=[...])."
             )
-        doubts: list[str] = []
-        pictures = [self._one(image, limit, doubts) for image in _batch(listed(images))]
-        if doubts:
-            more = f" So are {len(doubts) - 1} more of {len(pictures)} images." if len(doubts) > 1 else ""
-            warnings.warn(f"{doubts[0]}.{more}", UserWarning, stacklevel=2)
+        found: list[str] = []
+        pictures = [self._one(image, limit, found) for image in _batch(listed(images))]
+        if doubts is None:
+            self.tell(found, len(pictures), stacklevel=3)
+        else:
+            doubts += found
         if not pictures:
             return torch.empty(0, self.input.channels, self.input.size, self.input.size)
         low, high = self.input.range
         scaled = low + (high - low) * torch.stack(pictures)  # N times (C, H, W) -> (N, C, H, W)
         return cast(Tensor, functional.normalize(scaled, self.input.mean, self.input.std))
+
+    def tell(self, doubts: Sequence[str], count: int, *, stacklevel: int = 2) -> None:
+        """Warn once of what calls put into `doubts`, of `count` images in all; of nothing, where there are none."""
+        if doubts:
+            more = f" So are {len(doubts) - 1} more of {count} images." if len(doubts) > 1 else ""
+            warnings.warn(f"{doubts[0]}.{more}", UserWarning, stacklevel=stacklevel)
 
     @property
     def rule(self) -> str:

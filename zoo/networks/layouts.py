@@ -207,24 +207,6 @@ def rename(layout: str, keys: Iterable[str]) -> Sources:
     return LAYOUTS[layout](keys)
 
 
-def detect(keys: Iterable[str], expected: Collection[str]) -> str:
-    """The first layout under which a file's `keys` give exactly the `expected` timm names.
-
-    Raises:
-        ValueError: There is none; the nearest is named, with what it lacks and what it leaves over.
-    """
-    keys, wanted = list(keys), set(expected)
-    found = {layout: rename(layout, keys) for layout in LAYOUTS}
-    nearest = min(found, key=lambda layout: len(wanted ^ found[layout].keys()))
-    if found[nearest].keys() == wanted:
-        return nearest
-    over = [old for new, olds in found[nearest].items() if new not in wanted for old in olds]
-    raise ValueError(
-        f"the file's names must be the network's under one layout (got, under the nearest, {nearest!r}, missing: "
-        f"{some(wanted - found[nearest].keys())}; left over: {some(over)}). Check the architecture and its kwargs."
-    )
-
-
 def readings(
     keys: Iterable[str], expected: Collection[str], *, layout: str | None = None, prefix: str = ""
 ) -> list[Reading]:

@@ -4,6 +4,7 @@ import difflib
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -223,7 +224,7 @@ def _split(text: str, path: Path) -> tuple[dict[str, Any], str]:
     try:
         if match:
             _check_events(match[1])
-        front = yaml.safe_load(match[1]) if match else None
+        front = yaml.load(match[1], _Loader) if match else None
     except Exception as error:  # YAML itself raises what the numbers, dates and brackets of the text provoke
         fact = " ".join(str(error).split())[:300] or type(error).__name__
         raise CardError(f"card {path} must start with valid YAML ({fact}). Edit it.") from None
@@ -241,6 +242,16 @@ def _check_events(front: str) -> None:
             raise ValueError("it must write out each value (got a YAML alias)")
         if depth > _DEEPEST or count > _MOST:
             raise ValueError(f"it must hold at most {_MOST} values, nested {_DEEPEST} deep")
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is given twice, of which YAML's own reader lets the last win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        counts = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        if twice := [name[:100] for name, count in counts.items() if count > 1]:
+            raise ValueError(f"it must give each key once (got {twice[0]!r} twice)")
+        return super().construct_mapping(node, deep)
 
 
 def _first(error: Exception) -> str:

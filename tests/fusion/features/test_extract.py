@@ -1,6 +1,7 @@
 """Frozen features: images through an encoder, in batches and in their order, without a trace."""
 
 import copy
+import warnings
 
 import numpy as np
 import pytest
@@ -115,3 +116,20 @@ def test_features_that_are_not_finite_are_refused():
         next(encoder.parameters()).fill_(float("nan"))
     with pytest.raises(ValueError, match=r"features of mae-mini@0.25 must be finite .* Check its weights"):
         extract.extract(encoder, np.zeros((2, 64, 64), np.uint8))
+
+
+@pytest.mark.parametrize("compute", [extract.extract, extract.levels])
+@pytest.mark.parametrize("batch", [1, 2, 64])
+def test_faint_images_are_told_once_a_call_whatever_the_batches(compute, batch, tmp_path):
+    for k in range(5):
+        faint = IMAGES[k] // 64 if k else IMAGES[k]  # the first is as it should be
+        Image.fromarray(faint).save(tmp_path / f"{k}.png")
+    paths, encoder = [tmp_path / f"{k}.png" for k in range(5)], zoo.load("mocov2-mini", 0.25)
+    with pytest.warns(UserWarning, match="nearly constant") as caught:
+        compute(encoder, paths, batch=batch)
+    assert len(caught) == 1
+    assert "1.png" in str(caught[0].message)
+    assert str(caught[0].message).endswith("So are 3 more of 5 images.")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        compute(encoder, paths[:1] * 3, batch=batch)

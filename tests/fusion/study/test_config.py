@@ -70,6 +70,16 @@ def test_files_that_are_no_configs(tmp_path):
         config_.read(tmp_path / "broken.yaml")
 
 
+@pytest.mark.parametrize(
+    ("more", "key"),
+    [("seeds: [0]\nseeds: [1, 2]", "seeds"), ("training: {epochs: 1, epochs: 9}", "epochs"), ("'name': y", "name")],
+)
+def test_a_key_that_is_given_twice_is_refused(tmp_path, more, key):
+    (tmp_path / "twice.yaml").write_text(f"name: x\nencoders: [[mae-mini]]\nstrategies: [full]\n{more}\n")
+    with pytest.raises(ValueError, match=rf"must be valid YAML \(got the key '{key}' twice, below line \d\)\. Edit it"):
+        config_.read(tmp_path / "twice.yaml")
+
+
 def test_numbers_are_numbers_in_yaml(tmp_path):
     (tmp_path / "x.yaml").write_text("name: x\nencoders: a\nstrategies: [full]\nlearning_rates: [1e-3, 3E-4]\n")
     with pytest.raises(ValueError, match="encoders"):

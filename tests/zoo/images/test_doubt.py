@@ -75,3 +75,18 @@ def test_nothing_is_said_of_what_is_plain_or_made_so(encoder, images):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         encoder.preprocess(images)
+
+
+def test_doubts_of_several_calls_are_gathered_and_told_together(encoder):
+    doubts = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = [encoder.preprocess([TWELVE], doubts=doubts) for _ in range(3)]
+        encoder.preprocess([RAMP], doubts=doubts)
+        encoder.preprocess.tell([], 4)
+    assert len(doubts) == 3
+    with pytest.warns(UserWarning, match=r"uses 12 of 16 bits.*So are 2 more of 4 images\.$") as caught:
+        encoder.preprocess.tell(doubts, 4)
+    assert caught[0].filename == __file__
+    alone, _ = told(encoder, [TWELVE])
+    np.testing.assert_array_equal(alone, found[0])

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import pytest
 import timm.models
@@ -95,7 +96,7 @@ def test_a_public_file_gives_exactly_timms_names_and_shapes(layout, keys, archit
     assert shapes == expected(architecture, kwargs)
     used = [old for olds in names.values() for old in olds]
     assert len(used) == len(set(used))
-    assert layouts.detect(keys, shapes) == layout
+    assert [(found.layout, found.sources) for found in layouts.readings(keys, shapes)] == [(layout, names)]
 
 
 @pytest.mark.parametrize(("layout", "keys"), [row[:2] for row in FILES.values()], ids=FILES)
@@ -112,7 +113,7 @@ def test_timm_loses_its_classifier_and_nothing_else(architecture):
     network = expected(architecture, {})
     assert keys.keys() > network.keys()
     assert layouts.rename("timm", keys) == {key: (key,) for key in network}
-    assert layouts.detect(keys, network) == "timm"
+    assert [found.layout for found in layouts.readings(keys, network)] == ["timm"]
 
 
 def hugging_face(kind, **changes):
@@ -286,12 +287,14 @@ def test_an_unknown_layout_is_refused():
 
 
 def test_no_layout_fits():
-    keys = [*(key for key in layout_keys.moco() if "layer1.0.bn" not in key), "module.other"]
-    message = (
-        r"under one layout \(got, under the nearest, 'moco', missing: layer1\.0\.bn1\.bias, .* and 10 more; "
-        r"left over: module\.other\)\. Check the architecture and its kwargs\.$"
+    keys = [key for key in layout_keys.moco() if "layer1.0.bn" not in key]
+    wanted = expected("resnet50", {})
+    (nearest,) = layouts.readings(keys, wanted)
+    assert re.search(
+        r"under one layout \(got, under the nearest, 'moco', missing: layer1\.0\.bn1\.bias, .* and 7 more; "
+        r"left over: none\)\. Check the architecture and its kwargs, then --layout and --prefix\.$",
+        layouts.misfit(nearest, wanted),
     )
-    with pytest.raises(ValueError, match=message):
-        layouts.detect(keys, expected("resnet50", {}))
-    with pytest.raises(ValueError, match=r"'moco', missing: none; left over: module\.other\)"):
-        layouts.detect([*layout_keys.moco(), "module.other"], expected("resnet50", {}))
+    own = [key for key in layout_keys.moco() if "encoder_q" in key]
+    (nearest,) = layouts.readings([*own, "module.encoder_q.other"], wanted)
+    assert "missing: none; left over: module.encoder_q.other)" in layouts.misfit(nearest, wanted)

@@ -223,6 +223,12 @@ def test_a_wrong_zoo_cards_is_named(monkeypatch):
         ("  domain: test", "  domain: !!python/object/apply:os.getcwd []", "must start with valid YAML"),
         ("  domain: test", "  name: other", "multiple values for keyword argument 'name'"),
         ("  domain: test", "  domain: &a test\n  method2: *a", "must write out each value (got a YAML alias)"),
+        ("  domain: test", "  domain: test\n  domain: other", "must give each key once (got 'domain' twice)"),
+        ("  domain: test", "  domain: test\n  'domain': test", "must give each key once (got 'domain' twice)"),
+        ("optimal: 0.75", "optimal: 0.75, optimal: 1.0", "must give each key once (got 'optimal' twice)"),
+        ("---\nzoo:", "---\nlicense: mit\nlicense: gpl-3.0\nzoo:", "must give each key once (got 'license' twice)"),
+        ("---\nzoo:", "---\nzoo: {domain: other}\nzoo:", "must give each key once (got 'zoo' twice)"),
+        ("---\nzoo:", "---\n'': 1\n'': 2\nzoo:", "must give each key once (got '' twice)"),
     ],
 )
 def test_a_wrong_card_says_where(tiny, old, new, message):

@@ -42,6 +42,22 @@ def errors(what: str) -> Iterator[None]:
         raise WeightsError(f"{fact}. Free space there, or point HF_HOME elsewhere.") from error
 
 
+@contextlib.contextmanager
+def as_a_hub() -> Iterator[None]:
+    """Say so where an answer is not formed as the Hub's are."""
+    try:
+        yield
+    except (UnicodeEncodeError, HFValidationError):  # of the token, of the repo's name
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise no_hub() from None
+
+
+def no_hub() -> WeightsError:
+    """The error about what is no Hub."""
+    return WeightsError(f"{urlsplit(endpoint()).netloc} does not answer as a Hub does. Check HF_ENDPOINT.")
+
+
 def endpoint() -> str:
     """The Hub's address, without the name and password that it may hold."""
     parts = urlsplit(constants.ENDPOINT)

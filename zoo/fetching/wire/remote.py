@@ -9,16 +9,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import httpx2
 import huggingface_hub
-from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import tqdm
 
 from zoo.fetching.wire import asking, shelf
 from zoo.fetching.wire.asking import AstrayError, Question, Tries, Watch
-from zoo.fetching.wire.refusals import WeightsError, endpoint, errors
+from zoo.fetching.wire.refusals import WeightsError, as_a_hub, endpoint, errors, no_hub
 
 T = TypeVar("T")
 Run = tuple[int, int]
@@ -49,13 +48,24 @@ class Remote:
 
     Attributes:
         sha256: Of the whole file, where a card states it: a Hub that states another is refused.
+        length: Of the whole file in bytes, where a card states it: likewise.
         pinned: Whether the revision is a commit, and must be the one that the Hub answers with.
         tag: By which the bytes that came so far are of one file; with `one_tag`, others are refused.
         fetched: Bytes of its content that came over the network so far.
     """
 
-    def __init__(self, repo: str, revision: str, file: str, *, sha256: str | None = None, pinned: bool = True) -> None:
-        self.repo, self.revision, self.file, self.sha256, self.pinned = repo, revision, file, sha256, pinned
+    def __init__(
+        self,
+        repo: str,
+        revision: str,
+        file: str,
+        *,
+        sha256: str | None = None,
+        length: int | None = None,
+        pinned: bool = True,
+    ) -> None:
+        self.repo, self.revision, self.file, self.pinned = repo, revision, file, pinned
+        self.sha256, self.length = sha256, length
         self.fetched = 0
         self.tag, self.one_tag = "", True
         self._lock, self._counting = threading.Lock(), threading.Lock()
@@ -236,6 +246,11 @@ class Remote:
             raise WeightsError(f"{self.repo} answers with the wrong revision ({found.commit[:80]}). Load again.")
         if self.sha256 and len(found.etag) == 64 and found.etag != self.sha256:
             raise WeightsError(f"{self.repo}/{self.file} must have sha256 {self.sha256} (the Hub has {found.etag}).")
+        if self.length is not None and found.size not in (None, self.length):
+            raise WeightsError(
+                f"{self.repo}/{self.file} must have {self.length} bytes, as its card says (the Hub has {found.size}). "
+                "Correct the card's size or its revision."
+            )
         self._first = self._first or found
         if (found.etag, found.size) != (self._first.etag, self._first.size):
             raise WeightsError(
@@ -261,22 +276,6 @@ def said(answer: httpx2.Response) -> Any:
     """What the Hub answered, as a value."""
     with as_a_hub():
         return json.loads(answer.content)
-
-
-@contextlib.contextmanager
-def as_a_hub() -> Iterator[None]:
-    """Say so where an answer is not formed as the Hub's are."""
-    try:
-        yield
-    except (UnicodeEncodeError, HFValidationError):  # of the token, of the repo's name
-        raise
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        raise no_hub() from None
-
-
-def no_hub() -> WeightsError:
-    """The error about what is no Hub."""
-    return WeightsError(f"{urlsplit(endpoint()).netloc} does not answer as a Hub does. Check HF_ENDPOINT.")
 
 
 def _number(text: str | None) -> int | None:

@@ -7,7 +7,7 @@ from tests.hub.answers import Answer, page
 from tests.hub.faults import Fault
 from tests.zoo.fetching.served import read, right
 from zoo.fetching import hub as hubs
-from zoo.fetching.places import store_of
+from zoo.fetching.places import remote_of, store_of
 from zoo.fetching.weights import open_weights
 from zoo.fetching.wire import asking, remote
 from zoo.fetching.wire.refusals import WeightsError
@@ -151,3 +151,24 @@ def test_other_bytes_than_asked_for_are_not_kept(hub, tmp_path):
         assert not store_of(card).get(["header"])
     hub.faults = lambda asked: Fault("longer") if asked.on == "blob" else None
     assert right(read(card), data), "what is more than asked for is passed over"
+
+
+@pytest.mark.parametrize("off", [-1, 1, 10**6])
+@pytest.mark.parametrize("pinned", [True, False])
+def test_a_file_of_another_size_than_the_card_states_is_refused_before_it_is_fetched(hub, tmp_path, off, pinned):
+    card, data = small.publish(hub, tmp_path, pinned=pinned)
+
+    def stating(size):
+        return card.model_copy(update={"weights": card.weights.model_copy(update={"size": size})})
+
+    wrong = stating(len(data) + off)
+    message = rf"must have {len(data) + off} bytes, as its card says \(the Hub has {len(data)}\)\. Correct the card's"
+    for whole in (False, True):
+        with pytest.raises(WeightsError, match=message):
+            open_weights(wrong, whole=whole)
+    remote_ = remote_of(wrong)
+    with pytest.raises(WeightsError, match=message):
+        remote_.download()  # as a conversion fetches what is pickled
+    assert remote_.fetched == 0
+    assert not [path for path in store_of(wrong).folder.glob("*") if "header" in path.name]
+    assert right(read(stating(len(data))), data)
