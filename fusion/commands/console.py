@@ -20,7 +20,7 @@ from fusion.data.writing import write
 if TYPE_CHECKING:  # they draw and judge: not for a page of help
     from matplotlib.figure import Figure
 
-    from fusion.evaluation.score import Evaluation
+    from fusion.evaluation.score import Evaluation, OfClass
     from fusion.report import page
 
 console = zoo.Terminal()  # what others wrote is text there, in tables and bars too
@@ -76,8 +76,13 @@ def record(path: Path | None, values: Any) -> None:
 
 def figures(found: "Evaluation") -> dict[str, Any]:
     """An evaluation as plain values: each figure with its interval, `None` where there is none, and on how much."""
-    intervals = {name: _numbers(vars(getattr(found, name))) for name in found.figures}
-    return {**intervals, "images": found.images, "groups": found.groups, "resamples": found.resamples}
+    classes = {str(label): {**_intervals(own), "groups": own.groups} for label, own in found.classes.items()}
+    counts = {"images": found.images, "groups": found.groups, "resamples": found.resamples}
+    return {**_intervals(found), "classes": classes, **counts}
+
+
+def _intervals(found: "Evaluation | OfClass") -> dict[str, dict[str, float | None]]:
+    return {name: _numbers(vars(getattr(found, name))) for name in found.figures}
 
 
 def _numbers(values: Mapping[str, float]) -> dict[str, float | None]:

@@ -84,7 +84,7 @@ def evaluate(
     """Judge a saved model: AUC, balanced accuracy, calibration error, with intervals over patients."""
     from fusion.data.sources import open_part
     from fusion.estimators.classifier import FusionClassifier
-    from fusion.evaluation import score
+    from fusion.evaluation import intervals, score
 
     with clear_errors(), _telling():
         fitted = FusionClassifier.load(model)
@@ -96,7 +96,7 @@ def evaluate(
         with _advising_options():
             found = score.evaluate(fitted, images.images, labels, images.groups, allow_seen=allow_seen)
     say(f"Judged on: {said}.")
-    few = found.groups < score.LEAST
+    few = found.groups < intervals.LEAST
     unit = "images, each taken as a patient of its own" if images.groups is None else "patients"
     over = f"{found.groups} {unit}: too few for an interval" if few else f"95 % interval over {found.groups} {unit}"
     table = Table(title=f"{found.images} images, {over}")

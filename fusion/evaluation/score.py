@@ -1,4 +1,4 @@
-"""How good, and how sure: AUC, balanced accuracy and calibration error with intervals over groups.
+"""How good, and how sure: AUC, balanced accuracy and figures of calibration with intervals over groups.
 
 Images of one patient (here: of one slab) depend on each other, so whole groups are drawn with replacement, never single
 images. A draw in which a class is absent has no AUC and is drawn again. Two evaluations of the same images share
@@ -10,36 +10,68 @@ of the figure of that label, present or absent, and a draw without the one or th
 
 import hashlib
 import numbers
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from fusion.evaluation import labels as labels_
-from fusion.evaluation import units
-from fusion.evaluation.intervals import Interval, draws
-from fusion.evaluation.metrics import METRICS
+from fusion.evaluation import answers, intervals, metrics
+from fusion.evaluation.answers import Answers, Truth
+from fusion.evaluation.intervals import CARRIERS, LEAST, Interval, Scale
 
 Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-LEAST = 6  # groups for an interval: draws of fewer say little but which of them were drawn
+Named = dict[str, Floats]  # of each figure the value, then that of each draw
+_BINNED = Scale(binned=True)
+_SCALES = {
+    "calibration_error": _BINNED,
+    "classwise_calibration_error": _BINNED,
+    "log_loss": Scale(0, np.inf),
+}  # of the others [0, 1]
+
+
+@dataclass(frozen=True)
+class OfClass:
+    """One class against the rest, or one label; after `a - b` the paired differences.
+
+    Attributes:
+        auc: Area under the ROC curve.
+        sensitivity: Share of its images that are recognised.
+        specificity: Share of the others that are not taken for it.
+        groups: Of those with and those without it the fewer.
+        freedom: Degrees of freedom of each figure's interval.
+        figures: As in `Evaluation`.
+    """
+
+    auc: Interval
+    sensitivity: Interval
+    specificity: Interval
+    groups: int
+    freedom: dict[str, float] = field(repr=False, compare=False)
+    figures: Named = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Three figures of one model, or, after `a - b`, of a paired difference.
+    """Figures of one model, or, after `a - b`, of a paired difference.
 
-    Fewer than 6 groups are too few for intervals: their ends are NaN, and the text says so.
+    Intervals are Student's t, at 95 % (see `intervals.student`). Fewer than 6 groups are too few for them, and so are
+    fewer than 3 with, or without, a class or label: their ends are NaN, and the text says so. Binned calibration errors
+    are too high where there are few images: the lower ends of their intervals allow for that.
 
     Attributes:
         auc: Area under the ROC curve, one class against the rest, mean over classes.
         balanced_accuracy: Mean over classes of the share that is recognised; of several labels, mean over labels of
-            (sensitivity + specificity) / 2, present being above 0.5.
-        calibration_error: Expected calibration error, of the predicted class; of several labels, mean over labels of
-            that of the label's probability.
+            (sensitivity + specificity) / 2.
+        calibration_error: Expected calibration error, of the likeliest class; of several labels as the next.
+        classwise_calibration_error: Mean over classes or labels of the error of the probability of each, which cannot
+            cancel between classes as that of the likeliest does.
+        brier_score: Half the squared distance of the probabilities from the truth; of several labels, mean over labels.
+        log_loss: Minus the logarithm of the probability of what is true; of several labels, mean over labels.
         images, groups, resamples: How many there were; `groups` were drawn `resamples` times.
+        classes: AUC, sensitivity and specificity of each class or label.
+        freedom: Degrees of freedom of the intervals, NaN where there are none.
         figures: For each metric the value, then that of each draw.
         sample: Tells which images and draws these are.
     """
@@ -47,28 +79,49 @@ class Evaluation:
     auc: Interval
     balanced_accuracy: Interval
     calibration_error: Interval
+    classwise_calibration_error: Interval
+    brier_score: Interval
+    log_loss: Interval
     images: int
     groups: int
     resamples: int
-    figures: dict[str, Floats] = field(repr=False, compare=False)
+    classes: dict[Any, OfClass] = field(repr=False)
+    freedom: float = field(repr=False, compare=False)
+    figures: Named = field(repr=False, compare=False)
     sample: str = field(repr=False)
 
     def __str__(self) -> str:
-        return "\n".join(f"{name.replace('_', ' ')} {self.told(name)}" for name in METRICS)
+        return "\n".join(f"{name.replace('_', ' ')} {self.told(name)}" for name in metrics.METRICS)
+
+    @property
+    def rare(self) -> list[Any]:
+        """The classes, or labels, of too few groups for an interval."""
+        return [label for label, own in self.classes.items() if own.groups < CARRIERS]
 
     def told(self, name: str) -> str:
         """One figure in words: with its interval, or why it has none."""
         interval: Interval = getattr(self, name)
-        few = self.groups < LEAST
-        return f"{interval.value:.3f}, too few patients for an interval ({self.groups})" if few else str(interval)
+        if self.groups < LEAST:
+            return f"{interval.value:.3f}, too few patients for an interval ({self.groups})"
+        if self.rare:
+            few = ", ".join(f"{label} {self.classes[label].groups}" for label in self.rare[:3])
+            return f"{interval.value:.3f}, too few patients with or without a class for an interval ({few})"
+        return str(interval)
+
+    def p_value(self, name: str) -> float:
+        """Two-sided p-value that this difference of a figure is none, as its interval has it; NaN without interval."""
+        return intervals.p_value(self.figures[name], self.groups, self.freedom)
 
     def __sub__(self, other: Self) -> "Evaluation":
         if self.sample != other.sample:
             raise ValueError(
                 "evaluations must be of the same images, groups, resamples and seed (got others). Evaluate both anew."
             )
-        differences = {name: self.figures[name] - other.figures[name] for name in METRICS}
-        return _summary(differences, self.images, self.groups, self.sample)
+        figures = _less(self.figures, other.figures)
+        found = _intervals(figures, self.groups, dict.fromkeys(figures, self.freedom), paired=True)
+        pairs = zip(self.classes.items(), other.classes.values(), strict=True)
+        classes = {label: _minus(own, its, self.groups) for (label, own), its in pairs}
+        return replace(self, **found, classes=classes, figures=figures)
 
 
 def evaluate(
@@ -84,8 +137,9 @@ def evaluate(
     """Judge a fitted classifier.
 
     Args:
-        model: Has `predict_proba` and `classes_`; where it has `multilabel_`, labels must be of that form, and where it
-            has `seen_` (see `units.digests`), images and ids must not be among them.
+        model: Has `predict_proba` and `classes_`; where it has `decide`, that turns probabilities into what `predict`
+            says, as `decisions` of `score`; where it has `multilabel_`, labels must be of that form, and where it has
+            `seen_` (see `units.digests`), images and ids must not be among them.
         X: Images, as the model takes them; copies of one image count as one patient.
         y: (N,) labels; of several per image a list of labels each, a table whose columns have names, or (N, K) of 0 and
             1 whose columns are `model.classes_`. Text says a number: `"0"` is the class 0.
@@ -99,9 +153,9 @@ def evaluate(
             differ, images were seen in the fit, or y (N, K) has another K, other values, or a label that no image has
             or every image has.
     """
-    X = _held(X)
-    index, members = _prepared(model, X, y, groups, allow_seen)
-    return _scored(index, members, model.predict_proba(X), len(model.classes_), resamples, seed)
+    X = answers.held(X)
+    found = answers.known(model, X, y, groups, allow_seen)
+    return _scored(found, answers.of_model(found, model, model.predict_proba(X)), resamples, seed)
 
 
 def difference(
@@ -116,7 +170,7 @@ def difference(
     allow_seen: bool = False,
 ) -> Evaluation:
     """The figures of `model` minus those of `other`, paired; arguments as in `evaluate`."""
-    X = _held(X)
+    X = answers.held(X)
     first, second = (
         evaluate(m, X, y, groups, resamples=resamples, seed=seed, allow_seen=allow_seen) for m in (model, other)
     )
@@ -146,125 +200,94 @@ def contributions(
     names = [encoder.name for encoder in model.encoders_]
     if not 1 < len(names) == len(set(names)):
         raise ValueError(f"model must have several encoders of different names (got {names}). Use fusion.evaluate.")
-    X = _held(X)
-    index, members = _prepared(model, X, y, groups, allow_seen)
+    X = answers.held(X)
+    found = answers.known(model, X, y, groups, allow_seen)
     probas = [model.predict_proba(X), *(model.predict_proba(X, without=[name]) for name in names)]
-    whole, *left = (_scored(index, members, proba, len(model.classes_), resamples, seed) for proba in probas)
+    whole, *left = (_scored(found, answers.of_model(found, model, proba), resamples, seed) for proba in probas)
     return {name: whole - rest for name, rest in zip(names, left, strict=True)}
 
 
-def score(y: Any, proba: Any, classes: Any, groups: Any = None, *, resamples: int = 1000, seed: int = 0) -> Evaluation:
+def score(
+    y: Any, proba: Any, classes: Any, groups: Any = None, *, decisions: Any = None, resamples: int = 1000, seed: int = 0
+) -> Evaluation:
     """Judge probabilities (N, K) whose columns are `classes`; of several models (S, N, K), the mean figure.
 
-    Labels `y` are as in `evaluate`.
+    Labels `y` are as in `evaluate`. `decisions` are what `predict` says: (N,) labels of `classes`, or (N, K) of 0 and 1
+    where an image may have several; (S, ...) of several models. Without them it is the likeliest class, or each label
+    above 0.5, that is taken for the balanced accuracy.
     """
-    return _scored(*_checked(y, classes, groups), proba, len(classes), resamples, seed)
+    found = answers.truth(y, classes, groups)
+    return _scored(found, answers.answers(found, proba, decisions), resamples, seed)
 
 
-def _prepared(model: Any, X: Any, y: Any, groups: Any, allow_seen: bool) -> tuple[Ints, Ints]:
-    """What `_checked` gives; copies among the images are one unit, and none may be known from the fit."""
-    _check_form(y, getattr(model, "multilabel_", None))
-    found = _checked(y, model.classes_, groups, X)
-    if not allow_seen:
-        units.refuse_seen(getattr(model, "seen_", ()), X, groups)
-    return found
-
-
-def _held(images: Any) -> Any:
-    """What is an iterator as a list: it is gone through more than once."""
-    return list(images) if isinstance(images, Iterator) else images
-
-
-def _check_form(y: Any, multilabel: bool | None) -> None:
-    """Refuse labels of the other form than the model's, whose figures would be those of another question."""
-    several = labels_.are_lists(y) or len(labels_.shape(y)) == 2
-    if multilabel and not several:
-        raise ValueError(
-            "y must name the labels of each image, of which the model gives several (got one label each). "
-            "Pass [[label] for label in y] where these are all that an image has."
-        )
-    if multilabel is False and several:
-        raise ValueError(
-            "y must be one label per image, of which the model gives one (got several). "
-            "Pass one each, or fit a model on lists of labels."
-        )
-
-
-def _scored(index: Ints, members: Ints, proba: Any, classes: int, resamples: int, seed: int) -> Evaluation:
+def _scored(found: Truth, said: Answers, resamples: int, seed: int) -> Evaluation:
     if not all(isinstance(number, numbers.Integral) for number in (resamples, seed)) or resamples < 1 or seed < 0:
         raise ValueError(
             f"resamples must be whole from 1, and seed from 0 (got {resamples!r} and {seed!r}). "
             "Try resamples=1000, seed=0."
         )
-    models = _models(proba, (len(index), classes))
-    drawn = draws(index, members, classes, resamples, seed)
-    weights_of = [np.ones(len(index)), *drawn]
-    figures = {}
-    for name, metric in METRICS.items():
-        prepared = [metric(index, model) for model in models]
-        figures[name] = np.array([np.mean([figure(weights) for figure in prepared]) for weights in weights_of])
-    sample = hashlib.sha256(repr((index.tobytes(), members.tobytes(), resamples, seed)).encode()).hexdigest()
-    return _summary(figures, len(index), int(members.max()) + 1, sample)
-
-
-def _summary(figures: dict[str, Floats], images: int, groups: int, sample: str) -> Evaluation:
-    ends = {name: np.quantile(values[1:], [0.025, 0.975]) for name, values in figures.items()}
-    if groups < LEAST:
-        ends = dict.fromkeys(figures, np.full(2, np.nan))
-    intervals = {name: Interval(float(values[0]), *map(float, ends[name])) for name, values in figures.items()}
-    resamples = len(figures["auc"]) - 1
-    return Evaluation(**intervals, images=images, groups=groups, resamples=resamples, figures=figures, sample=sample)
-
-
-def _models(proba: Any, shape: tuple[int, int]) -> Floats:
-    array = np.asarray(proba, dtype=np.float64)
-    if array.shape[-2:] != shape or array.ndim not in (2, 3):
-        raise ValueError(f"proba must be {shape}, or several of that (got {array.shape}). Check the images.")
-    if not np.isfinite(array).all():
-        raise ValueError("proba must be finite (got NaN or infinity). Check the weights of the model.")
-    return array.reshape(-1, *shape)  # (N, K) or (S, N, K) -> (S, N, K)
-
-
-def _checked(y: Any, classes: Any, groups: Any, images: Any = None) -> tuple[Ints, Ints]:
-    """Labels by number, (N,) or (N, K), and the unit of each image."""
-    names = np.asarray(classes)
-    index = _numbers(y, names)
-    members = units.numbered(groups, images, len(index))
-    if len(members) != len(index):
-        raise ValueError(f"groups must be as many as y (got {len(members)} for {len(index)}). Give one per image.")
-    if members.max() == 0:
-        raise ValueError("groups must hold at least two patients for an interval (got 1). Add images of others.")
-    return index, members
-
-
-def _numbers(y: Any, names: npt.NDArray[Any]) -> Ints:
-    if labels_.columns(y):
-        return _indicator(labels_.by_name(y, names), names)
-    if labels_.are_lists(y):
-        flags = labels_.are_flags(y, len(names))
-        return _indicator(np.asarray(y) if flags else labels_.table(labels_.named_rows(y), names), names)
-    if len(labels_.shape(y)) != 1:
-        return _indicator(labels_.plain(y), names)
-    index = labels_.places(labels_.column(y), names)
-    absent = [name for place, name in enumerate(names.tolist()) if place not in index]
-    if absent:
-        raise ValueError(f"y must hold every class for an AUC (without {absent[:5]}). Add images of them.")
-    return index
-
-
-def _indicator(labels: npt.NDArray[Any], names: npt.NDArray[Any]) -> Ints:
-    if labels.ndim != 2 or labels.shape[1] != len(names):
-        raise ValueError(
-            f"y must be (N,), or (N, {len(names)}) with a column per label (got {labels.shape}). "
-            f"The labels are {names.tolist()}."
-        )
-    odd = sorted(
-        {value for value in labels_.listed(labels.ravel()) if labels_.missing(value) or value not in (0, 1)}, key=str
+    count = len(found.classes)
+    count = len(found.classes)
+    drawn = [np.ones(len(found.y)), *intervals.draws(found.y, found.members, count, resamples, seed)]
+    each = _by_class(found, said, drawn)
+    halves = [each["sensitivity"], *[each["specificity"]] * (found.y.ndim == 2)]
+    figures = {"auc": each["auc"].mean(1), "balanced_accuracy": np.mean(halves, axis=(0, 2))}
+    for name, metric in metrics.OF_PROBABILITIES.items():
+        figures[name] = _mean([metric(found.y, proba) for proba in said.proba], drawn)
+    free = intervals.freedom(found.members, found.parts())
+    return Evaluation(
+        **_intervals(figures, found.groups, dict.fromkeys(figures, free)),
+        images=len(found.y),
+        groups=found.groups,
+        resamples=resamples,
+        classes=_classes(found, each),
+        freedom=free,
+        figures=figures,
+        sample=hashlib.sha256(repr((found.y.tobytes(), found.members.tobytes(), resamples, seed)).encode()).hexdigest(),
     )
-    if odd:
-        raise ValueError(f"y of shape (N, K) must hold 0 and 1 (got {odd[:5]}). Write 1 where an image has the label.")
-    for present, where in ((1, "on at least one image"), (0, "off at least one image")):
-        lacking = names[~(labels == present).any(0)].tolist()
-        if lacking:
-            raise ValueError(f"each label must be {where} for an AUC (not so: {lacking[:5]}). Add such images.")
-    return labels.astype(np.int64)
+
+
+def _by_class(found: Truth, said: Answers, drawn: Sequence[Floats]) -> Named:
+    """Figures of each class, means over models: (1 + R, K)."""
+    y, count = found.y, len(found.classes)
+    return {
+        "auc": _mean([metrics.aucs(y, proba) for proba in said.proba], drawn),
+        "sensitivity": _mean([metrics.sensitivity(y, decided, count) for decided in said.decisions], drawn),
+        "specificity": _mean([metrics.specificity(y, decided, count) for decided in said.decisions], drawn),
+    }
+
+
+def _classes(found: Truth, each: Named) -> dict[Any, OfClass]:
+    positive, held = metrics.sides(found.y, len(found.classes)), found.carriers()
+    classes = {}
+    for k, label in enumerate(found.classes.tolist()):
+        with_, without = positive[:, [k]], ~positive[:, [k]]
+        parts = {"auc": np.hstack([with_, without]), "sensitivity": with_, "specificity": without}
+        free = {name: intervals.freedom(found.members, part) for name, part in parts.items()}
+        figures = {name: values[:, k] for name, values in each.items()}
+        classes[label] = OfClass(
+            **_intervals(figures, found.groups, free), groups=held[label], freedom=free, figures=figures
+        )
+    return classes
+
+
+def _mean(figures: Iterable[Any], drawn: Sequence[Floats]) -> Floats:
+    """The mean over models of a figure of each draw."""
+    return np.asarray(np.mean([[figure(weights) for weights in drawn] for figure in figures], axis=0))
+
+
+def _intervals(figures: Named, groups: int, free: Mapping[str, float], *, paired: bool = False) -> dict[str, Any]:
+    scales = {name: _SCALES.get(name, Scale()) for name in figures}
+    return {
+        name: intervals.student(values, groups, free[name], scales[name].differences() if paired else scales[name])
+        for name, values in figures.items()
+    }
+
+
+def _minus(own: OfClass, other: OfClass, groups: int) -> OfClass:
+    figures = _less(own.figures, other.figures)
+    return replace(own, **_intervals(figures, groups, own.freedom, paired=True), figures=figures)
+
+
+def _less(own: Named, other: Named) -> Named:
+    return {name: values - other[name] for name, values in own.items()}

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -45,5 +46,7 @@ def labels_name(labels: Labels) -> str:
 
 
 def p_text(p: float) -> str:
-    """Four decimals, and never a zero that is none."""
+    """Four decimals, and never a zero that is none; a dash where there is no value."""
+    if math.isnan(p):
+        return "\N{EN DASH}"
     return f"{p:.4f}" if p >= 0.0001 else f"{p:.1e}"

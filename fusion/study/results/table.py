@@ -102,7 +102,7 @@ class Against:
         encoders, head, labels: As in `Row`.
         strategy, reference: The names of both sides; the difference is the first minus the second.
         difference: Paired over groups.
-        p: Two-sided, of the AUC.
+        p: Two-sided, of the AUC, as the interval of its difference has it; NaN where that has none.
         corrected: `p` corrected for all comparisons of the table.
     """
 
@@ -160,29 +160,11 @@ def paired(lines: Sequence[Line], reference: str = "full") -> list[Against]:
     references = {line.row.cell: line.figures for line in lines if line.row.strategy == reference}
     others = [line for line in lines if line.row.strategy != reference and line.row.cell in references]
     gains = [line.figures - references[line.row.cell] for line in others]
-    values = [p_value(gain.auc.value, gain.figures["auc"][1:], gain.groups) for gain in gains]
-    corrected = stats.false_discovery_control(values, method="by") if values else []
+    values = np.array([gain.p_value("auc") for gain in gains])
     return [
-        Against(*line.row.cell, line.row.strategy, reference, gain, p, float(q))
-        for line, gain, p, q in zip(others, gains, values, corrected, strict=True)
+        Against(*line.row.cell, line.row.strategy, reference, gain, float(p), float(q))
+        for line, gain, p, q in zip(others, gains, values, _corrected(values), strict=True)
     ]
-
-
-def p_value(value: float, draws: Floats, groups: int) -> float:
-    """Two-sided p-value of a difference by Student's t with groups - 1 degrees of freedom, in [0, 1].
-
-    The share of draws beyond 0 would be far too sure of itself with few groups: of six, drawn with replacement, one in
-    seven differences of nothing would seem real. Drawing groups also makes the spread too small, by (G - 1) / G.
-
-    Args:
-        value: The difference.
-        draws: (B,) of it, each of whole groups.
-        groups: G, how many there are.
-    """
-    error = float(draws.std() * np.sqrt(groups / (groups - 1)))
-    if error == 0:
-        return float(value == 0)
-    return float(2 * stats.t.sf(abs(value) / error, groups - 1))
 
 
 def table_csv(lines: Iterable[Line], comparisons: Iterable[Against] = ()) -> str:
@@ -204,6 +186,14 @@ def table_csv(lines: Iterable[Line], comparisons: Iterable[Against] = ()) -> str
 def name(row: Row) -> str:
     """The whole row in words."""
     return f"{row.strategy} on {encoders_name(row.encoders)}, {row.head}, {labels_name(row.labels)}"
+
+
+def _corrected(values: Floats) -> Floats:
+    """Those that are known, corrected for each other."""
+    corrected, known = values.copy(), ~np.isnan(values)
+    if known.any():
+        corrected[known] = stats.false_discovery_control(values[known], method="by")
+    return corrected
 
 
 def _score(row: Row, y: Any, classes: Any, groups: Any, resamples: int, seed: int) -> Evaluation:

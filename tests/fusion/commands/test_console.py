@@ -103,7 +103,9 @@ def test_an_evaluation_as_plain_values():
     y, proba = np.array(list("abab")), np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.3, 0.7]])
     found = score.score(y, proba, ["a", "b"], resamples=20)
     told = json.loads(json.dumps(console.figures(found)))
-    assert set(told) == {*found.figures, "images", "groups", "resamples"}
+    assert set(told) == {*found.figures, "classes", "images", "groups", "resamples"}
+    assert told["classes"]["b"]["sensitivity"]["value"] == found.classes["b"].sensitivity.value == 1
+    assert told["classes"]["a"]["groups"] == 2
     assert told["auc"] == {"value": found.auc.value, "low": None, "high": None}  # four images are too few
     assert (told["images"], told["groups"], told["resamples"]) == (4, 4, 20)
 

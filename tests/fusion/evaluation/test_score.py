@@ -271,3 +271,81 @@ def test_an_iterator_of_images_hides_none_that_were_seen(judged):
     model.seen_ = units.digests(images)
     with pytest.raises(ValueError, match="images must be new to the model"):
         fusion.evaluate(model, iter(images), labels, groups)
+
+
+def test_a_class_of_too_few_patients_has_no_interval_and_is_named(judged):
+    labels, proba, groups = judged
+    labels = np.where(groups < 2, labels, np.where(labels == "c", "b", labels))  # `c` is left in two patients
+    found = score.score(labels, proba, CLASSES, groups, resamples=50)
+    assert found.rare == ["c"]
+    for name in found.figures:
+        assert np.isnan([getattr(found, name).low, getattr(found, name).high]).all()
+        assert "too few patients with or without a class for an interval (c 2)" in found.told(name)
+    assert np.isnan(found.p_value("auc"))
+    assert np.isnan((found - found).auc.low)
+    own = found.classes
+    assert (np.isfinite(own["a"].auc.low), own["a"].groups) == (True, 20)
+    assert (np.isnan(own["c"].auc.low), own["c"].groups) == (True, 2)
+    assert np.isfinite(own["c"].specificity.low)
+
+
+def test_each_class_has_figures_of_its_own(judged, several):
+    y, proba, groups = several
+    found = score.score(y, proba, CLASSES, groups, resamples=50)
+    assert list(found.classes) == CLASSES
+    for k, own in enumerate(found.classes.values()):
+        assert own.auc.value == pytest.approx(roc_auc_score(y[:, k], proba[:, k]))
+        assert own.auc.low < own.auc.value < own.auc.high
+    sides = [(own.sensitivity.value + own.specificity.value) / 2 for own in found.classes.values()]
+    assert found.balanced_accuracy.value == pytest.approx(np.mean(sides))
+    labels, proba, groups = judged
+    one, other = (score.score(labels, p, CLASSES, groups, resamples=50) for p in (proba, proba[::-1]))
+    assert one.auc.value == pytest.approx(np.mean([own.auc.value for own in one.classes.values()]))
+    recalls = [own.sensitivity.value for own in one.classes.values()]
+    assert one.balanced_accuracy.value == pytest.approx(np.mean(recalls))
+    gain = (one - other).classes["b"].sensitivity
+    assert gain.value == pytest.approx(one.classes["b"].sensitivity.value - other.classes["b"].sensitivity.value)
+    assert -1 <= gain.low < gain.value < gain.high <= 1
+
+
+def test_intervals_stay_where_the_figures_can_be(judged):
+    labels, proba, groups = judged
+    y = np.searchsorted(CLASSES, labels)
+    sure = np.eye(3)[np.where(np.arange(300) < 5, 0, y)]
+    for given in (proba, sure, np.eye(3)[y]):
+        found = score.score(labels, given, CLASSES, groups % 6, resamples=50)
+        for name in found.figures:
+            interval = getattr(found, name)
+            high = np.inf if name == "log_loss" else 1
+            assert 0 <= interval.low <= interval.value <= interval.high <= high
+    assert found.auc.value == 1
+    assert 0.3 < found.auc.low < 1  # six patients without an error are no proof that there is none
+
+
+def test_decisions_are_what_is_recognised(judged):
+    labels, proba, groups = judged
+    perfect = score.score(labels, proba, CLASSES, groups, decisions=labels, resamples=50)
+    plain = score.score(labels, proba, CLASSES, groups, resamples=50)
+    assert perfect.balanced_accuracy.value == 1 > plain.balanced_accuracy.value
+    assert perfect.auc == plain.auc
+    both = score.score(labels, [proba] * 2, CLASSES, groups, decisions=[labels, plainly(proba)], resamples=50)
+    assert both.balanced_accuracy.value == pytest.approx((1 + plain.balanced_accuracy.value) / 2)
+
+
+def plainly(proba):
+    return np.array(CLASSES)[proba.argmax(1)]
+
+
+class Deciding(Fixed):
+    def decide(self, proba):
+        return self.classes_[(proba / [0.8, 0.1, 0.1]).argmax(1)]
+
+
+def test_a_model_that_decides_is_judged_by_its_decisions(judged):
+    labels, proba, groups = judged
+    skewed = proba * [0.8, 0.1, 0.1]
+    skewed /= skewed.sum(1, keepdims=True)
+    found, plain = (fusion.evaluate(kind(skewed), None, labels, groups, resamples=20) for kind in (Deciding, Fixed))
+    wanted = score.score(labels, skewed, CLASSES, groups, decisions=plainly(proba), resamples=20)
+    assert found == wanted
+    assert found.balanced_accuracy.value > plain.balanced_accuracy.value

@@ -27,6 +27,7 @@ def test_a_p_value_is_never_a_zero_that_is_none():
     assert [words.p_text(p) for p in (1.0, 0.04567, 0.0001, 0.00009, 1e-12)] == [
         *("1.0000", "0.0457", "0.0001", "9.0e-05", "1.0e-12")
     ]
+    assert words.p_text(float("nan")) == "\N{EN DASH}"
 
 
 def test_rows_are_csv_that_reads_back():
