@@ -62,6 +62,28 @@ class Answers:
     decisions: Ints
 
 
+@dataclass(frozen=True)
+class OneLabel:
+    """What a model says of one class against the rest, or of one label.
+
+    Attributes:
+        label: Which.
+        positive: (N,) whether it is there.
+        proba: (N,) its probability.
+        members: (N,) the unit of each image, by number.
+    """
+
+    label: Any
+    positive: npt.NDArray[np.bool_]
+    proba: Floats
+    members: Ints
+
+    @property
+    def groups(self) -> int:
+        """How many units there are."""
+        return int(self.members.max()) + 1
+
+
 def held(images: Any) -> Any:
     """What is an iterator as a list: it is gone through more than once."""
     return list(images) if isinstance(images, Iterator) else images
@@ -79,6 +101,22 @@ def known(model: Any, X: Any, y: Any, groups: Any, allow_seen: bool) -> Truth:
 def of_model(found: Truth, model: Any, proba: Any) -> Answers:
     """What a model says with these probabilities, and decides by them where it has a rule of its own for that."""
     return answers(found, proba, model.decide(proba) if hasattr(model, "decide") else None)
+
+
+def one_label(model: Any, X: Any, y: Any, groups: Any, label: Any, allow_seen: bool) -> OneLabel:
+    """What a model says of one label of images; of two classes the second, where none is named.
+
+    Raises:
+        ValueError: As `known`, the label is none of the model's, or it must be named and is not.
+    """
+    X = held(X)
+    found = known(model, X, y, groups, allow_seen)
+    said = answers(found, model.predict_proba(X))
+    if label is None and (found.y.ndim == 2 or len(found.classes) != 2):
+        raise ValueError(f"label must be one of {found.classes.tolist()} (got None). Name it.")
+    place = 1 if label is None else int(labels_.places(labels_.column([label], "label"), found.classes, "label")[0])
+    positive = metrics.sides(found.y, len(found.classes))[:, place]
+    return OneLabel(found.classes.tolist()[place], positive, said.proba[0, :, place], found.members)
 
 
 def truth(y: Any, classes: Any, groups: Any, images: Any = None) -> Truth:

@@ -77,9 +77,10 @@ def student(values: Floats, groups: int, freedom: float, scale: Scale) -> Interv
         freedom: Degrees of freedom of their spread (see `freedom`); NaN for no interval.
         scale: Of the figure.
     """
-    value, reach = float(values[0]), float(t.ppf(0.975, freedom)) * error(values, groups)
-    if np.isnan(reach):
+    value = float(values[0])
+    if np.isnan(freedom):
         return Interval(value, np.nan, np.nan)
+    reach = float(t.ppf(0.975, freedom)) * error(values, groups)
     if scale.binned:  # noise adds to it twice in a draw: once in the images, once more in drawing them
         excess = max(0.0, float(values[1:].mean()) - value)
         low, high = value - 2 * excess - reach, value + reach
@@ -144,6 +145,12 @@ def draws(y: Ints, members: Ints, classes: int, count: int, seed: int) -> Iterat
         else:
             raise ValueError(f"each {what} must be in enough groups to be drawn (got {groups} groups). Add patients.")
         yield weights
+
+
+def sums(values: Floats, positive: npt.NDArray[np.bool_], members: Ints, count: int) -> Floats:
+    """Sums (1 + R, M) of values (N, M) over all images, then over those of each of so many draws of groups."""
+    y = positive.astype(np.int64)
+    return np.array([values.sum(0), *(weights @ values for weights in draws(y, members, 2, count, seed=0))])
 
 
 def _as_many(sizes: npt.NDArray[Any]) -> Floats:

