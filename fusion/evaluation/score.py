@@ -85,7 +85,9 @@ class Evaluation:
     images: int
     groups: int
     resamples: int
-    classes: dict[Any, OfClass] = field(repr=False)
+    classes: dict[Any, OfClass] = field(
+        repr=False, compare=False
+    )  # labels may be text of one model, numbers of another
     freedom: float = field(repr=False, compare=False)
     figures: Named = field(repr=False, compare=False)
     sample: str = field(repr=False)
