@@ -223,3 +223,13 @@ def test_comparisons_of_other_lines_or_twice_are_refused_in_one_csv():
     for wrong in (comparisons * 2, [dataclasses.replace(comparisons[0], labels=60)]):
         with pytest.raises(ValueError, match="comparisons must be of these lines, one each"):
             table.table_csv(lines, wrong)
+
+
+def test_a_difference_without_an_interval_has_no_p_value_and_corrects_no_other():
+    few = np.where(np.isin(GROUPS, np.unique(GROUPS)[:2]), Y, np.where(CLASSES[2] == Y, CLASSES[1], Y))
+    lines = table.judge([row("full", 0.5), row("probe", 0.1)], few, CLASSES, GROUPS, resamples=50)
+    (found,) = table.paired(lines)
+    assert np.isnan([found.p, found.corrected, found.difference.auc.low]).all()
+    assert read(table.table_csv(lines, [found]))[1]["p"] == "\N{EN DASH}"
+    corrected = table._corrected(np.array([0.01, np.nan, 0.04]))
+    assert corrected == pytest.approx([0.03, np.nan, 0.06], nan_ok=True)  # of two: p * 2 / rank * (1 + 1/2)
