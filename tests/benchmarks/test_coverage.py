@@ -6,6 +6,11 @@ Two models judge the same images. Patients differ in how they score (`effect`: n
 single images) and in how far apart their classes are. The truth is the figure of very many patients. Patients are
 alike, of ten images, half of each class; or they are unlike, of 2 to 60 images (log-normal, deviation 0.7), of which a
 quarter is of the second class, in some patients more than in others (beta).
+
+AUC and balanced accuracy are asserted, of a model and of a difference; the others are printed. Of 800 runs of each of
+16 cases, these hold .921 (50 patients, unlike, effect 1: balanced accuracy) to .981 (6 patients, unlike, effect 1: the
+difference of AUC). Brier score and log-loss hold .912 to .965. Calibration errors hold .84 to .99 (.84: six patients,
+alike, effect 0), since bins of few images are mostly noise.
 """
 
 import numpy as np
