@@ -3,12 +3,18 @@
 Stored values become [0, 1] by one rule, which `Preprocess.rule` tells in words: 8 and 16 bit integers are divided by
 their maximum, floats must already be in [0, 1] (or, where the card has a window, in the window's unit), and files say
 what theirs are (see `zoo.images.reading`). Nothing is guessed from the values.
+
+Size: what has 8 bits a channel is resized and cropped as timm's transform for evaluation does it, to the pixel: by
+Pillow, in 8 bits. On purpose otherwise: 16 bits, DICOM, NIfTI and floats are resized in float32, on the same grid,
+since 8 bits would lose what they hold; colour for a grey card becomes luminance after the resize, in floats, not
+Pillow's rounded `L`; `pad` fills right and bottom with black where timm's `border` fills all around with the mean.
 """
 
+import math
 import warnings
 from collections.abc import Iterable, Sequence
 from os import PathLike
-from typing import cast
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
@@ -20,12 +26,15 @@ from zoo.images.doubt import doubt
 from zoo.images.guards import LIMIT
 from zoo.images.listing import listed
 from zoo.images.reading import shown, stored
-from zoo.images.scale import Array
+from zoo.images.scale import Array, unit
 from zoo.registry.cards import Card
 
 Picture = str | PathLike[str] | Image.Image | Array
 Images = Picture | Sequence[Picture]
+_Sized = TypeVar("_Sized", Tensor, Image.Image)
 
+# torch's own `nearest` takes the pixel at a corner; Pillow, and so timm, the one in the middle.
+_MODES = {"nearest": InterpolationMode.NEAREST_EXACT}
 _WEIGHTS = torch.tensor([0.299, 0.587, 0.114])[:, None, None]  # ITU-R BT.601 luminance
 
 
@@ -91,7 +100,7 @@ class Preprocess:
             if window
             else "float arrays: as they are, in [0, 1]"
         )
-        crop = f" of {how.crop_pct:g}" if how.resize == "crop" else ""
+        crop = f" of {how.crop_pct:g} (shorter side {self._short})" if how.resize == "crop" else ""
         return (
             f"pictures, integer arrays and colour DICOM: value / type maximum; pictures turned as their EXIF says, "
             f"what is transparent on white, colour profiles left out; grey DICOM: rescale (of the frame, "
@@ -101,14 +110,20 @@ class Preprocess:
             f"scaled to {how.range}, (x - {how.mean}) / {how.std}."
         )
 
+    @property
+    def _short(self) -> int:
+        return math.floor(self.input.size / self.input.crop_pct)
+
     def _one(self, image: Picture, limit: int, doubts: list[str]) -> Tensor:
         pixels = stored(image, self.input.window, limit=limit)
         light = shown(image, pixels, self.input.window)
         if said := doubt(image, pixels, light):
             doubts.append(said)
+        if pixels.dtype == np.uint8:
+            sized = self._resize(Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels))
+            return self._channels(_planes(unit(np.atleast_3d(np.asarray(sized)))))
         del pixels
-        picture = self._channels(torch.from_numpy(np.ascontiguousarray(light)).permute(2, 0, 1))  # -> (C, H, W)
-        return self._resize(picture).clamp(0, 1)  # bicubic overshoots
+        return self._resize(self._channels(_planes(light))).clamp(0, 1)  # bicubic overshoots
 
     def _channels(self, picture: Tensor) -> Tensor:
         have, want = len(picture), self.input.channels
@@ -116,8 +131,9 @@ class Preprocess:
             return picture
         return picture.expand(3, -1, -1) if want == 3 else (picture * _WEIGHTS).sum(0, keepdim=True)
 
-    def _resize(self, picture: Tensor) -> Tensor:
-        size, sides = self.input.size, list(picture.shape[1:])
+    def _resize(self, picture: _Sized) -> _Sized:
+        size = self.input.size
+        sides = list(picture.shape[1:] if isinstance(picture, Tensor) else picture.size[::-1])
         if self.input.interpolation is None:
             if sides != [size, size]:
                 raise ValueError(
@@ -127,21 +143,29 @@ class Preprocess:
             return picture
         target = self._target(sides)
         if sides != target:
-            mode = InterpolationMode(self.input.interpolation)
+            mode = _MODES.get(self.input.interpolation) or InterpolationMode(self.input.interpolation)
             picture = functional.resize(picture, target, interpolation=mode, antialias=True)
         if self.input.resize == "pad":
             height, width = target
-            return cast(Tensor, functional.pad(picture, [0, 0, size - width, size - height]))
-        return cast(Tensor, functional.center_crop(picture, [size, size]))
+            return cast(_Sized, functional.pad(picture, [0, 0, size - width, size - height]))
+        return cast(_Sized, functional.center_crop(picture, [size, size]))
 
     def _target(self, sides: list[int]) -> list[int]:
+        """(height, width) before the crop or the padding; of a crop as timm floors it.
+
+        Source: `timm.data.transforms_factory.transforms_imagenet_eval`, `torchvision.transforms.Resize`.
+        """
         size = self.input.size
         if self.input.resize == "squash":
             return [size, size]
         if self.input.resize == "pad":
             return [max(1, side * size // max(sides)) for side in sides]
-        scale = round(size / self.input.crop_pct) / min(sides)
-        return [max(size, round(side * scale)) for side in sides]
+        short = self._short
+        return [short if side == min(sides) else int(short * side / min(sides)) for side in sides]
+
+
+def _planes(pixels: Array) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)  # (H, W, C) -> (C, H, W)
 
 
 def _batch(images: Sequence[Picture] | Array) -> Iterable[Picture]:

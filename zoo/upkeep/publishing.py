@@ -46,8 +46,18 @@ def pin(text: str, place: dict[str, Any], tags: list[str]) -> str:
 
 def config(card: Card) -> bytes:
     """The config.json by which timm builds the same network, with the card's pooling and preprocessing where it can."""
+    network = cutting.build(card.architecture, card.kwargs)
+    network = cutting.build(card.architecture, {**card.kwargs, **_pooling(card, network)})
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "config.json"
+        save_config_for_hf(network, str(path), data_config=pixels(card))
+        return path.read_bytes()
+
+
+def pixels(card: Card) -> dict[str, Any]:
+    """The card's preprocessing in timm's words: a `pretrained_cfg` for `timm.data.resolve_data_config`."""
     how, (low, high) = card.input, card.input.range
-    pixels = {
+    return {
         "input_size": (how.channels, how.size, how.size),
         # timm normalises pixels in [0, 1]
         "mean": tuple((value - low) / (high - low) for value in how.mean or ()),
@@ -56,12 +66,6 @@ def config(card: Card) -> bytes:
         "crop_pct": how.crop_pct,
         "crop_mode": _CROPS[how.resize],
     }
-    network = cutting.build(card.architecture, card.kwargs)
-    network = cutting.build(card.architecture, {**card.kwargs, **_pooling(card, network)})
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / "config.json"
-        save_config_for_hf(network, str(path), data_config=pixels)
-        return path.read_bytes()
 
 
 def examine(path: Path, file: Path) -> tuple[Card, Digests]:

@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
+import timm.data
 import torch
 from PIL import Image
 
 from zoo.images.preprocess import Preprocess
 from zoo.registry import cards
+from zoo.upkeep import publishing
 
 
 @pytest.fixture
@@ -175,7 +177,8 @@ def test_the_rule_is_told_in_words(record):
         "is transparent on white, colour profiles left out; grey DICOM: rescale (of the frame, else of the file, else "
         "real world values), window [-160.0, 240.0], MONOCHROME1 inverted, padding 0, overlays left out; NIfTI (axes "
         "as stored) and float arrays: window [-160.0, 240.0]. "
-        "Then resized to 32 by crop of 0.9, interpolation unknown, scaled to [0.0, 1.0], (x - [0.5]) / [0.25]."
+        "Then resized to 32 by crop of 0.9 (shorter side 35), interpolation unknown, scaled to [0.0, 1.0], "
+        "(x - [0.5]) / [0.25]."
     )
 
 
@@ -212,3 +215,57 @@ def test_the_limit_is_an_argument(grey, tmp_path):
     ):
         grey(tmp_path / "a.png", limit=1023)
     assert grey(tmp_path / "a.png", limit=1024).shape == (1, 1, 32, 32)
+
+
+CARDS = {card.name: card for card in map(cards.find, cards.names())}
+OF_TIMM = [name for name, card in CARDS.items() if card.weights.layout == "timm" and card.input.mean]
+SIZES = [(231, 347), (61, 97), (3, 5)]
+
+
+def timms(card, channels=None):
+    """timm's own transform for evaluation, by the config.json that the card gives; without one, before the values."""
+    pixels = publishing.pixels(card)
+    if channels:
+        pixels |= {"input_size": (channels, *pixels["input_size"][1:]), "mean": (0,) * channels, "std": (1,) * channels}
+    return timm.data.create_transform(**timm.data.resolve_data_config({}, pretrained_cfg=pixels), is_training=False)
+
+
+def picture(sides, colour):
+    return np.random.default_rng(sides).integers(0, 256, (*sides, 3) if colour else sides, dtype=np.uint8)
+
+
+def test_cards_of_timms_layout_crop_in_every_way_there_is():
+    assert len(OF_TIMM) >= 20
+    crops = {CARDS[name].input.crop_pct for name in OF_TIMM if CARDS[name].input.resize == "crop"}
+    assert {0.875, 0.95} <= crops
+    assert {"squash", "crop"} == {CARDS[name].input.resize for name in OF_TIMM}
+
+
+@pytest.mark.parametrize("name", OF_TIMM)
+@pytest.mark.parametrize("sides", SIZES, ids=str)
+def test_eight_bits_become_what_timms_transform_makes_of_them(name, sides):
+    card = CARDS[name]
+    grey, colour = (Image.fromarray(picture(sides, coloured)) for coloured in (False, True))
+    made = Preprocess(card)([grey, colour])
+    if card.input.channels == 3:
+        expected = [timms(card)(image.convert("RGB")) for image in (grey, colour)]
+    else:  # luminance is ours: after the resize, and not rounded to 8 bits
+        weights = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
+        light = (timms(card, channels=3)(colour) * weights).sum(0, keepdim=True)
+        expected = [timms(card)(grey), (light - card.input.mean[0]) / card.input.std[0]]
+    torch.testing.assert_close(made, torch.stack(expected), rtol=0, atol=1e-5)  # a grey level is 4e-3 and more
+
+
+@pytest.mark.parametrize("crop_pct", [0.1, 0.7, 0.9, 0.96])
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic"])
+def test_any_crop_is_on_timms_grid_in_eight_bits_and_in_sixteen(colour, crop_pct, interpolation):
+    how = colour.input.model_copy(update={"resize": "crop", "crop_pct": crop_pct, "interpolation": interpolation})
+    for size, sides in ((224, (231, 347)), (33, (601, 253)), (224, (100, 100))):
+        card = CARDS["mocov2-natural"].model_copy(update={"input": how.model_copy(update={"size": size})})
+        pixels = picture(sides, colour=True)
+        eight = Preprocess(card)([pixels])
+        torch.testing.assert_close(eight[0], timms(card)(Image.fromarray(pixels)), rtol=0, atol=1e-5)
+        sixteen = Preprocess(card)([pixels.astype(np.uint16) * 257])
+        far = (sixteen - eight).abs() * 255 * max(how.std)  # in grey levels
+        # Pillow rounds and clips between its two passes; where two pixels are as near, `nearest` may take either.
+        assert far.mean() < 1.5  # another grid is tens away on such noise
