@@ -11,6 +11,7 @@ from fusion.heads.modules import TRAINED
 from fusion.tuning.settings import Training
 
 _EFFECTIVE = ("class_weight",)  # of the training settings, where the head is solved
+_BEFORE = {"learning_rate": 1e-3}  # an earlier default, which saved models state
 
 
 def check(model: Any) -> None:
@@ -74,7 +75,8 @@ def check_effect(model: Any, solved: bool, validation: Any) -> None:
     if not solved or (model.training is None and validation is None):
         return
     given, plain = asdict(model.training or Training()), asdict(Training())
-    idle = [key for key, value in given.items() if value != plain[key] and key not in _EFFECTIVE]
+    usual = {key: (value, _BEFORE.get(key, value)) for key, value in plain.items()}
+    idle = [key for key, value in given.items() if value not in usual[key] and key not in _EFFECTIVE]
     idle += [] if validation is None else ["validation"]
     if idle:
         raise ValueError(

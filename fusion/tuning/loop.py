@@ -27,10 +27,10 @@ from fusion.tuning import lora, rules
 from fusion.tuning.batches import Batch, Shuffled, loader
 from fusion.tuning.checkpoints import Checkpoints, Progress
 from fusion.tuning.finite import Finite
-from fusion.tuning.network import Fused, set_modes
+from fusion.tuning.network import Fused, neighbours, set_modes
 from fusion.tuning.phases import Stretch, movers
 from fusion.tuning.randomness import repeatable
-from fusion.tuning.settings import Training, cosine
+from fusion.tuning.settings import Training, cosine, default_rate
 
 Watch = Callable[[dict[str, Any]], None]
 
@@ -73,6 +73,10 @@ class Fit:
         self.weight = losses.class_weights(train.labels, network.head.classes) if balanced else None
         self.each = None if weighting.images is None else torch.from_numpy(weighting.images.astype(np.float32))
         self.anchor = rules.Anchor(self.encoders)
+        given = settings.learning_rate
+        rates = [default_rate(e.card.architecture) if given is None else given for e in self.encoders]
+        self.learning_rate = max(rates)
+        self.shares = [rate / self.learning_rate if self.learning_rate else 1.0 for rate in rates]
         self.progress = Progress()
         self.earlier, self.started = 0.0, time.monotonic()
 
@@ -110,8 +114,7 @@ class Fit:
             project_dir=self.settings.checkpoint,
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
         )
-        own = {**asdict(self.settings), "checkpoint": "", "progress": "", "workers": "", "seed": self.seed}
-        plan = {"stretches": [asdict(stretch) for stretch in self.stretches], "training": own}
+        plan = {"stretches": [asdict(stretch) for stretch in self.stretches], "training": self._identity()}
         plan["processes"] = self.accelerator.num_processes
         self.checkpoints = Checkpoints(self.settings.checkpoint, {**identity, **plan})
         self.finite = Finite(self.checkpoints)
@@ -123,6 +126,13 @@ class Fit:
             self.checkpoints.restore(self.resume, self.progress)
         else:
             self._record(None)
+
+    def _identity(self) -> dict[str, Any]:
+        """The settings that decide a result, as fits before these modes and rates wrote them."""
+        said = {"strategy": True, "frozen": False}.get(str(self.settings.statistics), self.settings.statistics)
+        own = {**asdict(self.settings), "statistics": said, "learning_rate": self.learning_rate, "seed": self.seed}
+        own |= {"checkpoint": "", "progress": "", "workers": ""}
+        return own if set(self.shares) == {1.0} else {**own, "shares": self.shares}
 
     def _stretch(self, stretch: Stretch) -> None:
         pairs = zip(self.encoders, stretch.phases, strict=True)
@@ -157,7 +167,7 @@ class Fit:
             raise self.checkpoints.damaged(state, error) from None
 
     def _optimiser(self, stretch: Stretch) -> torch.optim.Optimizer:
-        moving = movers(stretch, self.encoders, self.network.head)
+        moving = movers(stretch, self.encoders, self.network.head, self.shares)
         self.progress.moved |= {name: p.numel() for name, p in self.network.named_parameters() if p.requires_grad}
         decay = 0.0 if any(phase.penalty for phase in stretch.phases) else self.settings.weight_decay
         return torch.optim.AdamW(moving, lr=0.0, weight_decay=decay)
@@ -171,12 +181,14 @@ class Fit:
         batches.set_epoch(self.progress.done)
         self._measure(stretch, batches)
         self.network.train()
+        mode = self.settings.statistics
         for encoder, phase in zip(self.encoders, stretch.phases, strict=True):
-            set_modes(encoder, phase.statistics and self.settings.statistics and not phase.lora)
+            by_strategy = mode == "strategy" and phase.statistics and not phase.lora
+            set_modes(encoder, mode == "batch" or by_strategy, along=neighbours(encoder) if mode == "batch" else ())
         steps, total = len(self.loader), 0.0
         for step, batch in enumerate(self.loader):
             share = cosine(self.progress.in_stretch * steps + step, stretch.epochs * steps, self.settings.warmup)
-            total += self._step(stretch, batch, self.settings.learning_rate * share, step)
+            total += self._step(stretch, batch, self.learning_rate * share, step)
         self.progress.end_epoch()
         if self.accelerator.num_processes > 1:
             for buffer in self.network.buffers():  # BatchNorm statistics: one network, that of the first process
@@ -210,7 +222,7 @@ class Fit:
             if not phase.rule:
                 continue
             self.network.eval()
-            rates = rules.measured_rates(encoder, batches.loader, self._mean_loss)
+            rates = rules.measured_rates(encoder, batches.loader, self._mean_loss, phase.rule)
             for group in self.optimiser.param_groups:
                 owner, _, name = group["name"].rpartition(" ")
                 if owner == encoder.name:

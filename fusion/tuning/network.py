@@ -1,6 +1,6 @@
 """Encoders and a head as one network, and which of its parts are in training mode."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -27,22 +27,30 @@ class Fused(nn.Module):
         return cast(Tensor, self.head(blocks))
 
 
-def set_modes(module: nn.Module, statistics: bool, training: bool = True) -> None:
+def set_modes(module: nn.Module, statistics: bool, training: bool = True, along: Collection[int] = ()) -> None:
     """Training mode where weights move, `eval()` where they are frozen: there statistics stand still, dropout is off.
 
     Args:
         module: What is settled, with all it holds.
         statistics: Whether BatchNorm statistics move where the weights do.
         training: The mode of modules without weights: that of what comes before them.
+        along: Ids of weights whose BatchNorm statistics move even where they are themselves frozen, see `neighbours`.
     """
     own = list(module.parameters())
     training = any(parameter.requires_grad for parameter in own) if own else training
-    still = isinstance(module, nn.modules.batchnorm._BatchNorm) and not statistics
-    module.training = training and not still
+    module.training = training
+    if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        module.training = statistics and (training or any(id(parameter) in along for parameter in own))
     for child in module.children():
-        set_modes(child, statistics, training)
+        set_modes(child, statistics, training, along)
         weights = list(child.parameters())
         training = any(weight.requires_grad for weight in weights) if weights else training
+
+
+def neighbours(encoder: zoo.Encoder) -> set[int]:
+    """Ids of all weights of the blocks in which a weight moves: the norms that Auto-RGN and LoRA freeze among them."""
+    blocks = (group["params"] for group in encoder.blocks())
+    return {id(p) for block in blocks if any(p.requires_grad for p in block) for p in block}
 
 
 def disown(encoder: zoo.Encoder) -> None:

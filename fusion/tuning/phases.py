@@ -26,7 +26,9 @@ class Phase:
         solve: No epochs: the head is fitted to its optimum on the features as they are.
         penalty: `l1-sp` or `l2-sp`, with strengths `alpha` (distance from the pretrained weights) and `beta` (head).
         rule: `auto-rgn`: at the start of every epoch each tensor's rate is measured, as a share of its group's.
-        statistics: BatchNorm statistics of groups that move go along; False keeps them still.
+            `auto-rgn-robust`: likewise, by a maximum that outlying tensors do not set; see `rules.relative_norms`.
+        statistics: BatchNorm statistics of groups that move go along; False keeps them still. Heeded where
+            `Training.statistics` leaves it to the strategy.
         lora: Rank of LoRA adapters, the only weights of the encoder that then move.
     """
 
@@ -99,13 +101,16 @@ def groups(phase: Phase, encoder: zoo.Encoder) -> list[Group]:
     return [group for group in found if group.params]
 
 
-def movers(stretch: Stretch, encoders: Sequence[zoo.Encoder], head: nn.Module) -> list[dict[str, Any]]:
+def movers(
+    stretch: Stretch, encoders: Sequence[zoo.Encoder], head: nn.Module, shares: Sequence[float] | None = None
+) -> list[dict[str, Any]]:
     """Free what moves, freeze the rest, and return what moves as a torch optimiser takes it, with a `rate` per group.
 
-    The head comes first. Auto-RGN has a group per tensor; adapters, put in before, are a group of their own.
+    The head comes first. Auto-RGN has a group per tensor; adapters, put in before, are a group of their own. `shares`
+    slows encoders whose architecture wants smaller rates than another's beside it: one in (0, 1] per encoder.
     """
     made: list[dict[str, Any]] = [{"name": "head", "params": list(head.parameters()), "rate": stretch.head}]
-    for encoder, phase in zip(encoders, stretch.phases, strict=True):
+    for encoder, phase, share in zip(encoders, stretch.phases, shares or [1.0] * len(encoders), strict=True):
         if phase.lora:
             found = [Group("lora", [p for p in encoder.parameters() if p.requires_grad], 1.0)]
         else:
@@ -117,9 +122,9 @@ def movers(stretch: Stretch, encoders: Sequence[zoo.Encoder], head: nn.Module) -
         if phase.rule:
             names = {id(p): name for name, p in encoder.named_parameters()}
             moving = [Group(names[id(p)], [p], group.rate) for group in moving for p in group.params]
-        made += [
-            {"name": f"{encoder.name} {g.name}", "params": g.params, "rate": g.rate, "share": g.rate} for g in moving
-        ]
+        for group in moving:
+            rate = group.rate * share
+            made.append({"name": f"{encoder.name} {group.name}", "params": group.params, "rate": rate, "share": rate})
     return made
 
 

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 _MEASURED = 5  # batches
+# What tensors' relative norms are divided by: the quantile of them at this level; the authors' is the largest.
+RULES = {"auto-rgn": 1.0, "auto-rgn-robust": 0.75}
 
 Ints = npt.NDArray[np.int64]
 
@@ -67,13 +69,16 @@ class Anchor:
         return torch.stack([*terms, head_penalty(max(betas), [w for _, w in kernels(head)])]).sum()
 
 
-def measured_rates(encoder: nn.Module, batches: Iterable[Any], loss: Callable[[Any], Tensor]) -> dict[str, float]:
+def measured_rates(
+    encoder: nn.Module, batches: Iterable[Any], loss: Callable[[Any], Tensor], rule: str = "auto-rgn"
+) -> dict[str, float]:
     """Auto-RGN's rate of every weight of the encoder that moves, from the gradients of the first batches.
 
     Args:
         encoder: What is measured; nothing moves here.
         batches: Of which the first five count.
         loss: The mean loss of a batch.
+        rule: Of `RULES`.
 
     Source: Lee et al. arXiv:2210.11466, authors' code, for the five.
     """
@@ -82,15 +87,19 @@ def measured_rates(encoder: nn.Module, batches: Iterable[Any], loss: Callable[[A
     for batch in itertools.islice(batches, _MEASURED):
         gradients = torch.autograd.grad(loss(batch), list(moving.values()))
         norms.append({name: float(gradient.norm()) for name, gradient in zip(moving, gradients, strict=True)})
-    return relative_norms(norms, {name: float(p.detach().norm()) for name, p in moving.items()})
+    return relative_norms(norms, {name: float(p.detach().norm()) for name, p in moving.items()}, RULES[rule])
 
 
-def relative_norms(gradients: Sequence[Mapping[str, float]], sizes: Mapping[str, float]) -> dict[str, float]:
+def relative_norms(
+    gradients: Sequence[Mapping[str, float]], sizes: Mapping[str, float], level: float = 1.0
+) -> dict[str, float]:
     """Auto-RGN's rates: mean over batches of |gradient| / |weight| for each tensor, divided by the largest.
 
     Args:
         gradients: For each batch the norm of each tensor's gradient.
         sizes: The norm of each tensor as it is; norm layers and the new head are not among them.
+        level: In (0, 1], ours: divided by this quantile of the tensors instead, and cut at 1. A tensor far above the
+            others, as a first convolution often is, then slows none of them.
 
     Returns:
         A rate in [0, 1] per tensor. A tensor of zeros has no relative size: it is left out of the maximum and moves
@@ -103,5 +112,6 @@ def relative_norms(gradients: Sequence[Mapping[str, float]], sizes: Mapping[str,
         for name, size in sizes.items()
         if size > 0
     }
-    largest = max(ratios.values(), default=0.0)
-    return {name: ratios[name] / largest if name in ratios and largest > 0 else 1.0 for name in sizes}
+    found = list(ratios.values()) or [0.0]
+    largest = float(np.quantile(found, level)) or max(found)
+    return {name: min(1.0, ratios[name] / largest) if name in ratios and largest > 0 else 1.0 for name in sizes}

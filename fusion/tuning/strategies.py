@@ -12,6 +12,7 @@ from typing import Any
 
 import zoo
 from fusion.tuning.phases import Phase, Rates, Stretch, timeline
+from fusion.tuning.rules import RULES
 
 Strategy = Any  # a name, a list of phases, or one of either per encoder (a list, or a mapping from encoder names)
 
@@ -21,6 +22,7 @@ LORA_RANK = 8
 # The authors' 0.1 is for SGD: under Adam it drowns the loss. Chosen on the validation slabs of the shipped task.
 L1_ALPHA = 1e-4
 BEST_QUARTER = {"contrastive": 2, "restorative": 3}
+PULLED = ("l1-sp", "l2-sp")  # those with a penalty, whose alpha a study may vary
 TRUNCATED = 0.75  # the deepest that `truncated` is for
 
 
@@ -53,6 +55,21 @@ def plan(strategy: Strategy, encoders: Sequence[zoo.Encoder], epochs: int) -> li
     """
     each = _each(strategy, encoders)
     return timeline([_shared(_phases(s, encoder), epochs) for s, encoder in zip(each, encoders, strict=True)])
+
+
+def pulled(strategy: str, encoders: Sequence[zoo.Encoder], alpha: float) -> list[list[Phase]]:
+    """A named strategy with another strength of its SP penalty, as phases per encoder.
+
+    Raises:
+        ValueError: The strategy has no penalty, or alpha is negative.
+    """
+    found = [_phases(strategy, encoder) for encoder in encoders]
+    if not any(phase.penalty for phases in found for phase in phases):
+        raise ValueError(f"alpha must be of a strategy with a penalty (got {strategy!r}). Try l2-sp or l1-sp.")
+    return [
+        [_checked(replace(phase, alpha=alpha) if phase.penalty else phase, encoder) for phase in phases]
+        for phases, encoder in zip(found, encoders, strict=True)
+    ]
 
 
 def _each(strategy: Strategy, encoders: Sequence[zoo.Encoder]) -> list[Strategy]:
@@ -116,9 +133,9 @@ def _checked(phase: Phase, encoder: zoo.Encoder) -> Phase:
         )
     if phase.epochs is not None and (not isinstance(phase.epochs, int) or phase.epochs < 1 or phase.solve):
         raise ValueError(f"epochs must be a positive integer, and none for solve (got {phase.epochs!r}). Try epochs=5.")
-    if phase.penalty not in (None, "l1-sp", "l2-sp") or phase.rule not in (None, "auto-rgn"):
+    if phase.penalty not in (None, "l1-sp", "l2-sp") or phase.rule not in (None, *RULES):
         raise ValueError(
-            f"penalty must be l1-sp or l2-sp, rule auto-rgn (got {phase.penalty!r}, {phase.rule!r}). "
+            f"penalty must be l1-sp or l2-sp, rule {' or '.join(RULES)} (got {phase.penalty!r}, {phase.rule!r}). "
             "Leave out what is not wanted."
         )
     alone = {"solve": phase.solve, "lora": phase.lora, "rates": dict(phase.rates), "penalty": phase.penalty}
@@ -201,6 +218,9 @@ STRATEGIES: dict[str, Callable[[zoo.Encoder], list[Phase]]] = {
     "l2-sp": lambda e: [Phase(_all(e), penalty="l2-sp")],
     # The moments of Adam live on from epoch to epoch; the authors' code loses them.
     "auto-rgn": lambda e: [Phase(_all(e), rule="auto-rgn")],
+    # Ours, not the authors': one outlying tensor slows all others, and a random head sends noise into every gradient.
+    "auto-rgn-robust": lambda e: [Phase(_all(e), rule="auto-rgn-robust")],
+    "lp-auto-rgn": lambda e: [Phase(solve=True), Phase(_all(e), rule="auto-rgn")],
     "quarter-1": partial(_quarter, strategy="quarter-1"),
     "quarter-2": partial(_quarter, strategy="quarter-2"),
     "quarter-3": partial(_quarter, strategy="quarter-3"),

@@ -7,6 +7,7 @@ from sklearn.base import clone
 
 import zoo
 from fusion import FusionClassifier, Phase, Training
+from fusion.estimators import parameters
 from tests.fusion.estimators.small_models import HELD, PAIR, SHORT, TRAIN
 
 
@@ -97,3 +98,13 @@ def test_what_is_no_encoder_is_refused_and_the_advice_helps(encoders, said):
 def test_a_name_alone_is_answered_with_that_name():
     with pytest.raises(ValueError, match=r"Try \['dino-natural'\]"):
         FusionClassifier("dino-natural").fit(TRAIN.images, TRAIN.labels)
+
+
+def test_a_rate_that_was_once_the_default_is_none_that_a_probe_must_refuse():
+    def model(**settings):
+        return FusionClassifier(PAIR, training=Training(class_weight=None, **settings))
+
+    for settings in ({}, {"learning_rate": 1e-3, "statistics": True}):  # as models saved before state them
+        parameters.check_effect(model(**settings), True, None)
+    with pytest.raises(ValueError, match=r"training must be left out .*\(got learning_rate, patience with strategy"):
+        parameters.check_effect(model(learning_rate=3e-4, patience=None), True, None)

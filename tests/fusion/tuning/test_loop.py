@@ -1,6 +1,7 @@
 """Each strategy, on a network small enough to see every number move."""
 
 import copy
+import json
 from itertools import pairwise
 
 import numpy as np
@@ -14,6 +15,7 @@ from fusion import FusionClassifier, Phase, Training
 from fusion.data.samples import Samples
 from fusion.features import extract
 from fusion.heads.losses import class_weights, losses
+from fusion.tuning.settings import default_rate
 from tests.fusion.tuning.small_encoders import HELD, validated
 from tests.small_fits import COUNT, IMAGES, LABELS, RESNET, TRAIN, VIT, Course, fused, own, same, snapshot, solve
 
@@ -30,6 +32,8 @@ MOVES = {
     "l1-sp": [{1, 2, 3, 4}] * 4,
     "l2-sp": [{1, 2, 3, 4}] * 4,
     "auto-rgn": [{1, 2, 3, 4}] * 4,
+    "auto-rgn-robust": [{1, 2, 3, 4}] * 4,
+    "lp-auto-rgn": [{1, 2, 3, 4}] * 4,
     "quarter-1": [{1}] * 4,
     "quarter-2": [{2}] * 4,
     "quarter-3": [{3}] * 4,
@@ -38,6 +42,8 @@ MOVES = {
     "truncated": [{1, 2, 3}] * 4,
     "layer-decay": [{1, 2, 3, 4}] * 4,
 }
+
+SOLVED_FIRST, MEASURED = {"lp-ft", "lp-auto-rgn"}, {"auto-rgn", "auto-rgn-robust", "lp-auto-rgn"}
 
 STEPS = COUNT // 8
 
@@ -79,30 +85,73 @@ def test_what_moves_in_which_epoch_and_how_fast(tmp_path, name):
     encoder = own(tmp_path, depth=0.75 if name == "truncated" else 1.0)
     course = Course(fused([encoder]), name, learning_rate=2e-3, warmup=0.2)
     parameters = {key for key, _ in course.network.named_parameters()}
-    statistics = name not in ("lp-ft", "auto-rgn")  # Auto-RGN leaves norm layers alone
+    solved, measured = name in SOLVED_FIRST, name in MEASURED
+    statistics = name not in {*SOLVED_FIRST, *MEASURED}  # Auto-RGN leaves norm layers alone
     assert len(course.steps) == 4 * STEPS
-    assert [row["epoch"] for row in course.history] == [0, 0, 1, 2, 3, 4] if name == "lp-ft" else [0, 1, 2, 3, 4]
+    assert [row["epoch"] for row in course.history] == [0, 0, 1, 2, 3, 4] if solved else [0, 1, 2, 3, 4]
     for number, (step, (before, after)) in enumerate(zip(course.steps, pairwise(course.states), strict=True)):
         epoch, lone = number // STEPS, len({step["stretch"] for step in course.steps}) == 1
         assert (step["epoch"], step["step"]) == (epoch, number % STEPS)
         place, total = (number, 4 * STEPS) if lone else (number % STEPS, STEPS)
         speed = 2e-3 * share(place, total, 0.2)
         moving = {key for key in parameters if quarter(key) is None or quarter(key) in MOVES[name][epoch]}
-        moving = {key for key in moving if not (name == "auto-rgn" and is_norm(key))}
+        moving = {key for key in moving if not (measured and is_norm(key))}
         assert step["tensors"].keys() == moving
         for key, value in before.items():
             if key in moving:
                 if name == "layer-decay" and quarter(key) is not None:
                     assert step["tensors"][key] == pytest.approx(speed * decay(key), rel=1e-6)
-                elif name != "auto-rgn" or quarter(key) is None:
+                elif not measured or quarter(key) is None:
                     assert step["tensors"][key] == pytest.approx(speed, rel=1e-6)
-                if step["tensors"][key] > 0 and not (name == "lp-ft" and number == 0):
+                if step["tensors"][key] > 0 and not (solved and number == 0):
                     assert not torch.equal(value, after[key]), key
             elif key in parameters or key.startswith("head"):
                 assert torch.equal(value, after[key]), key
             else:
                 goes = statistics and quarter(key) in MOVES[name][epoch]
                 assert torch.equal(value, after[key]) != goes, key
+
+
+@pytest.mark.parametrize("mode", ["batch", "frozen"])
+@pytest.mark.parametrize("name", [*MOVES, "lora"])
+def test_statistics_of_what_moves_go_along_or_stay_in_every_strategy(tmp_path, name, mode):
+    encoder = own(tmp_path, depth=0.75 if name == "truncated" else 1.0)
+    course = Course(fused([encoder]), name, statistics=mode, epochs=1, batch=COUNT // 2)
+    first, last = course.states[0], snapshot(course.network)
+    moved = {1, 2, 3, 4} if name == "lora" else set.union(*MOVES[name])
+    means = [key for key in first if key.endswith("running_mean")]
+    assert {quarter(key) for key in means} == ({1, 2, 3} if name == "truncated" else {1, 2, 3, 4})
+    for key in means:
+        assert torch.equal(first[key], last[key]) != (mode == "batch" and quarter(key) in moved), key
+    if name in MEASURED:
+        norms = [key for key, _ in course.network.named_parameters() if key.startswith("encoders") and is_norm(key)]
+        assert norms
+        assert all(torch.equal(first[key], last[key]) for key in norms)  # the weights beside them stay as they are
+
+
+def test_modes_of_a_fit_are_told_apart_and_those_of_before_are_known(encoder, tmp_path):
+    more = {"epochs": 1, "batch": COUNT}
+    Course(fused([encoder]), "quarter-4", checkpoint=tmp_path / "fit", **more)
+    said = json.loads((tmp_path / "fit" / "fit.json").read_text())["training"]
+    assert (said["statistics"], said["learning_rate"]) == (True, 1e-3)  # as fits wrote it that had no other modes
+    for mode in ("batch", "frozen"):
+        with pytest.raises(ValueError, match=r"must hold this fit \(.* with another training\)"):
+            Course(fused([encoder]), "quarter-4", checkpoint=tmp_path / "fit", statistics=mode, **more)
+
+
+def test_without_a_rate_each_encoder_has_that_of_its_architecture(encoder, tmp_path):
+    vit = own(tmp_path, "vit", architecture="vit_tiny_patch16_224", kwargs=VIT)
+    slow, fast = default_rate("vit_tiny_patch16_224"), default_rate("resnet18")
+    more = {"epochs": 1, "batch": COUNT, "warmup": 0}
+    both = Course(fused([encoder, vit]), "full", checkpoint=tmp_path / "fit", **more).steps[0]["tensors"]
+    assert [both[key] for key in both if key.startswith("encoders.1")] == pytest.approx(
+        [slow] * len(list(vit.parameters()))
+    )
+    assert {both[key] for key in both if not key.startswith("encoders.1")} == {fast}
+    assert json.loads((tmp_path / "fit" / "fit.json").read_text())["training"]["shares"] == [1.0, slow / fast]
+    assert set(Course(fused([vit]), "full", **more).steps[0]["tensors"].values()) == {slow}
+    given = Course(fused([encoder, vit]), "full", learning_rate=2e-3, **more).steps[0]["tensors"]
+    assert set(given.values()) == {2e-3}
 
 
 def decay(key):

@@ -4,9 +4,14 @@ import pytest
 import torch
 from torch import nn
 
+import zoo
 from fusion.heads.modules import TRAINED
-from fusion.tuning.network import Fused, set_modes
+from fusion.tuning.network import Fused, neighbours, set_modes
+from fusion.tuning.phases import movers
+from fusion.tuning.strategies import plan
 from tests.fusion.heads.small_blocks import WIDTHS
+from tests.small_fits import own
+from zoo.networks import cutting
 
 
 def test_a_fused_network_drops_the_encoder_it_is_told_to():
@@ -64,3 +69,25 @@ def test_a_norm_without_weights_follows_what_holds_it():
         assert network[1].training == moves
         set_modes(network, statistics=False)
         assert not network[1].training
+
+
+@pytest.mark.parametrize(
+    ("architecture", "kwargs"),
+    [
+        ("resnet18", {"in_chans": 1, "channels": [8, 8, 16, 16]}),
+        ("densenet121", {"in_chans": 1, "growth_rate": 4, "block_config": [2, 3, 4, 2]}),
+        ("vgg11_bn", {"in_chans": 1}),
+    ],
+)
+@pytest.mark.parametrize("name", ["quarter-1", "quarter-3", "auto-rgn"])
+def test_norms_of_blocks_that_move_go_along_though_frozen_and_no_others_do(tmp_path, architecture, kwargs, name):
+    card = own(tmp_path).card.model_copy(update={"architecture": architecture, "name": "net"})
+    encoder = zoo.Encoder(cutting.cut(cutting.build(architecture, kwargs), 0.75), card, 0.75)
+    movers(plan(name, [encoder], 1)[0], [encoder], nn.Linear(2, 2))
+    set_modes(encoder, statistics=True, along=neighbours(encoder))
+    moved = {id(p) for q in encoder.quarters() if name in ("auto-rgn", q["name"]) for p in q["params"]}
+    norms = [m for m in encoder.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert len(norms) > 3
+    assert [norm.training for norm in norms] == [id(norm.weight) in moved for norm in norms]
+    set_modes(encoder, statistics=False, along=neighbours(encoder))
+    assert not any(norm.training for norm in norms)

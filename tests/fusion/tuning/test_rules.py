@@ -6,7 +6,7 @@ import torch
 
 from fusion import Phase
 from fusion.heads.modules import TRAINED
-from fusion.tuning.rules import Anchor, head_penalty, kernels, relative_norms, sp_penalty
+from fusion.tuning.rules import RULES, Anchor, head_penalty, kernels, relative_norms, sp_penalty
 from tests.small_fits import RESNET, VIT, own
 
 DRAW = np.random.default_rng(0)
@@ -76,3 +76,19 @@ def test_relative_norms_by_hand():
     assert relative_norms(batches, {"a": 1.5, "b": 1.0, "c": 0.0}) == pytest.approx({"a": 1.0, "b": 0.5, "c": 1.0})
     assert relative_norms([{"a": 0.0}], {"a": 1.0}) == {"a": 1.0}
     assert relative_norms([{"a": 0.0, "b": 1.0}], {"a": 1.0, "b": 1.0}) == {"a": 0.0, "b": 1.0}
+
+
+def test_an_outlier_slows_all_others_unless_the_maximum_is_robust():
+    sizes = {**dict.fromkeys("abcdefg", 1.0), "first": 1.0, "none": 0.0}
+    batch = {"a": 1.0, "b": 1.0, "c": 2.0, "d": 2.0, "e": 2.0, "f": 3.0, "g": 4.0, "first": 100.0, "none": 1.0}
+    authors, robust = (relative_norms([batch], sizes, level) for level in RULES.values())
+    assert max(authors[name] for name in "abcdefg") == pytest.approx(0.04)
+    assert authors["first"] == robust["first"] == robust["none"] == robust["g"] == 1.0
+    largest = np.quantile([1, 1, 2, 2, 2, 3, 4, 100], 0.75)
+    assert robust == pytest.approx(
+        {name: min(1.0, batch[name] / largest) for name in sizes if name != "none"} | {"none": 1}
+    )
+    same = relative_norms([{**batch, "first": 1e9}], sizes, RULES["auto-rgn-robust"])
+    assert same == robust
+    lone = relative_norms([dict.fromkeys(sizes, 0.0) | {"first": 2.0, "a": 1.0}], sizes, RULES["auto-rgn-robust"])
+    assert (lone["first"], lone["a"], lone["b"]) == (1.0, 1.0, 0.0)

@@ -1,5 +1,7 @@
 """Every strategy on the shipped task, Colin27 only: its loss falls, and it beats its own untrained head."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,8 @@ from fusion.features import extract
 from fusion.heads import losses as losses_
 from fusion.heads.modules import TRAINED
 from fusion.tuning.phases import Stretch
-from fusion.tuning.strategies import plan, why_not
+from fusion.tuning.rules import RULES
+from fusion.tuning.strategies import plan, pulled, why_not
 from tests.fusion.tuning.small_encoders import ALL, QUARTERS, rates
 from tests.small_fits import own
 
@@ -35,7 +38,7 @@ def refused(strategy, *encoders, message, epochs=4):
 def test_the_names():
     assert strategies() == [
         *("full", "probe", "lp-ft", "gradual-last-first", "gradual-first-last", "l1-sp", "l2-sp", "auto-rgn"),
-        *(*QUARTERS, "best-quarter", "truncated", "layer-decay", "lora"),
+        *("auto-rgn-robust", "lp-auto-rgn", *QUARTERS, "best-quarter", "truncated", "layer-decay", "lora"),
     ]
 
 
@@ -57,7 +60,11 @@ def test_what_each_name_moves(encoder, cut):
     assert rates("lora", encoder) == [(4, {})]
     assert plan("lora", [encoder], 4)[0].phases[0].lora == 8
     assert [plan(name, [encoder], 4)[0].phases[0].penalty for name in ("l1-sp", "l2-sp")] == ["l1-sp", "l2-sp"]
-    assert plan("auto-rgn", [encoder], 4)[0].phases[0].rule == "auto-rgn"
+    assert [plan(name, [encoder], 4)[0].phases[0].rule for name in ("auto-rgn", "auto-rgn-robust")] == list(RULES)
+    assert [(s.solve, s.phases[0].rule) for s in plan("lp-auto-rgn", [encoder], 4)] == [
+        (True, None),
+        (False, "auto-rgn"),
+    ]
     assert [stretch.phases[0].statistics for stretch in plan("lp-ft", [encoder], 4)] == [True, False]
 
 
@@ -168,12 +175,31 @@ def test_layer_decay_of_a_large_encoder():
         ([{"rates": ALL, "epochs": 0}], r"epochs must be a positive integer, and none for solve \(got 0\)"),
         ([{"rates": ALL, "epochs": 1.5}], r"epochs must be a positive integer, and none for solve \(got 1.5\)"),
         ([{"solve": True, "epochs": 2}], r"epochs must be .* none for solve \(got 2\)"),
-        ([{"rates": ALL, "penalty": "l2"}], r"penalty must be l1-sp or l2-sp, rule auto-rgn \(got 'l2', None\)"),
-        ([{"rates": ALL, "rule": "rgn"}], r"penalty must be l1-sp or l2-sp, rule auto-rgn \(got None, 'rgn'\)"),
+        (
+            [{"rates": ALL, "penalty": "l2"}],
+            r"l1-sp or l2-sp, rule auto-rgn or auto-rgn-robust \(got 'l2', None\)",
+        ),
+        (
+            [{"rates": ALL, "rule": "rgn"}],
+            r"l1-sp or l2-sp, rule auto-rgn or auto-rgn-robust \(got None, 'rgn'\)",
+        ),
     ],
 )
 def test_a_strategy_that_cannot_be_is_refused(encoder, strategy, message):
     refused(strategy, encoder, message=message)
+
+
+def test_another_strength_of_a_penalty(encoder, cut):
+    for name in ("l1-sp", "l2-sp"):
+        found = pulled(name, [encoder, cut], 0.01)
+        assert [plan(each, [e], 4)[0].phases[0] for each, e in zip(found, (encoder, cut), strict=True)] == [
+            replace(phase, alpha=0.01) for phase in plan(name, [encoder, cut], 4)[0].phases
+        ]
+    assert pulled("l2-sp", [encoder], 0.01) != pulled("l2-sp", [encoder], 0.1)
+    with pytest.raises(ValueError, match=r"alpha must be of a strategy with a penalty \(got 'full'\)\. Try l2-sp"):
+        pulled("full", [encoder], 0.01)
+    with pytest.raises(ValueError, match=r"alpha and beta must be >= 0"):
+        pulled("l2-sp", [encoder], -1.0)
 
 
 def test_groups_of_a_cut_encoder_are_those_it_holds(cut):
