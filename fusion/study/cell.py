@@ -22,8 +22,10 @@ from fusion.features import raw
 from fusion.heads.solved import SolvedConcat
 from fusion.study import encoders as encoders_
 from fusion.study import folder, grid
+from fusion.study.config import variant
 from fusion.study.grid import Cell
 from fusion.tuning.settings import Training
+from fusion.tuning.strategies import pulled
 
 Floats = npt.NDArray[np.float64]
 
@@ -38,7 +40,7 @@ class Task:
     Attributes:
         cell: What is fitted.
         output: The study's folder.
-        definition: The strategy as `FusionClassifier` takes it.
+        definition: The strategy as `FusionClassifier` takes it, or a variant of a name, as in a config.
         training: Fields of `fusion.Training`.
         stop_images: How many validation images early stopping looks at; None takes all.
         train, validation: The parts; the cell draws its own labels.
@@ -160,12 +162,11 @@ def _fitted(task: Task) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
 
 
 def _classifier(task: Task, train: Samples, validation: Samples) -> FusionClassifier:
-    cell = task.cell
-    own = grid.per_encoder(task.definition, cell.encoders)
+    cell, found = task.cell, encoders(task)
     model = FusionClassifier(
-        encoders(task),
+        found,
         head=cell.head,
-        strategy=task.definition if own is None else own[0] if len(own) == 1 else own,
+        strategy=_strategy(task, found),
         folds=folds_.most(train.labels, train.groups),
         training=_training(task),
         seed=cell.seed,
@@ -175,6 +176,15 @@ def _classifier(task: Task, train: Samples, validation: Samples) -> FusionClassi
         stop = draw(validation, task.stop_images, 0)
     held = None if cell.learning_rate is None else (stop.images, stop.labels)
     return model.fit(train.images, train.labels, train.groups, validation=held)
+
+
+def _strategy(task: Task, found: list[zoo.Encoder]) -> Any:
+    told = variant(task.definition)
+    if "alpha" in told:
+        own: list[Any] | None = pulled(told["strategy"], found, told["alpha"])
+    else:
+        own = grid.per_encoder(told["strategy"], task.cell.encoders)
+    return told["strategy"] if own is None else own[0] if len(own) == 1 else own
 
 
 def fresh(task: Task) -> list[zoo.Encoder]:
@@ -194,7 +204,8 @@ def _training(task: Task) -> Training | None:
     if cell.learning_rate is None:
         return None
     own = {"checkpoint": None, "trackers": ()} if cell.untrained else {"checkpoint": task.output / "work" / cell.key}
-    return Training(**{**task.training, "learning_rate": cell.learning_rate, **own})
+    mode = {key: value for key, value in variant(task.definition).items() if key == "statistics"}
+    return Training(**{**task.training, **mode, "learning_rate": cell.learning_rate, **own})
 
 
 def _heading(cell: Cell) -> dict[str, Any]:

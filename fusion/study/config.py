@@ -1,8 +1,10 @@
 """A study's config: what may stand in its YAML file, and one clear sentence for what may not."""
 
 import difflib
+import itertools
 import re
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -14,6 +16,9 @@ from fusion.data.sources import LEAST_FOLDS, resolved
 
 FOLDER = Path(__file__).parent / "configs"
 BRAIN_REGIONS = "brain-regions"
+# What a variant of a named strategy may say, of which types, and in words.
+_VARIANT = {"strategy": (str,), "alpha": (int, float), "statistics": (str,)}
+_VALUES = {"strategy": "a name", "alpha": "numbers", "statistics": "modes of fusion.Training"}
 
 
 def _listed(value: Any) -> Any:
@@ -37,13 +42,30 @@ def _strategies(value: Any) -> Any:
     """Names and {label: definition} entries -> one mapping from label to definition."""
     entries = [value] if isinstance(value, dict) else value
     if not isinstance(entries, list) or not all(isinstance(entry, str | dict) for entry in entries):
-        raise ValueError("must be a list of names or {label: phases | one strategy per encoder}")
-    pairs = [pair for entry in entries for pair in ([(entry, entry)] if isinstance(entry, str) else entry.items())]
+        raise ValueError("must be a list of names or {label: phases | one strategy per encoder | variant}")
+    given = [pair for entry in entries for pair in ([(entry, entry)] if isinstance(entry, str) else entry.items())]
+    pairs = [pair for label, definition in given for pair in _rows(label, definition)]
     if wrong := [definition for _, definition in pairs if not isinstance(definition, str | list | dict)]:
         raise ValueError(f"must be defined by a name, a list of phases, or one of either per encoder, not {wrong[0]!r}")
     if not pairs or len({label for label, _ in pairs}) < len(pairs):
         raise ValueError("must be given, each label once")
     return dict(pairs)
+
+
+def _rows(label: str, definition: Any) -> Iterator[tuple[str, Any]]:
+    """A variant is a row for each of its strengths and modes; what is no variant is one row."""
+    if not isinstance(definition, dict) or not definition or not definition.keys() <= set(_VARIANT):
+        yield label, definition
+        return
+    several = {key: value if isinstance(value, list) else [value] for key, value in definition.items()}
+    for key, allowed in _VARIANT.items():
+        values = several.get(key, [label])
+        if not values or (key in several and any(type(value) not in allowed for value in values)):
+            raise ValueError(f"must have {_VALUES[key]} for {key} of {label}, not {definition[key]!r}")
+    for row in itertools.product(*several.values()):
+        one = {"strategy": label, **dict(zip(several, row, strict=True))}
+        told = [f"{key} {one[key]}" for key in several if len(several[key]) > 1]
+        yield ", ".join([label, *told]), one
 
 
 Word = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
@@ -94,7 +116,9 @@ class Config(_Record):
             architecture with random weights.
         depths: For encoders named without one; None is the card's.
         heads: Of fused entries.
-        strategies: From label to definition: a name, a list of phases, or one of either per encoder.
+        strategies: From label to definition: a name, a list of phases, or one of either per encoder; or a variant of a
+            name, `{strategy: NAME, alpha: A, statistics: MODE}`, all optional: NAME is else the label, `alpha` the
+            strength of an SP penalty, `statistics` goes before that of `training`. Lists in it make a row of each.
         only: The strategies of an encoder that is not to have all.
         labels: Training images: None takes all, an integer that many, a fraction that share of each class.
         learning_rates: Of which validation chooses one per row.
@@ -202,6 +226,12 @@ def parse(values: Any, source: str) -> Config:
     except (ValidationError, TypeError) as error:
         said = _said(error) if isinstance(error, ValidationError) else f"keys must be words ({error})"
         raise ValueError(f"{source}: {said.rstrip('.')}. Edit the config.") from None
+
+
+def variant(definition: Any) -> dict[str, Any]:
+    """What a definition says beside its strategy, with the strategy: `strategy`, `alpha`, `statistics`."""
+    named = isinstance(definition, dict) and "strategy" in definition and definition.keys() <= set(_VARIANT)
+    return dict(definition) if named else {"strategy": definition}
 
 
 def source(config: Config, data: str | Path | None) -> str:

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 import zoo
-from fusion.study.config import Config
+from fusion.study.config import Config, variant
 from fusion.tuning.strategies import why_not
 
 _FORMAT = 1
@@ -84,7 +84,8 @@ def lay_out(
     rows = list(_mechanics(config, facts)) + (_raw(config) if config.raw_pixels else [])
     heads = {False: ["concat"], True: config.heads}
     for entry in _entries(config, facts):
-        for label, definition in config.strategies.items():
+        for label, told in config.strategies.items():
+            definition = variant(told)["strategy"]
             reason = _impossible(config, definition, entry, facts, label)
             if reason is not None:
                 left_out |= {f"{' + '.join(entry)}, {label}": reason} if reason else {}

@@ -9,7 +9,7 @@ A config with folds or targets is a series of studies: `fusion.study.series`.
 import dataclasses
 import difflib
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import chain
@@ -67,7 +67,9 @@ def check(config: Config) -> None:
     for head in config.heads:
         _known("heads", head, modules.TRAINED)
     mechanics = config.mechanics.strategies if config.mechanics else []
-    for definition in [*config.strategies.values(), *mechanics]:
+    for told in map(config_.variant, [*config.strategies.values(), *mechanics]):
+        definition = told["strategy"]
+        _check_variant(told)
         parts = definition.values() if isinstance(definition, dict) else definition
         for name in [parts] if isinstance(parts, str) else parts:
             if isinstance(name, str):
@@ -75,6 +77,14 @@ def check(config: Config) -> None:
     for name in config.training:
         _known("training", name, [field.name for field in dataclasses.fields(Training)])
     Training(**{**config.training, "checkpoint": "work"})  # its values
+
+
+def _check_variant(told: Mapping[str, Any]) -> None:
+    if "alpha" in told:
+        _known("alpha", told["strategy"], strategies.PULLED)
+        if not told["alpha"] >= 0:
+            raise ValueError(f"alpha must be a number from 0 (got {told['alpha']!r}). Try alpha: 0.01.")
+    Training(statistics=told.get("statistics", "strategy"))  # its value
 
 
 def check_offline(config: Config) -> None:

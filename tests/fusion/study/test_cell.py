@@ -4,6 +4,8 @@ import json
 
 import numpy as np
 
+import zoo
+from fusion import FusionClassifier
 from fusion.study import cell as cell_
 from fusion.study import folder, run
 from tests.fusion.study.small_studies import config
@@ -37,3 +39,23 @@ def test_the_kept_models_answer_as_their_cells_did(undisturbed, data):
         task = run.task(found, undisturbed, cell)
         kept = folder.arrays(undisturbed / "cells" / f"{cell.key}.npz")["probabilities"]
         np.testing.assert_allclose(cell_.answers(task, found.validation), kept, atol=1e-6)
+
+
+def test_a_variant_reaches_the_fit(tmp_path, data):
+    rows = [{"pulled": {"strategy": "l2-sp", "alpha": [0.0, 1e4], "statistics": ["batch", "frozen"]}}]
+    small = {"encoders": ["mocov2-mini@0.5"], "labels": [24], "seeds": [0], "only": {}, "raw_pixels": False}
+    small |= {"training": {"epochs": 1, "patience": None, "batch": 8}, "learning_rates": [1e-2]}
+    reference = "pulled, alpha 0.0, statistics batch"
+    found = run.plan(config(strategies=rows, reference=reference, contests=[], **small), data)
+    told = {}
+    for cell in [cell for cell in found.cells if cell.encoders]:
+        cell_.work(run.task(found, tmp_path, cell))
+        model = FusionClassifier.load(tmp_path / "models" / cell.key)
+        source, moved = zoo.load("mocov2-mini", 0.5).state_dict(), model.encoders_[0].state_dict()
+        names = ("trunk.bn1.running_mean", "trunk.layer1.0.conv1.weight")
+        mean, kernel = (float((moved[name] - source[name]).abs().max()) for name in names)
+        told[cell.strategy] = (mean > 0, kernel, model.training.statistics)
+    weak, strong = ([told[f"pulled, alpha {a}, statistics {mode}"] for mode in ("batch", "frozen")] for a in (0.0, 1e4))
+    assert [row[0] for row in (*weak, *strong)] == [True, False, True, False]
+    assert [row[2] for row in weak] == ["batch", "frozen"]
+    assert all(held[1] < free[1] / 2 for held, free in zip(strong, weak, strict=True))

@@ -40,7 +40,11 @@ def refused(**values):
         ({"learning_rates": [0.0]}, "learning_rates.0 must be greater than 0 (got 0.0)"),
         ({"strategies": []}, "strategies must be given, each label once"),
         ({"strategies": ["full", {"full": "probe"}]}, "strategies must be given, each label once"),
-        ({"strategies": [1]}, "strategies must be a list of names or {label: phases | one strategy per encoder}"),
+        ({"strategies": [1]}, "must be a list of names or {label: phases | one strategy per encoder | variant}"),
+        ({"strategies": [{"l2-sp": {"alpha": "strong"}}]}, "must have numbers for alpha of l2-sp, not 'strong'"),
+        ({"strategies": [{"l2-sp": {"alpha": []}}]}, "must have numbers for alpha of l2-sp, not []"),
+        ({"strategies": [{"own": {"strategy": 3}}]}, "must have a name for strategy of own, not 3"),
+        ({"strategies": [{"own": {"statistics": [True]}}]}, "must have modes of fusion.Training for statistics of own"),
         ({"strategies": ["probe"]}, "reference must name one of probe (got 'full')"),
         ({"only": {"z": ["full"]}}, "only must name one of a (got 'z')"),
         ({"only": {"a": ["probe"]}}, "only must name one of full (got 'probe')"),
@@ -112,8 +116,43 @@ def test_ready_made_studies_name_what_exists(name):
 
 
 def test_the_ready_made_names():
-    names = ["s0-fusion", "s0-label-fractions", "s0-quarters", "s0-truncated", "s1-strategies", "s3-representations"]
+    names = ["s0-fusion", "s0-label-fractions", "s0-quarters", "s0-truncated"]
+    names += ["s1-statistics", "s1-strategies", "s3-representations"]
     assert config_.ready_made() == names
     rows = run.lay_out(config_.read("s1-strategies"), "data").cells
     assert len({cell.strategy for cell in rows if cell.encoders}) == 8
     assert len({cell.encoders for cell in rows if cell.encoders}) == 3
+
+
+def test_a_variant_is_a_row_for_each_strength_and_mode():
+    both = {"l2-sp": {"alpha": [0.1, 0.01], "statistics": ["batch", "frozen"]}}
+    found = config(strategies=["full", both, {"still": {"strategy": "full", "statistics": "frozen"}}])
+    assert found.strategies == {
+        "full": "full",
+        "l2-sp, alpha 0.1, statistics batch": {"strategy": "l2-sp", "alpha": 0.1, "statistics": "batch"},
+        "l2-sp, alpha 0.1, statistics frozen": {"strategy": "l2-sp", "alpha": 0.1, "statistics": "frozen"},
+        "l2-sp, alpha 0.01, statistics batch": {"strategy": "l2-sp", "alpha": 0.01, "statistics": "batch"},
+        "l2-sp, alpha 0.01, statistics frozen": {"strategy": "l2-sp", "alpha": 0.01, "statistics": "frozen"},
+        "still": {"strategy": "full", "statistics": "frozen"},
+    }
+    assert config_.parse(found.model_dump(mode="json"), "again") == found
+    assert config_.variant("full") == {"strategy": "full"}
+    assert config_.variant({"a": "full", "b": "probe"}) == {"strategy": {"a": "full", "b": "probe"}}
+    assert config_.variant(found.strategies["still"]) == {"strategy": "full", "statistics": "frozen"}
+
+
+@pytest.mark.parametrize(
+    ("variant", "said"),
+    [
+        ({"strategy": "full", "alpha": 0.1}, r"alpha must name one of l1-sp, l2-sp \(got 'full'\)"),
+        ({"strategy": "l2-sp", "alpha": -0.1}, r"alpha must be a number from 0 \(got -0.1\)\. Try alpha: 0.01"),
+        (
+            {"strategy": "full", "statistics": "moving"},
+            r"statistics must be strategy, batch or frozen \(got 'moving'\)",
+        ),
+        ({"strategy": "ful"}, r"strategies must name one of full, .*\(got 'ful'\)\. Nearest: full"),
+    ],
+)
+def test_a_variant_that_cannot_be_is_refused_before_anything_runs(variant, said):
+    with pytest.raises(ValueError, match=said):
+        run.check(config(encoders=["mocov2-mini"], strategies=[{"own": variant}], reference="own"))

@@ -118,3 +118,17 @@ def test_the_key_hangs_on_everything_that_changes_the_result():
     assert grid.lay_out(config(), FACTS, "other data").cells[0].key not in keys
     told = {"title": "y", "contests": [{"name": "n", "ours": {}, "theirs": {}}], "raw_pixels": True}
     assert keys[0] in {cell.key for cell in cells(**told)}
+
+
+def test_strength_and_mode_of_a_variant_tell_cells_apart():
+    own = {"l2-sp": {"alpha": [0.1, 0.01], "statistics": ["batch", "frozen"]}}
+    found = cells(strategies=["l2-sp", own | {"truncated": {"statistics": "batch"}}], reference="l2-sp")
+    assert len(found) == len({cell.key for cell in found}) == 1 + 4 + 1
+    assert {cell.learning_rate for cell in cells(strategies=[{"own": {"strategy": "probe"}}], reference="own")} == {
+        None
+    }
+    assert left_out(strategies=["full", {"own": {"strategy": "quarter-4"}}]) == {
+        "a@0.75, own": "quarter 4 is cut off at depth 0.75"
+    }
+    modes = [cells(training={"statistics": mode})[0].key for mode in ("batch", "frozen")]
+    assert len({*modes, cells()[0].key}) == 3
