@@ -106,7 +106,7 @@ def default_rate(architecture: str) -> float:
     Args:
         architecture: A timm name, as cards have it.
 
-    Source: the sweep in `fusion/tuning/README.md`, of two small ResNets and a small ViT.
+    Source: a third of what was best in the sweep in `fusion/tuning/README.md`, of two small ResNets and a small ViT.
     """
     return _OF_TRANSFORMERS if architecture.startswith(_TRANSFORMERS) else _OF_OTHERS
 
