@@ -107,7 +107,7 @@ def _opened(source: str, split: str | None, limit: int | None, window: Any = Non
     """The images in a drawn order, since folders are sorted by class and batches should not be of one; and the task."""
     import numpy as np
 
-    from fusion.data.sources import open_part
+    from fusion.data.sets.sources import open_part
 
     part, said = open_part(source, _looked_at(source), split, window=window)
     if limit is not None and not 0 < limit <= len(part):
@@ -119,7 +119,7 @@ def _opened(source: str, split: str | None, limit: int | None, window: Any = Non
 def _looked_at(source: str) -> str:
     """Choices follow from what is seen here, so it is never the test part: validation, else training."""
     from fusion.data.files import names_splits
-    from fusion.data.sources import BRAIN_REGIONS
+    from fusion.data.sets.sources import BRAIN_REGIONS
 
     declared = [] if source == BRAIN_REGIONS else names_splits(source)
     return "train" if declared and "validation" not in declared else "validation"

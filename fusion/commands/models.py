@@ -46,13 +46,16 @@ def fit(  # noqa: PLR0913 - each is an option of its own
     training: Annotated[
         list[str] | None, typer.Option("--set", help="FIELD=VALUE of fusion.Training, such as epochs=10; repeatable.")
     ] = None,
+    select: Annotated[
+        str, typer.Option(help="clean, or shifted: fit and choose on copies as other scanners make them, too.")
+    ] = "clean",
     folds: Annotated[int, typer.Option(help="Folds for the choice of the penalty and of the weights.")] = 5,
     window: Window = None,
     split: Learned = None,
     json_path: Json = None,
 ) -> None:
     """Fit a fusion of encoders on your own images, frozen or fine-tuned."""
-    from fusion.data.sources import open_part
+    from fusion.data.sets.sources import open_part
     from fusion.estimators.classifier import FusionClassifier
     from fusion.selection.scan import EMBEDDED
 
@@ -63,7 +66,8 @@ def fit(  # noqa: PLR0913 - each is an option of its own
         held = _validation(source, split, settings, view) if strategy != "probe" else None
         stopped = f"; early stopping on its split validation, {len(held)} images" if held else ""
         say(f"Learned from: {said}, {len(images)} images{stopped}.")
-        model = FusionClassifier(encoders, head=head, strategy=strategy, folds=folds, training=settings)
+        options: dict[str, Any] = {"head": head, "strategy": strategy, "folds": folds, "select": select}
+        model = FusionClassifier(encoders, training=settings, **options)
         with busy(f"{strategy} on {len(images)} images"):
             validation = (held.images, held.named()) if held else None
             model.fit(images.images, images.named(), images.groups, validation=validation)
@@ -82,7 +86,7 @@ def evaluate(
     json_path: Json = None,
 ) -> None:
     """Judge a saved model: AUC, balanced accuracy, calibration error, with intervals over patients."""
-    from fusion.data.sources import open_part
+    from fusion.data.sets.sources import open_part
     from fusion.estimators.classifier import FusionClassifier
     from fusion.evaluation import intervals, score
 
@@ -163,7 +167,7 @@ def _answers(
 def _validation(source: str, split: str | None, settings: "Training | None", window: Any) -> "Samples | None":
     """The validation split, by which a training stops early, where the data name one."""
     from fusion.data.files import names_splits, read
-    from fusion.data.sources import BRAIN_REGIONS
+    from fusion.data.sets.sources import BRAIN_REGIONS
 
     stops = settings is None or settings.patience is not None
     if split is not None or not stops or source == BRAIN_REGIONS or "validation" not in names_splits(source):

@@ -48,7 +48,7 @@ def select(
 ) -> None:
     """Say which encoders to fuse, cut where, judged without training them."""
     from fusion.data.samples import draw
-    from fusion.data.sources import open_part
+    from fusion.data.sets.sources import open_part
     from fusion.report import charts, selection
     from fusion.selection.scan import EMBEDDED, scan
 

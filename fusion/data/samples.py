@@ -126,6 +126,22 @@ def fingerprint(*parts: Samples) -> str:
     return found.hexdigest()[:20]
 
 
+def digests(samples: Samples) -> set[str]:
+    """What a model remembers of its fit: 16 hex digits of every image's content (bytes or pixels) and every group's id.
+
+    Nothing is salted, so that two machines agree; who has the list can test whether an id is in it.
+
+    Raises:
+        ValueError: An id is missing.
+    """
+    return units.digests(samples.images, samples.groups)
+
+
+def overlap(samples: Samples, seen: set[str]) -> list[int]:
+    """The rows whose image, or whose group, is among the digests."""
+    return units.seen_rows(seen, samples.images, samples.groups)
+
+
 def _once(part: Samples) -> Samples:
     """Each image once: slices of a volume are as many, other rows of one content are not."""
     keys = units.contents(part.images, len(part))

@@ -179,7 +179,7 @@ class _Bench:
         penalties: list[float],
     ) -> Head:
         blocks = [self.train[source][level][index] for source, level in keys]
-        return cast(Head, SOLVED[head]()).fit(blocks, y, folds, penalties)
+        return cast(Head, SOLVED[head]()).fit(blocks, y, folds, penalties, hold=False)
 
     def _auc(self, probas: list[npt.NDArray[np.float64]]) -> float:
         y = np.searchsorted(self.classes, self.held.labels)

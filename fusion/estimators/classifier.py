@@ -4,7 +4,7 @@ import copy
 import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +14,10 @@ from sklearn.exceptions import NotFittedError
 import zoo
 from fusion.data import folds as folds_
 from fusion.data import labels as labels_
-from fusion.data import units
-from fusion.data.samples import Samples
+from fusion.data.samples import Samples, digests
 from fusion.estimators import fitting, parameters, saving
 from fusion.features import extract
+from fusion.heads.calibration import frequencies, moved
 from fusion.tuning import strategies
 from fusion.tuning.settings import Training
 
@@ -38,14 +38,22 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         device: `auto` takes the GPU where there is one.
         seed: Of the folds, of a new head and of the order of images.
         candidates: Names that `auto` chooses from; None takes the embedded ones, so that nothing is downloaded.
-        class_weight: `balanced` lets every class count the same; None every image, so that probabilities follow how
-            often classes are in training. `Training.class_weight=None` says the same.
+        class_weight: `balanced` lets every class count the same in the fit and in `predict`; None every image. Either
+            way probabilities are those of classes as frequent as in training. `Training.class_weight=None` says the
+            same.
+        select: `shifted` fits and chooses the head on images and five copies of each, as other scanners might have made
+            them (`fusion.data.shifts`), at six times the cost; `clean` on the images alone. Where images of another
+            site are at hand, compare both on these.
+        calibration: `temperature` also makes answers as sure as they are right, by one number that is fitted to
+            answers out of fold, or on `validation`; None leaves that.
 
     Attributes:
         classes_: (K,) labels as they came in; columns of `predict_proba`.
         encoders_: The encoders, fine-tuned where the strategy says so.
         head_: The fitted head.
         scan_: What `auto` found.
+        prior_: (K,) how often each class, or each label, is in training; None of a model saved before 0.2.
+        calibration_: What makes the head's answers probabilities, see `fusion.heads.calibration`.
         history_: A row per epoch of a fine-tuning: stretch, epoch, loss, validation AUC and loss; 0 is before it.
         trained_: How many parameters moved, the head's included.
         seen_: Digests of the images and patients of the fit, without those of `validation`: `fusion.evaluate` refuses
@@ -72,6 +80,8 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         seed: int = 0,
         candidates: Sequence[str] | None = None,
         class_weight: str | None = "balanced",
+        calibration: str | None = None,
+        select: str = "clean",
     ) -> None:
         self.encoders = encoders
         self.head = head
@@ -83,6 +93,8 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.seed = seed
         self.candidates = candidates
         self.class_weight = class_weight
+        self.calibration = calibration
+        self.select = select
 
     def fit(
         self,
@@ -124,12 +136,13 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         job = fitting.Job(self, encoders, samples, known, weighting)
         found = job.solve() if solved else job.tune(stretches, validation)
         self.head_, self.history_, self.changed_ = found.head, found.history, found.changed
+        self.calibration_, self.prior_ = found.calibration, frequencies(known.numbers, weighting)
         self.trained_, self.seconds_ = found.trained, found.earlier + time.monotonic() - started
         self.classes_, self.encoders_, self.multilabel_ = known.classes, encoders, known.multilabel
-        self.seen_ = units.digests(Samples(images, known.numbers, groups))  # ids as given: copies joined some
+        self.seen_ = digests(Samples(images, known.numbers, groups))  # ids as given: copies joined some
         return self
 
-    def predict_log_proba(self, X: Any, without: Collection[str] = ()) -> npt.NDArray[np.float64]:
+    def predict_log_proba(self, X: Any, without: Collection[str] = (), *, prior: Any = None) -> npt.NDArray[np.float64]:
         """Answer with the logarithms (N, K) of `predict_proba`, whose arguments these are."""
         self._check_fitted("predicts")
         names = [encoder.name for encoder in self.encoders_]
@@ -138,23 +151,46 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"without must name encoders of {names}, not all (got {without!r}). Keep one.")
         images = zoo.listed(X)
         blocks = [None if e.name in without else extract.extract(e, images) for e in self.encoders_]
-        return np.asarray(self.head_.log_proba(blocks))
+        found = self.calibration_.apply(np.asarray(self.head_.log_proba(blocks)))
+        if prior is None:
+            return found
+        if self.prior_ is None:
+            raise ValueError("prior must be left out: this saved model is of an earlier version. Fit it again.")
+        wanted = parameters.prior(prior, self.classes_, multilabel=self.multilabel_)
+        return moved(found, self.prior_, wanted, multilabel=self.multilabel_)
 
-    def predict_proba(self, X: Any, without: Collection[str] = ()) -> npt.NDArray[np.float64]:
+    def predict_proba(self, X: Any, without: Collection[str] = (), *, prior: Any = None) -> npt.NDArray[np.float64]:
         """(N, K) probabilities, columns in the order of `classes_`: of one class, or of each label by itself.
+
+        They are for classes as frequent as in training, whatever `class_weight` is.
 
         Args:
             X: As in `fit`.
             without: Names of encoders to answer without.
+            prior: (K,) frequencies of the classes, or labels, where the images are from, in the order of `classes_` or
+                as a dictionary: a screening has fewer diseased than a clinic. None takes those of training, `prior_`.
+
+        Raises:
+            ValueError: `without` names no encoder or all, or `prior` is not a frequency for each class.
         """
-        return np.exp(self.predict_log_proba(X, without))
+        return np.exp(self.predict_log_proba(X, without, prior=prior))
+
+    def decide(self, proba: npt.NDArray[np.floating]) -> npt.NDArray[Any]:
+        """What `predict` says of answers (N, K) of `predict_proba`; each class counts the same if it did in the fit.
+
+        With balanced classes that is the class whose probability is most above its frequency, not the largest one: at
+        2 % prevalence hardly any image would otherwise be called diseased. For other thresholds see
+        `fusion.operating_point`.
+        """
+        with np.errstate(divide="ignore"):
+            own = self.calibration_.undo(np.log(np.asarray(proba, np.float64)))
+        if self.multilabel_:
+            return np.asarray(own >= np.log(0.5), np.int64)
+        return np.asarray(self.classes_[own.argmax(1)])
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
-        """(N,) labels of the kind given to `fit`; of several labels per image (N, K) 0 and 1, at probability 0.5."""
-        proba = self.predict_proba(X)
-        if self.multilabel_:
-            return (proba >= 0.5).astype(np.int64)
-        return cast(npt.NDArray[Any], self.classes_[proba.argmax(1)])
+        """(N,) labels of the kind given to `fit`; of several labels per image (N, K) 0 and 1; as `decide` says."""
+        return self.decide(self.predict_proba(X))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Mean accuracy; of several labels per image, the share of images with all of them right.
@@ -172,8 +208,8 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self._check_fitted("is judged")
         images = zoo.listed(X)
         known = labels_.placed(y, len(images), self.classes_, multilabel=self.multilabel_)
-        proba = self.predict_proba(images)
-        right = ((proba >= 0.5) == known).all(1) if self.multilabel_ else proba.argmax(1) == known
+        said = self.predict(images)
+        right = (said == known).all(1) if self.multilabel_ else said == self.classes_[known]
         return float(np.average(right, weights=sample_weight))
 
     def save(self, path: str | Path) -> None:

@@ -1,6 +1,7 @@
 """How a classifier is fitted: a head solved on frozen features, or encoders and head tuned together."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -12,8 +13,10 @@ from fusion.data import folds as folds_
 from fusion.data import labels as labels_
 from fusion.data.labels import Targets
 from fusion.data.samples import Samples, fingerprint
+from fusion.data.shifts import FITTED, shift
 from fusion.estimators import parameters
-from fusion.features.extract import extract
+from fusion.features.extract import extract, varied
+from fusion.heads.calibration import Calibration, by_prior, calibrate, frequencies, neutral
 from fusion.heads.losses import Weighting
 from fusion.heads.modules import TRAINED
 from fusion.heads.optimum import ModuleHead, take_over
@@ -35,9 +38,11 @@ class Fitted:
         changed: Names of the tensors that moved, of each encoder.
         history: A row per epoch.
         earlier: Seconds that were spent before this process took the fit up.
+        calibration: What makes its answers probabilities.
     """
 
     head: Head
+    calibration: Calibration
     trained: int
     changed: list[set[str]]
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -63,11 +68,32 @@ class Job:
     weighting: Weighting
 
     def solve(self) -> Fitted:
-        """Fit the head to its optimum on the features as they are."""
+        """Fit the head to its optimum on the features as they are, and where asked on those of shifted copies."""
         folds = folds_.folds(self.samples.labels, self.samples.groups, self.model.folds, self.model.seed)
+        if self.model.select == "shifted":
+            return self._solve_shifted(folds)
         blocks = [extract(encoder, self.samples.images) for encoder in self.encoders]
-        head = self._solved(blocks, self.samples, folds, self.weighting)
-        return Fitted(head, head.size, [set() for _ in self.encoders])
+        return self._solved_on(blocks, self.samples.labels, folds, self.weighting)
+
+    def _solve_shifted(self, folds: folds_.Folds) -> Fitted:
+        """Fit and choose on images and their copies, all copies of an image on one side of each fold."""
+        changes = [partial(shift, name=name) for name in FITTED]
+        copies, count = 1 + len(changes), len(self.samples)
+        blocks = [np.concatenate(varied(encoder, self.samples.images, changes)) for encoder in self.encoders]
+        labels = np.concatenate([self.samples.labels] * copies)
+        each = np.ones(count) if self.weighting.images is None else self.weighting.images
+        weighting = Weighting(self.weighting.balanced, np.tile(each / copies, copies))
+        places = np.arange(copies)[:, None] * count
+        tiled = [((places + train).ravel(), (places + test).ravel()) for train, test in folds]
+        return self._solved_on(blocks, labels, tiled, weighting)
+
+    def _solved_on(
+        self, blocks: list[Any], labels: npt.NDArray[np.int64], folds: folds_.Folds, weighting: Weighting
+    ) -> Fitted:
+        head = self._solved(blocks, labels, folds, weighting)
+        held = cast(npt.NDArray[np.float64], head.held)
+        calibrated = self._calibration(held, labels, weighting)
+        return Fitted(head, calibrated, head.size, [set() for _ in self.encoders])
 
     def tune(self, stretches: list[Stretch], validation: tuple[Any, Any] | None) -> Fitted:
         """Move encoders and head through the stretches, with early stopping where there are images for it."""
@@ -95,7 +121,20 @@ class Job:
         for encoder in self.encoders:
             disown(encoder.requires_grad_(True))
         moved = sum(fit.progress.moved.values())
-        return Fitted(cast(Head, ModuleHead(model.head, head)), moved, changed, history, fit.earlier)
+        found = cast(Head, ModuleHead(model.head, head))
+        return Fitted(found, self._calibrated(found, held), moved, changed, history, fit.earlier)
+
+    def _calibrated(self, head: Head, held: Samples | None) -> Calibration:
+        """By what a tuned head says of images that stopped it, where there were any."""
+        if held is None:
+            wanted, several = frequencies(self.samples.labels, self.weighting), self.known.multilabel
+            return by_prior(wanted, multilabel=several) if self.weighting.balanced else neutral(len(wanted), several)
+        answers = head.log_proba([extract(encoder, held.images) for encoder in self.encoders])
+        return self._calibration(answers, held.labels, Weighting(self.weighting.balanced))
+
+    def _calibration(self, held: npt.NDArray[np.float64], y: npt.NDArray[Any], weighting: Weighting) -> Calibration:
+        wanted = frequencies(self.samples.labels, self.weighting)
+        return calibrate(held, y, wanted, weighting, temperature=self.model.calibration == "temperature")
 
     def _new_head(self, train: Samples) -> Any:
         with torch.random.fork_rng(devices=[]):
@@ -121,7 +160,7 @@ class Job:
 
     def _solve_into(self, network: Fused, train: Samples, folds: folds_.Folds, weighting: Weighting) -> None:
         blocks = [extract(cast(zoo.Encoder, encoder), train.images) for encoder in network.encoders]
-        head = self._solved(blocks, train, folds, weighting, EXACT)
+        head = self._solved(blocks, train.labels, folds, weighting, EXACT, hold=False)
         if isinstance(head, ModuleHead):
             network.head.load_state_dict(cast(torch.nn.Module, head.module).state_dict())
         else:
@@ -130,16 +169,18 @@ class Job:
     def _solved(
         self,
         blocks: list[Any],
-        samples: Samples,
+        labels: npt.NDArray[np.int64],
         folds: folds_.Folds,
         weighting: Weighting,
         tolerance: float = TOLERANCE,
+        *,
+        hold: bool = True,
     ) -> Head:
         kind, seed = self.model.head, self.model.seed
-        made: Any = SOLVED[kind]() if kind in SOLVED else ModuleHead(kind, seed=seed)
+        made: Any = SOLVED[kind]() if kind in SOLVED else ModuleHead(kind, seed=seed, drop=hold)
         made.tolerance = tolerance
         penalties = parameters.penalties(self.model.C, len(blocks))
-        return cast(Head, made.fit(blocks, samples.labels, folds, penalties, weighting))
+        return cast(Head, made.fit(blocks, labels, folds, penalties, weighting, hold=hold))
 
 
 def weighting(model: Any, sample_weight: Any, samples: Samples) -> Weighting:

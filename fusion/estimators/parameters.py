@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 
 import zoo
 from fusion.heads.modules import TRAINED
@@ -30,6 +31,10 @@ def check(model: Any) -> None:
         raise ValueError(f"seed must be an integer from 0 (got {model.seed!r}). Try seed=0.")
     if model.class_weight not in ("balanced", None):
         raise ValueError(f"class_weight must be 'balanced' or None (got {model.class_weight!r}). Leave it out.")
+    if model.calibration not in ("temperature", None):
+        raise ValueError(f"calibration must be 'temperature' or None (got {model.calibration!r}). Leave it out.")
+    if model.select not in ("clean", "shifted"):
+        raise ValueError(f"select must be 'clean' or 'shifted' (got {model.select!r}). Leave it out.")
     if not isinstance(model.folds, int | np.integer) or model.folds < 2:
         raise ValueError(f"folds must be an integer from 2 (got {model.folds!r}). Try folds=5.")
     count = 1 if model.encoders == "auto" else len(model.encoders)
@@ -66,12 +71,37 @@ def _check_candidates(candidates: Any, encoders: Any) -> None:
         raise ValueError(f"candidates must come with encoders='auto' (got encoders={encoders!r}). Leave one out.")
 
 
+def prior(given: Any, classes: Any, *, multilabel: bool) -> npt.NDArray[np.float64]:
+    """(K,) frequencies of classes, from a list in their order or a dictionary.
+
+    Raises:
+        ValueError: They are not K numbers in (0, 1), or those of classes do not sum to 1.
+    """
+    names = classes.tolist()
+    if isinstance(given, dict) and given.keys() == set(names):
+        given = [given[name] for name in names]
+    try:
+        found = np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError):
+        found = np.empty(0)
+    inside = found.shape == (len(names),) and bool(((found > 0) & (found < 1)).all())
+    if not inside or not (multilabel or np.isclose(found.sum(), 1, atol=1e-3)):
+        total = "" if multilabel else ", summing to 1"
+        raise ValueError(f"prior must be a frequency in (0, 1) for each of {names}{total} (got {given!r}). Give all.")
+    return found
+
+
 def check_effect(model: Any, solved: bool, validation: Any) -> None:
     """Refuse settings that a head solved on frozen features has no use for: who gives them expects an effect.
 
     Raises:
         ValueError: Naming them.
     """
+    if not solved and model.select != "clean":
+        raise ValueError(
+            f"select must be 'clean' where encoders train (got {model.select!r} with strategy {model.strategy!r}). "
+            "Leave it out, or vary images by Training(augment=...)."
+        )
     if not solved or (model.training is None and validation is None):
         return
     given, plain = asdict(model.training or Training()), asdict(Training())

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-FORMAT = 4
+FORMAT = 5
+_READ = (4, FORMAT)  # 4 has no calibration: its answers are for balanced classes
 
 Hex64 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Label = str | int | float | bool
@@ -59,6 +60,9 @@ class Model(Strict):
     seconds: float
     history: list[dict[str, Any]]
     seen: list[str]
+    prior: list[float] | None = None
+    shift: list[float] | None = None
+    temperature: Annotated[float, Field(gt=0)] = 1.0
     solved: bool
     head: File
     tensors: File | None
@@ -82,7 +86,7 @@ def read(path: Path) -> Model:
         if not isinstance(values, dict):
             raise ValueError(f"no record of a model ({type(values).__name__})")
         stated = values.pop("sha256", None)
-        if values.get("format") != FORMAT:
+        if values.get("format") not in _READ:
             raise ValueError(f"format {values.get('format')!r}, not {FORMAT}")
         if stated != _digest(values):
             raise ValueError("its sha256 is another: it was changed or damaged")

@@ -26,6 +26,7 @@ from fusion.data import writing
 from fusion.estimators import earlier, record
 from fusion.estimators.record import FORMAT, File, Held, Model
 from fusion.features import extract
+from fusion.heads.calibration import Calibration
 from fusion.heads.optimum import ModuleHead, restored
 from fusion.tuning import network
 from fusion.tuning.phases import Phase
@@ -35,7 +36,17 @@ T = TypeVar("T")
 Tensors = dict[str, Tensor]
 
 _OURS = re.compile(r"(head|encoders)(-[0-9a-f]{16})?\.safetensors")
-_KEPT = ("head", "strategy", "C", "folds", "seed", "training", "class_weight")  # of the constructor
+_KEPT = (
+    "head",
+    "strategy",
+    "C",
+    "folds",
+    "seed",
+    "training",
+    "class_weight",
+    "calibration",
+    "select",
+)  # of the constructor
 
 
 def save(model: Any, folder: Path) -> None:
@@ -91,6 +102,7 @@ def load(kind: type[T], folder: Path, encoders: Sequence[zoo.Encoder] | None, de
     model.classes_ = np.asarray(known.classes, dtype=known.dtype)
     model.multilabel_, model.history_ = known.multilabel, known.history
     model.trained_, model.seconds_, model.seen_ = known.trained, known.seconds, set(known.seen)
+    model.prior_, model.calibration_ = _calibration(known)
     return cast(T, model)
 
 
@@ -183,6 +195,15 @@ def _head(known: Model, arrays: dict[str, Any], widths: Sequence[int], folder: P
     return head
 
 
+def _calibration(known: Model) -> tuple[Any, Calibration]:
+    count = len(known.classes)
+    shift = np.zeros(count) if known.shift is None else np.asarray(known.shift)
+    if shift.shape != (count,) or len(known.prior or known.classes) != count:
+        raise OSError(f"model.json must hold a shift and a prior of {count} classes (got others). Save it again.")
+    prior = None if known.prior is None else np.asarray(known.prior)
+    return prior, Calibration(shift, known.temperature, known.multilabel)
+
+
 def _read(folder: Path) -> tuple[Model, dict[str, Any], Tensors]:
     if earlier.is_one(folder):
         warnings.warn(f"{folder} is of an earlier version, without digests. Save it again.", UserWarning, stacklevel=4)
@@ -221,6 +242,9 @@ def _record(model: Any, encoders: list[Held], head: File, tensors: File | None) 
         seconds=float(model.seconds_),
         history=model.history_,
         seen=sorted(model.seen_),
+        prior=None if model.prior_ is None else model.prior_.tolist(),
+        shift=model.calibration_.shift.tolist(),
+        temperature=model.calibration_.temperature,
         solved=not isinstance(model.head_, ModuleHead),
         head=head,
         tensors=tensors,

@@ -65,6 +65,24 @@ def extract(encoder: str | zoo.Encoder, images: Any, *, batch: int = BATCH) -> F
     return _run(network, images, batch, lambda own, x: [own(x)])[0]
 
 
+def varied(
+    encoder: zoo.Encoder, images: Any, changes: Sequence[Callable[[Tensor], Tensor]], *, batch: int = BATCH
+) -> list[Floats]:
+    """Features of `images` as they are and after each change, all from one decoding: 1 + len(changes) of (N, D).
+
+    Args:
+        encoder: As in `extract`.
+        images: As in `extract`.
+        changes: Of pixels (N, C, H, W) in [0, 1], such as `fusion.data.shifts.shift` of one name.
+        batch: Images at a time.
+    """
+
+    def compute(own: zoo.Encoder, x: Tensor) -> list[Tensor]:
+        return [own(x), *(own(own.preprocess.varied(x, change)) for change in changes)]
+
+    return _run(encoder, images, batch, compute)
+
+
 def levels(encoder: zoo.Encoder, images: Any, *, batch: int = BATCH) -> list[Floats]:
     """The features at the end of every kept block, from one pass: for each of `encoder.depths` (N, D_l).
 

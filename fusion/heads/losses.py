@@ -34,19 +34,26 @@ class Weighting:
 
     def classes(self, y: Ints, classes: int) -> Tensor | None:
         """Weights (K,) for `losses`; None where every image counts the same."""
-        return class_weights(y, classes) if self.balanced else None
+        return class_weights(y, classes, self.images) if self.balanced else None
 
 
 EVEN = Weighting()
 
 
-def class_weights(y: Ints, classes: int) -> Tensor:
-    """Weights (K,) that let every class count the same, 1 on average over images; of labels, of their positives."""
+def class_weights(y: Ints, classes: int, images: Floats | None = None) -> Tensor:
+    """Weights (K,) that let every class count the same, 1 on average over images; of labels, of their positives.
+
+    Args:
+        y: (N,) class numbers, or (N, K) of 0 and 1.
+        classes: K.
+        images: (N,) how much each image counts; None is 1 each.
+    """
+    each = np.ones(len(y)) if images is None else images
     if y.ndim == 2:
-        positive = y.sum(0)
-        return torch.tensor((len(y) - positive) / np.maximum(positive, 1), dtype=torch.float32)
-    found = np.bincount(y, minlength=classes)
-    return torch.tensor(len(y) / (np.count_nonzero(found) * np.maximum(found, 1)), dtype=torch.float32)
+        positive = each @ y
+        return torch.tensor((each.sum() - positive) / np.where(positive > 0, positive, 1), dtype=torch.float32)
+    found = np.bincount(y, each, classes)
+    return torch.tensor(each.sum() / (np.count_nonzero(found) * np.where(found > 0, found, 1)), dtype=torch.float32)
 
 
 def losses(logits: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:

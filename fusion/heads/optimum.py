@@ -1,6 +1,7 @@
 """A trained head as the classifier keeps it, and its beginning: the solved head, or the optimum found by descent."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, Self, cast
 
 import numpy as np
@@ -11,11 +12,12 @@ from torch import Tensor, nn
 from fusion.evaluation.metrics import auc_of
 from fusion.heads.losses import EVEN, Weighting, losses
 from fusion.heads.modules import TRAINED, Concat, Convex, Mean, Stack, TrainedHead
-from fusion.heads.probe import count
+from fusion.heads.probe import MARGIN, Strengths, count
 from fusion.heads.solved import SOLVED, Head
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 Block = npt.NDArray[np.floating]
 
 # Inverse strengths of the L2 penalty that are tried where a head has no closed objective of its own.
@@ -29,12 +31,16 @@ class ModuleHead:
     """A `TrainedHead` behind the interface of `fusion.heads.solved.Head`.
 
     Fitted by itself, on frozen features, it is the optimum of the probe's objective: balanced log-loss with an L2
-    penalty on all weights, found by L-BFGS. That is how `gated` and `attention` are probes.
+    penalty on all weights, found by L-BFGS. That is how `gated` and `attention` are probes. Blocks that only cost are
+    left out, unless `drop` is False, as it must be where the module trains on.
     """
 
-    def __init__(self, kind: str, module: TrainedHead | None = None, seed: int = 0) -> None:
-        self.kind, self.module, self.seed = kind, module, seed
+    def __init__(self, kind: str, module: TrainedHead | None = None, seed: int = 0, *, drop: bool = True) -> None:
+        self.kind, self.module, self.seed, self.drop = kind, module, seed, drop
         self.tolerance = 0.0  # L-BFGS goes on until nothing is gained
+        self.strengths: Strengths | None = None
+        self.held: Floats | None = None
+        self.on: Flags | None = None  # None: all
 
     def fit(
         self,
@@ -43,6 +49,8 @@ class ModuleHead:
         folds: Any,
         penalties: Sequence[float] | None,
         weighting: Weighting = EVEN,
+        *,
+        hold: bool = True,
     ) -> Self:
         """Fit on blocks (N, D_e); without `penalties` the strength is chosen by out-of-fold AUC.
 
@@ -53,17 +61,19 @@ class ModuleHead:
             raise ValueError(
                 f"C must be one value for head {self.kind!r} (got {list(penalties)}). Try C={penalties[0]}."
             )
-        strength = penalties[0] if penalties else max(_GRID, key=lambda c: self._held(blocks, y, folds, c, weighting))
-        self.module = self._optimum(blocks, y, strength, weighting)
+        job = _Optima(self.kind, blocks, y, folds, weighting, self.seed)
+        strength = penalties[0] if penalties else max(_GRID, key=lambda c: job.auc(c, job.all))
+        on = job.kept(strength) if self.drop and not penalties else job.all
+        self.strengths, self.on = tuple(strength * flag for flag in on), np.array(on)
+        self.held = job.held(strength, on) if hold else None
+        self.module = job.optimum(strength, on)
         return self
 
     def log_proba(self, blocks: Sequence[Block | None]) -> Floats:
         """Blocks (N, D_e), None where missing -> (N, K)."""
-        module = cast(TrainedHead, self.module).eval()
-        device = next(module.parameters()).device
-        with torch.inference_mode(), torch.autocast(device.type, enabled=False):  # a head computes in full precision
-            inputs = [None if x is None else torch.from_numpy(np.asarray(x, np.float32)).to(device) for x in blocks]
-            return np.asarray(module.log_proba(module(inputs)).double().cpu().numpy())
+        on = np.full(len(blocks), True) if self.on is None else self.on
+        left = [x if flag else None for x, flag in zip(blocks, on, strict=True)]
+        return _answers(cast(TrainedHead, self.module), blocks if all(x is None for x in left) else left)
 
     @property
     def size(self) -> int:
@@ -71,8 +81,9 @@ class ModuleHead:
         return sum(parameter.numel() for parameter in cast(TrainedHead, self.module).parameters())
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """The module's numbers."""
-        return {name: value.cpu().numpy() for name, value in cast(TrainedHead, self.module).state_dict().items()}
+        """The module's numbers, and which blocks it looks at where these are not all."""
+        own = {name: value.cpu().numpy() for name, value in cast(TrainedHead, self.module).state_dict().items()}
+        return own if self.on is None or self.on.all() else {**own, "on": self.on.astype(np.float32)}
 
     @classmethod
     def restore(cls, kind: str, arrays: dict[str, npt.NDArray[Any]], multilabel: bool) -> Self:
@@ -80,29 +91,53 @@ class ModuleHead:
         widths = [len(arrays[f"standards.{e}.mean"]) for e in range(sum(".mean" in name for name in arrays))]
         last = {"concat": "linear", "attention": "linear", "stack": "second"}.get(kind, "linears.0")
         module = TRAINED[kind](widths, len(arrays[f"{last}.bias"]), multilabel)
-        module.load_state_dict({name: torch.from_numpy(value) for name, value in arrays.items()})
-        return cls(kind, module)
+        module.load_state_dict({name: torch.from_numpy(value) for name, value in arrays.items() if name != "on"})
+        head = cls(kind, module)
+        head.on = arrays["on"] > 0 if "on" in arrays else None
+        return head
 
-    def _held(
-        self, blocks: Sequence[Block], y: Ints, folds: Any, strength: float, weighting: Weighting = EVEN
-    ) -> float:
-        proba = np.zeros((len(y), count(y)))
-        for train, test in folds:
-            own = [x[train] for x in blocks], y[train], strength, weighting.take(train), proba.shape[1]
-            fold = ModuleHead(self.kind, self._optimum(*own))
-            proba[test] = np.exp(fold.log_proba([x[test] for x in blocks]))
-        return auc_of(y, proba)
 
-    def _optimum(
-        self, blocks: Sequence[Block], y: Ints, strength: float, weighting: Weighting = EVEN, classes: int | None = None
-    ) -> TrainedHead:
+class _Optima:
+    """Optima of one kind of head on blocks, some of them left out, and what these say out of fold."""
+
+    def __init__(
+        self, kind: str, blocks: Sequence[Block], y: Ints, folds: Any, weighting: Weighting, seed: int
+    ) -> None:
+        self.kind, self.y, self.folds, self.weighting, self.seed = kind, y, folds, weighting, seed
+        self.blocks, self.all = [np.asarray(x, np.float32) for x in blocks], (True,) * len(blocks)
+
+    def kept(self, strength: float) -> tuple[bool, ...]:
+        """The blocks that are left when each that only costs is left out, as in `fusion.heads.probe.choose`."""
+        on = self.all
+        while sum(on) > 1:
+            fewer = [(*on[:e], False, *on[e + 1 :]) for e in range(len(on)) if on[e]]
+            best = max(fewer, key=lambda flags: self.auc(strength, flags))
+            if self.auc(strength, best) <= self.auc(strength, on) + MARGIN:
+                break
+            on = best
+        return on
+
+    def auc(self, strength: float, on: tuple[bool, ...]) -> float:
+        return auc_of(self.y, self.held(strength, on))
+
+    @cache  # noqa: B019 - lives as long as one fit
+    def held(self, strength: float, on: tuple[bool, ...]) -> Floats:
+        """(N, K) log-probabilities of images by an optimum that has not seen them."""
+        found = np.zeros((len(self.y), count(self.y)))
+        for train, test in self.folds:
+            found[test] = _answers(self.optimum(strength, on, train), self._some(on, test))
+        return found
+
+    def optimum(self, strength: float, on: tuple[bool, ...], rows: Ints | None = None) -> TrainedHead:
+        """The module that is fitted on some of the images."""
+        rows = np.arange(len(self.y)) if rows is None else rows
+        y, weighting, classes = self.y[rows], self.weighting.take(rows), count(self.y)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            total = classes or count(y)
-            module = TRAINED[self.kind]([x.shape[1] for x in blocks], total, y.ndim == 2)
-        module.standardise(blocks)
-        inputs = [torch.from_numpy(np.asarray(x, np.float32)) for x in blocks]
-        target, weight = torch.from_numpy(y), weighting.classes(y, total)
+            module = TRAINED[self.kind]([x.shape[1] for x in self.blocks], classes, y.ndim == 2)
+        module.standardise([x[rows] for x in self.blocks])
+        inputs = [None if x is None else torch.from_numpy(x) for x in self._some(on, rows)]
+        target, weight = torch.from_numpy(y), weighting.classes(y, classes)
         each = 1.0 if weighting.images is None else torch.from_numpy(weighting.images.astype(np.float32))
         solver = torch.optim.LBFGS(module.parameters(), max_iter=_STEPS, line_search_fn="strong_wolfe")
 
@@ -116,6 +151,16 @@ class ModuleHead:
         with torch.autocast("cpu", enabled=False):  # rounded gradients would end the descent too soon
             solver.step(objective)  # type: ignore[no-untyped-call]
         return module
+
+    def _some(self, on: tuple[bool, ...], rows: Ints) -> list[Block | None]:
+        return [x[rows] if flag else None for x, flag in zip(self.blocks, on, strict=True)]
+
+
+def _answers(module: TrainedHead, blocks: Sequence[Block | None]) -> Floats:
+    device = next(module.eval().parameters()).device
+    with torch.inference_mode(), torch.autocast(device.type, enabled=False):  # a head computes in full precision
+        inputs = [None if x is None else torch.from_numpy(np.asarray(x, np.float32)).to(device) for x in blocks]
+        return np.asarray(module.log_proba(module(inputs)).double().cpu().numpy())
 
 
 def restored(kind: str, arrays: dict[str, npt.NDArray[Any]], *, solved: bool, multilabel: bool) -> Head:
@@ -142,8 +187,10 @@ def take_over(module: TrainedHead, arrays: dict[str, npt.NDArray[Any]]) -> None:
             return
         for e, (standard, linear) in enumerate(zip(module.standards, cast(Mean, module).linears, strict=True)):
             own = {key: arrays[f"{e}.{key}"] for key in ("mean", "scale", "weight", "bias")}
+            # A plain mean has no weights: where a probe is left out, the others' numbers say so.
+            share = 1.0 if type(module) is not Mean else arrays["weights"][e] * len(module.widths)
             _copy(standard, own)
-            _copy(linear, own)
+            _copy(linear, {"weight": share * own["weight"], "bias": share * own["bias"]})
         if isinstance(module, Convex):
             module.balance.copy_(torch.from_numpy(np.log(np.maximum(arrays["weights"], _LEAST))))
         if isinstance(module, Stack):

@@ -1,7 +1,12 @@
-"""The linear probe: scikit-learn's logistic regression on standardised features, and its opinions out of fold."""
+"""The linear probe: scikit-learn's logistic regression on standardised features, and what it says out of fold.
 
-from collections.abc import Sequence
+`OutOfFold` has the opinions of probes on several blocks for any strengths of their penalties, 0 leaving a block out;
+`choose` takes the best, for all blocks together.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import cast
 
 import numpy as np
@@ -9,7 +14,7 @@ import numpy.typing as npt
 from scipy.special import log_expit, log_softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from fusion.evaluation.metrics import auc_of
 from fusion.heads.losses import EVEN, Weighting
@@ -20,6 +25,7 @@ Block = npt.NDArray[np.floating]
 Blocks = Sequence[Block]
 Folds = Sequence[tuple[Ints, Ints]]
 Arrays = dict[str, Floats]
+Strengths = tuple[float, ...]  # inverse, of the penalties: one per block
 
 # Inverse strengths of the L2 penalty that are tried where none is given.
 GRID = (0.01, 0.1, 1.0, 10.0)
@@ -29,6 +35,9 @@ FLOOR = -12.0
 
 # Of the largest gradient: scikit-learn's own, and that of a head from which fine-tuning starts.
 TOLERANCE, EXACT = 1e-4, 1e-7
+ROUGH = 1e-2  # of fits that only rank strengths: a fifth of the time of exact ones
+
+MARGIN = 0.01  # of AUC: below it, noise as a partner costs more than a good one loses above it
 
 
 @dataclass(frozen=True)
@@ -88,51 +97,45 @@ def fit_probe(
         tolerance: Of the largest gradient at the end.
         weighting: How much each image counts.
     """
-    if y.ndim == 2:
-        return _one_by_one([_one_label(x, column, penalty, stretch, tolerance, weighting) for column in y.T])
     scaler = StandardScaler().fit(x, sample_weight=weighting.images)
     factors = np.ones(x.shape[1]) if stretch is None else stretch
+    weight, bias = solve(scaler.transform(x) * factors, y, classes, penalty, tolerance, weighting)
+    return Probe(scaler.mean_, scaler.scale_, weight * factors, bias, multilabel=y.ndim == 2)
+
+
+def solve(
+    x: Block, y: Ints, classes: int, penalty: float, tolerance: float = TOLERANCE, weighting: Weighting = EVEN
+) -> tuple[Floats, Floats]:
+    """Weight (K, D) and bias (K,) of a probe on features as they are; arguments as in `fit_probe`."""
+    if y.ndim == 2:
+        pairs = [_solve_label(x, column, penalty, tolerance, weighting) for column in y.T]
+        return np.stack([weight[1] - weight[0] for weight, _ in pairs]), np.array([b[1] - b[0] for _, b in pairs])
     solver = LogisticRegression(
         C=penalty, class_weight=weighting.kind, solver="newton-cg", max_iter=1000, tol=tolerance
     )
-    with threadpool_limits(1):  # matrices this small lose more to waiting threads than they gain
-        solver.fit(scaler.transform(x) * factors, y, sample_weight=weighting.images)
+    with _threads().limit(limits=1):  # matrices this small lose more to waiting threads than they gain
+        solver.fit(x, y, sample_weight=weighting.images)
     weight, bias = np.zeros((classes, x.shape[1])), np.full(classes, FLOOR)
     if len(solver.classes_) == 2:
         # scikit-learn gives one logit for two classes; the other one's is 0.
         bias[solver.classes_[0]] = 0.0
-        weight[solver.classes_[1]], bias[solver.classes_[1]] = solver.coef_[0] * factors, solver.intercept_[0]
+        weight[solver.classes_[1]], bias[solver.classes_[1]] = solver.coef_[0], solver.intercept_[0]
     else:
-        weight[solver.classes_], bias[solver.classes_] = solver.coef_ * factors, solver.intercept_
-    return Probe(scaler.mean_, scaler.scale_, weight, bias)
+        weight[solver.classes_], bias[solver.classes_] = solver.coef_, solver.intercept_
+    return weight, bias
 
 
-def _one_by_one(probes: Sequence[Probe]) -> Probe:
-    weight = np.stack([probe.weight[1] - probe.weight[0] for probe in probes])
-    bias = np.stack([probe.bias[1] - probe.bias[0] for probe in probes])
-    return Probe(probes[0].mean, probes[0].scale, weight, bias, multilabel=True)
+@cache
+def _threads() -> ThreadpoolController:
+    """Found once: to look for the libraries takes longer than a small fit."""
+    return ThreadpoolController()
 
 
-def _one_label(
-    x: Block, y: Ints, penalty: float, stretch: Floats | None, tolerance: float, weighting: Weighting
-) -> Probe:
+def _solve_label(x: Block, y: Ints, penalty: float, tolerance: float, weighting: Weighting) -> tuple[Floats, Floats]:
     if len(np.unique(y)) == 2:
-        return fit_probe(x, y, 2, penalty, stretch, tolerance, weighting)
+        return solve(x, y, 2, penalty, tolerance, weighting)
     # A fold may hold no image with, or none without the label.
-    scaler = StandardScaler().fit(x, sample_weight=weighting.images)
-    bias = np.where(np.arange(2) == y[0], 0.0, FLOOR)
-    return Probe(scaler.mean_, scaler.scale_, np.zeros((2, x.shape[1])), bias)
-
-
-def out_of_fold(
-    x: npt.NDArray[np.floating], y: Ints, folds: Folds, penalty: float, weighting: Weighting = EVEN
-) -> Floats:
-    """Opinions (N, K) on every image by a probe that has seen neither it nor its group."""
-    result = np.full((len(y), count(y)), np.nan)
-    for train, test in folds:
-        probe = fit_probe(x[train], y[train], count(y), penalty, weighting=weighting.take(train))
-        result[test] = probe.opinions(x[test])
-    return result
+    return np.zeros((2, x.shape[1])), np.where(np.arange(2) == y[0], 0.0, FLOOR)
 
 
 def count(y: Ints) -> int:
@@ -152,7 +155,91 @@ def log_loss(y: Ints, log_proba: Floats, weighting: Weighting = EVEN) -> float:
     return float(-np.mean([np.average(picked[y == k], weights=each[y == k]) for k in np.unique(y)]))
 
 
-def choose_penalty(x: npt.NDArray[np.floating], y: Ints, folds: Folds, weighting: Weighting = EVEN) -> float:
-    """The penalty of `GRID` with the highest out-of-fold AUC."""
-    # Not the lowest log-loss: where groups differ much, that one rewards hardly daring to predict.
-    return max(GRID, key=lambda penalty: auc_of(y, out_of_fold(x, y, folds, penalty, weighting)))
+class OutOfFold:
+    """Out-of-fold opinions of probes on blocks (N, D_e).
+
+    Args:
+        blocks: Of all encoders, or depths.
+        y: (N,) class numbers, or (N, K) of 0 and 1.
+        folds: Rows to fit on and to judge.
+        weighting: How much each image counts.
+    """
+
+    def __init__(self, blocks: Blocks, y: Ints, folds: Folds, weighting: Weighting = EVEN) -> None:
+        self.y, self.folds, self.weighting, self.size = y, folds, weighting, len(blocks)
+        self._blocks, self._known = blocks, cast(dict[Strengths, Floats], {})
+
+    @cached_property
+    def _parts(self) -> list[list[tuple[Block, Block]]]:
+        return [[_part(x, train, test, self.weighting) for x in self._blocks] for train, test in self.folds]
+
+    def alone(self, block: int, strength: float) -> Floats:
+        """(N, K) opinions of the probe on one block."""
+        return self.together(tuple(strength if e == block else 0.0 for e in range(self.size)))
+
+    def together(self, strengths: Strengths) -> Floats:
+        """(N, K) opinions of one probe on the blocks side by side."""
+        if strengths not in self._known:
+            found = np.full((len(self.y), count(self.y)), np.nan)
+            for (train, test), parts in zip(self.folds, self._parts, strict=True):
+                found[test] = self._fold(train, parts, strengths)
+            self._known[strengths] = found
+        return self._known[strengths]
+
+    def auc(self, opinions: Floats) -> float:
+        """The figure by which strengths are chosen."""
+        # Not the lowest log-loss: where groups differ much, that one rewards hardly daring to predict.
+        return auc_of(self.y, opinions)
+
+    def best_alone(self) -> list[float]:
+        """The strength of each block as if it were the only one."""
+        return [max(GRID, key=lambda c: self.auc(self.alone(e, c))) for e in range(self.size)]
+
+    def _fold(self, train: Ints, parts: Sequence[tuple[Block, Block]], strengths: Strengths) -> Floats:
+        # A penalty 1/C on the weights of a block is a penalty of 1 on the weights of that block times sqrt(C).
+        on = [(part, np.sqrt(c)) for part, c in zip(parts, strengths, strict=True) if c > 0]
+        x, held = (np.concatenate([part[side] * factor for part, factor in on], axis=1) for side in (0, 1))
+        weight, bias = solve(x, self.y[train], count(self.y), 1.0, ROUGH, self.weighting.take(train))
+        logits = held @ weight.T + bias
+        if self.y.ndim == 2:
+            return np.clip(logits, FLOOR, -FLOOR)
+        return np.maximum(normalised(logits, multilabel=False), FLOOR)
+
+
+def choose(folded: OutOfFold, figure: Callable[[Strengths], float]) -> Strengths:
+    """Strengths of all blocks, chosen together by what they are worth, from what is best for each alone.
+
+    Step by step the best of: one block left out or back in, all strengths ten times as much or as little. A step must
+    gain more than `MARGIN`, for the best of many is above the others by chance alone.
+
+    Args:
+        folded: Of the blocks.
+        figure: What strengths are worth, such as the AUC of the joined head.
+    """
+    alone = folded.best_alone()
+    best: Strengths = tuple(alone)
+    while folded.size > 1:
+        steps = [step for step in _steps(best, alone) if any(step)]
+        following = max(steps, key=figure)
+        if figure(following) <= figure(best) + MARGIN:
+            break
+        best = following
+    return best
+
+
+def _steps(strengths: Strengths, alone: Sequence[float]) -> list[Strengths]:
+    turned = [(*strengths[:e], 0.0 if strengths[e] else alone[e], *strengths[e + 1 :]) for e in range(len(strengths))]
+    return [*turned, *(tuple(factor * c for c in strengths) for factor in (0.1, 10.0))]
+
+
+def _part(x: Block, train: Ints, test: Ints, weighting: Weighting) -> tuple[Block, Block]:
+    """Standardised rows to fit on and to judge, turned to as many columns as the former have rows where that is fewer.
+
+    Turning changes no distance, so that the penalty and the fit are the same.
+    """
+    scaler = StandardScaler().fit(x[train], sample_weight=weighting.take(train).images)
+    fitted, held = scaler.transform(x[train]), scaler.transform(x[test])
+    if fitted.shape[1] <= len(train):
+        return fitted, held
+    left, values, axes = np.linalg.svd(fitted, full_matrices=False)
+    return left * values, held @ axes.T

@@ -14,18 +14,20 @@ from scipy.optimize import minimize
 
 from fusion.heads.losses import EVEN, Weighting
 from fusion.heads.probe import (
+    GRID,
     TOLERANCE,
     Arrays,
     Block,
     Blocks,
     Folds,
+    OutOfFold,
     Probe,
-    choose_penalty,
+    Strengths,
+    choose,
     count,
     fit_probe,
     log_loss,
     normalised,
-    out_of_fold,
 )
 
 Floats = npt.NDArray[np.float64]
@@ -36,7 +38,14 @@ T = TypeVar("T")
 
 
 class Head(Protocol):
-    """Interface of a head; `restore` of its class is the inverse of `arrays`, `size` the number of fitted values."""
+    """Interface of a head; `restore` of its class is the inverse of `arrays`, `size` the number of fitted values.
+
+    After `fit`, `strengths` are those of the penalties, 0 of a block that is left out, and `held` (N, K), unless not to
+    `hold`, the log-probabilities of training images by a head that has not seen them; both are None of a restored one.
+    """
+
+    strengths: Strengths | None
+    held: Floats | None
 
     def fit(
         self,
@@ -45,6 +54,8 @@ class Head(Protocol):
         folds: Folds,
         penalties: Sequence[float] | None,
         weighting: Weighting = EVEN,
+        *,
+        hold: bool = True,
     ) -> Self: ...
 
     def log_proba(self, blocks: Some) -> Floats: ...
@@ -56,9 +67,11 @@ class Head(Protocol):
 
 
 class SolvedConcat:
-    """One probe on all blocks side by side, with a penalty per encoder, so that a weak one can be held back."""
+    """One probe on all blocks side by side, with a penalty per block; blocks that only cost are left out."""
 
     tolerance = TOLERANCE
+    strengths: Strengths | None = None
+    held: Floats | None = None
 
     def __init__(self, probe: Probe | None = None, widths: Sequence[int] = ()) -> None:
         self.probe, self.widths = probe, list(widths)
@@ -70,10 +83,14 @@ class SolvedConcat:
         folds: Folds,
         penalties: Sequence[float] | None,
         weighting: Weighting = EVEN,
+        *,
+        hold: bool = True,
     ) -> Self:
-        chosen = penalties or [choose_penalty(x, y, folds, weighting) for x in blocks]
+        folded = OutOfFold(blocks, y, folds, weighting)
+        self.strengths = tuple(penalties or choose(folded, lambda strengths: folded.auc(folded.together(strengths))))
+        self.held = normalised(folded.together(self.strengths), y.ndim == 2) if hold else None
         self.widths = [block.shape[1] for block in blocks]
-        x, stretch = np.concatenate(blocks, axis=1), _stretch(chosen, self.widths)
+        x, stretch = np.concatenate(blocks, axis=1), _stretch(self.strengths, self.widths)
         self.probe = fit_probe(x, y, count(y), 1.0, stretch, self.tolerance, weighting)
         return self
 
@@ -101,6 +118,8 @@ class _Probes:
     """A probe per encoder, and weights that say how their log-probabilities are put together."""
 
     tolerance = TOLERANCE
+    strengths: Strengths | None = None
+    held: Floats | None = None
 
     def __init__(self, probes: list[Probe] | None = None, weights: Floats | None = None) -> None:
         self.probes, self.weights = probes, weights
@@ -112,11 +131,18 @@ class _Probes:
         folds: Folds,
         penalties: Sequence[float] | None,
         weighting: Weighting = EVEN,
+        *,
+        hold: bool = True,
     ) -> Self:
-        chosen = penalties or [choose_penalty(x, y, folds, weighting) for x in blocks]
-        self.weights = self._weigh(blocks, y, folds, chosen, weighting)
-        pairs = zip(blocks, chosen, strict=True)
+        folded = OutOfFold(blocks, y, folds, weighting)
+        self.strengths = tuple(penalties or self._chosen(folded))
+        on = [c or GRID[0] for c in self.strengths]  # one that is left out has a probe too, for whoever has no other
+        self.weights = self._weigh(folded, on)
+        pairs = zip(blocks, on, strict=True)
         self.probes = [fit_probe(x, y, count(y), c, None, self.tolerance, weighting) for x, c in pairs]
+        if hold:
+            joined = self._combine(_opinions(folded, on), self.weights, np.full(len(on), True))
+            self.held = normalised(joined, y.ndim == 2)
         return self
 
     def log_proba(self, blocks: Some) -> Floats:
@@ -140,9 +166,12 @@ class _Probes:
         probes = [Probe(**{k: arrays[f"{i}.{k}"] for k in keys}, multilabel=multilabel) for i in range(found)]
         return cls(probes, arrays["weights"])
 
-    def _weigh(self, blocks: Blocks, y: Ints, folds: Folds, penalties: Sequence[float], weighting: Weighting) -> Floats:
-        del y, folds, penalties, weighting
-        return np.full(len(blocks), 1 / len(blocks))
+    def _chosen(self, folded: OutOfFold) -> Sequence[float]:
+        """Strengths (E,) where none are given."""
+        return folded.best_alone()
+
+    def _weigh(self, folded: OutOfFold, strengths: Sequence[float]) -> Floats:
+        raise NotImplementedError
 
     def _combine(self, parts: Floats, weights: Floats, seen: Flags) -> Floats:
         """Opinions (E, N, K), of which `seen` are there, to logits (N, K)."""
@@ -152,21 +181,31 @@ class _Probes:
 
 
 class SolvedMean(_Probes):
-    """The control: the plain mean of the probes' log-probabilities."""
+    """The control: the plain mean of the probes' log-probabilities, of those that do not only cost."""
+
+    def _chosen(self, folded: OutOfFold) -> Sequence[float]:
+        def figure(strengths: Strengths) -> float:
+            on = [folded.alone(e, c) for e, c in enumerate(strengths) if c > 0]
+            return folded.auc(normalised(np.mean(on, axis=0), folded.y.ndim == 2))
+
+        return choose(folded, figure)
+
+    def _weigh(self, folded: OutOfFold, strengths: Sequence[float]) -> Floats:
+        del folded, strengths
+        on = np.asarray(_fitted(self.strengths)) > 0
+        return np.asarray(on / on.sum())
 
 
 class SolvedConvex(_Probes):
     """Weights >= 0 that sum to 1, fitted on out-of-fold log-probabilities: a partner that does not help gets 0."""
 
-    def _weigh(self, blocks: Blocks, y: Ints, folds: Folds, penalties: Sequence[float], weighting: Weighting) -> Floats:
-        held = np.stack(
-            [out_of_fold(x, y, folds, c, weighting) for x, c in zip(blocks, penalties, strict=True)]
-        )  # (E, N, K)
+    def _weigh(self, folded: OutOfFold, strengths: Sequence[float]) -> Floats:
+        y, weighting, opinions = folded.y, folded.weighting, _opinions(folded, strengths)
         found = minimize(
-            lambda w: log_loss(y, normalised(np.einsum("e,enk->nk", w, held), y.ndim == 2), weighting),
-            np.full(len(held), 1 / len(held)),
+            lambda w: log_loss(y, normalised(np.einsum("e,enk->nk", w, opinions), y.ndim == 2), weighting),
+            np.full(len(opinions), 1 / len(opinions)),
             method="SLSQP",
-            bounds=[(0, 1)] * len(held),
+            bounds=[(0, 1)] * len(opinions),
             constraints={"type": "eq", "fun": lambda w: w.sum() - 1},
         )
         weights = np.clip(found.x, 0, None)
@@ -174,12 +213,26 @@ class SolvedConvex(_Probes):
 
 
 class SolvedStack(_Probes):
-    """A second logistic regression on the out-of-fold log-probabilities of all probes."""
+    """A second logistic regression on the out-of-fold log-probabilities: a weight >= 0 per probe, a bias per class.
 
-    def _weigh(self, blocks: Blocks, y: Ints, folds: Folds, penalties: Sequence[float], weighting: Weighting) -> Floats:
-        held = [out_of_fold(x, y, folds, c, weighting) for x, c in zip(blocks, penalties, strict=True)]
-        second = fit_probe(np.concatenate(held, axis=1), y, count(y), 0.1, weighting=weighting)
-        return np.concatenate([second.weight / second.scale, _offset(second)[:, None]], axis=1)  # (K, E * K + 1)
+    One weight for all classes of a probe: a full matrix between classes is too much to learn from as few opinions.
+    Source: Breiman 1996 (Machine Learning 24), stacked regressions, for the weights from 0.
+    """
+
+    def _weigh(self, folded: OutOfFold, strengths: Sequence[float]) -> Floats:
+        y, weighting, opinions = folded.y, folded.weighting, _opinions(folded, strengths)
+        encoders, _, classes = opinions.shape
+
+        def loss(values: Floats) -> float:
+            logits = np.einsum("e,enk->nk", values[:encoders], opinions) + values[encoders:]
+            fit = log_loss(y, normalised(logits, y.ndim == 2), weighting)
+            return fit + float(values[encoders:] @ values[encoders:]) / len(y)
+
+        start = np.r_[np.full(encoders, 1 / encoders), np.zeros(classes)]
+        bounds = [(0, None)] * encoders + [(None, None)] * classes
+        found = minimize(loss, start, method="L-BFGS-B", bounds=bounds).x
+        each = [np.eye(classes) * weight for weight in found[:encoders]]
+        return np.concatenate([*each, found[encoders:, None]], axis=1)  # (K, E * K + 1)
 
     def _combine(self, parts: Floats, weights: Floats, seen: Flags) -> Floats:
         # A missing probe has no opinion: the same log-probability for every class, or even odds.
@@ -197,6 +250,11 @@ SOLVED: dict[str, type[SolvedConcat] | type[_Probes]] = {
 }
 
 
+def _opinions(folded: OutOfFold, strengths: Sequence[float]) -> Floats:
+    """(E, N, K) out of fold, of each probe."""
+    return np.stack([folded.alone(e, c) for e, c in enumerate(strengths)])
+
+
 def _size(blocks: Some) -> int:
     present = [len(block) for block in blocks if block is not None]
     if not present:
@@ -207,10 +265,6 @@ def _size(blocks: Some) -> int:
 def _stretch(penalties: Sequence[float], widths: Sequence[int]) -> Floats:
     # A penalty 1/C on the weights of a block is a penalty of 1 on the weights of that block times sqrt(C).
     return np.repeat(np.sqrt(penalties), widths)
-
-
-def _offset(probe: Probe) -> Floats:
-    return np.asarray(probe.bias - probe.weight @ (probe.mean / probe.scale))
 
 
 def _fitted(value: T | None) -> T:

@@ -101,7 +101,7 @@ def answers(task: Task, part: Samples) -> Floats:
     if not cell.encoders:  # seconds to fit anew, and the same to the bit
         return Pixels(cell.seed).fit(draw(task.train, cell.labels, cell.seed)).predict_proba(part.images)
     place = task.output / "models" / cell.key
-    return FusionClassifier.load(place).predict_proba(part.images)
+    return _own(FusionClassifier.load(place), part.images)
 
 
 class Pixels:
@@ -115,7 +115,7 @@ class Pixels:
         known = labels_.read(train.labels, len(train))
         folds = folds_.folds(known.numbers, train.groups, folds_.most(train.labels, train.groups), self.seed)
         self.classes_ = known.classes
-        self.head = SolvedConcat().fit([raw.pixels(train.images)], known.numbers, folds, None)
+        self.head = SolvedConcat().fit([raw.pixels(train.images)], known.numbers, folds, None, hold=False)
         return self
 
     def predict_proba(self, images: Any) -> Floats:
@@ -145,7 +145,7 @@ def _fitted(task: Task) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
     else:
         model = Pixels(cell.seed).fit(train)
         trained, size, history, seconds = model.size, model.size, [], time.monotonic() - started
-    proba = model.predict_proba(validation.images)
+    proba = _own(model, validation.images)
     if isinstance(model, FusionClassifier) and not cell.untrained:
         model.save(task.output / "models" / cell.key)
     record = {
@@ -159,6 +159,13 @@ def _fitted(task: Task) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
         "figures": _figures(validation, proba, model.classes_),
     }
     return record, {"probabilities": proba, "classes": np.asarray(model.classes_)}
+
+
+def _own(model: Pixels | FusionClassifier, images: Any) -> Floats:
+    """(N, K) for classes as they count in the fit: figures over classes then are those of the largest column."""
+    if isinstance(model, Pixels):
+        return model.predict_proba(images)
+    return np.asarray(np.exp(model.calibration_.undo(model.predict_log_proba(images))))
 
 
 def _classifier(task: Task, train: Samples, validation: Samples) -> FusionClassifier:

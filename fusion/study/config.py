@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 import zoo
-from fusion.data.sources import LEAST_FOLDS, resolved
+from fusion.data.sets.sources import LEAST_FOLDS, resolved
 
 FOLDER = Path(__file__).parent / "configs"
 BRAIN_REGIONS = "brain-regions"

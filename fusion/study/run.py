@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import zoo
-from fusion.data import samples, sources
+from fusion.data import samples
 from fusion.data.samples import Samples
+from fusion.data.sets import sources
 from fusion.heads import modules
 from fusion.study import brain_mr, choice, encoders, engine, grid
 from fusion.study import cell as cell_

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import zoo
-from fusion.data import sources
+from fusion.data.sets import sources
 from fusion.study import config as config_
 from fusion.study import encoders, grid
 from fusion.study import folder as folder_

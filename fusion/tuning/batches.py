@@ -33,23 +33,18 @@ class Collate:
 
     def __init__(self, samples: Samples, encoders: Sequence[zoo.Encoder], vary: Vary | None, seed: int) -> None:
         self.samples, self.vary, self.seed, self.epoch = samples, vary, seed, 0
-        self.inputs = [(encoder.preprocess, encoder.card.input) for encoder in encoders]
+        self.inputs = [encoder.preprocess for encoder in encoders]
 
     def __call__(self, indices: Sequence[int]) -> Batch:
         picked = taken(self.samples.images, indices)
         seeds = [int(np.random.SeedSequence([self.seed, self.epoch, i]).generate_state(1)[0]) for i in indices]
-        prepared = [self._varied(preprocess(picked), card, seeds) for preprocess, card in self.inputs]
+        prepared = [self._varied(preprocess, preprocess(picked), seeds) for preprocess in self.inputs]
         index = torch.tensor(list(indices))
         return {"images": prepared, "target": torch.from_numpy(self.samples.labels[list(indices)]), "index": index}
 
-    def _varied(self, x: Tensor, card: Any, seeds: Sequence[int]) -> Tensor:
-        if self.vary is None:
-            return x
-        mean, std = (torch.tensor(value).view(1, -1, 1, 1) for value in (card.mean, card.std))
-        low, high = card.range
-        pixels = (x * std + mean - low) / (high - low)
-        varied = self.vary(pixels, seeds)
-        return cast(Tensor, (varied * (high - low) + low - mean) / std)
+    def _varied(self, preprocess: Any, x: Tensor, seeds: Sequence[int]) -> Tensor:
+        vary = self.vary
+        return x if vary is None else cast(Tensor, preprocess.varied(x, lambda pixels: vary(pixels, seeds)))
 
 
 def loader(samples: Samples, encoders: Sequence[zoo.Encoder], batch: int, workers: int = 0) -> "DataLoader[Any]":

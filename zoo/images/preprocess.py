@@ -12,7 +12,7 @@ Pillow's rounded `L`; `pad` fills right and bottom with black where timm's `bord
 
 import math
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
 from typing import TypeVar, cast
 
@@ -89,6 +89,13 @@ class Preprocess:
         if doubts:
             more = f" So are {len(doubts) - 1} more of {count} images." if len(doubts) > 1 else ""
             warnings.warn(f"{doubts[0]}.{more}", UserWarning, stacklevel=stacklevel)
+
+    def varied(self, x: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+        """Change what was preprocessed as pixels: (N, C, H, W) as the call gives it, `change` sees [0, 1]."""
+        mean, std = (torch.tensor(value).view(1, -1, 1, 1).to(x) for value in (self.input.mean, self.input.std))
+        low, high = self.input.range
+        pixels = (x * std + mean - low) / (high - low)
+        return (change(pixels) * (high - low) + low - mean) / std
 
     @property
     def rule(self) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 import zoo
-from fusion.data import sources
+from fusion.data.sets import sources
 from fusion.estimators.classifier import FusionClassifier
 from fusion.evaluation import score
 from fusion.evaluation.agreement import Agreement, agreement

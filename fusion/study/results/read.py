@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from fusion.data import writing
 from fusion.data.samples import Samples
-from fusion.data.sources import BRAIN_REGIONS, divided
+from fusion.data.sets.sources import BRAIN_REGIONS, divided
 from fusion.evaluation import score
 from fusion.study import choice, folder
 from fusion.study import config as config_

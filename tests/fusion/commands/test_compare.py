@@ -11,7 +11,7 @@ from PIL import Image
 import fusion
 import fusion.commands
 from fusion.commands import compare as commands_compare
-from fusion.data import sources
+from fusion.data.sets import sources
 from fusion.report import charts, style
 from fusion.report.page import number
 from fusion.similarity import compare as compare_

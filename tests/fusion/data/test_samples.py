@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fusion import brain_regions
 from fusion.data import files, samples
 from fusion.data.samples import Samples
 
@@ -140,3 +141,23 @@ def test_slices_of_a_volume_are_drawn_each(tmp_path):
     part = Samples([tmp_path / f"brain.nii.gz:{k % 4}" for k in range(6)], np.array([0, 1] * 3))
     assert len(samples.draw(part, 4, 0)) == 4
     assert part.units.tolist() == [0] * 6
+
+
+def test_digests_are_of_images_and_groups(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (3, 5, 5), dtype=np.uint8)
+    whole = Samples(images, np.array([0, 1, 0]), np.array(["p", "q", "q"]))
+    assert len(samples.digests(whole)) == 5
+    assert samples.overlap(whole.take([2]), samples.digests(whole.take([1]))) == [0]  # the same patient
+    assert samples.overlap(Samples(255 - images, whole.labels), samples.digests(whole)) == []
+    Image.fromarray(images[0]).save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes())
+    one, other = (Samples([tmp_path / name], np.array([0])) for name in ("a.png", "b.png"))
+    assert samples.digests(one) == samples.digests(other)
+    with pytest.raises(ValueError, match="groups must be known"):
+        samples.digests(Samples(images, whole.labels, np.array(["p", "", "q"])))
+
+
+def test_slabs_of_another_brain_are_others():
+    seen = samples.digests(brain_regions("train"))
+    for part in ("validation", "test"):
+        assert samples.overlap(brain_regions(part), seen) == []

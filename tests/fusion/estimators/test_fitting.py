@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import log_loss
 
 from fusion import FusionClassifier, Training
+from fusion.data import shifts
 from fusion.estimators import fitting
 from fusion.evaluation.metrics import auc
+from fusion.features.extract import extract
 from tests.fusion.estimators.small_models import HELD, PAIR, SHORT, TRAIN
 
 SMALL = ["mae-mini@0.25", "mae-mini@0.5"]
@@ -37,7 +40,10 @@ def test_tuning_lowers_the_training_loss_and_the_best_epoch_is_kept():
     assert rows[-1]["loss"] < rows[2]["loss"]
     truth = np.searchsorted(model.classes_, HELD.labels)
     best = max(row["validation_auc"] for row in rows[1:])
-    assert auc(truth, model.predict_proba(HELD.images))(np.ones(60)) == pytest.approx(best, abs=1e-6)
+    proba = np.exp(model.calibration_.undo(model.predict_log_proba(HELD.images)))  # as the head answers
+    assert auc(truth, proba)(np.ones(60)) == pytest.approx(best, abs=1e-6)
+    mean = model.predict_proba(HELD.images).mean(0)
+    np.testing.assert_allclose(mean, np.bincount(truth) / 60, atol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -125,16 +131,51 @@ def test_folds_that_cannot_be_are_refused_in_tuning_too():
 
 
 @pytest.mark.parametrize("head", ["concat", "mean", "convex", "gated"])
-def test_without_balance_probabilities_follow_how_often_classes_are(head, monkeypatch):
+def test_probabilities_follow_how_often_classes_are_and_balanced_decisions_do_not(head, monkeypatch):
     monkeypatch.setattr("fusion.heads.optimum._STEPS", 50)
     images, labels = TRAIN.images[RARE], np.where(TRAIN.labels[RARE] == "deep", "deep", "lobe")
     share = (labels == "deep").mean()
-    mean = {}
+    called = {}
     for weight in ("balanced", None):
-        model = FusionClassifier(SMALL, head=head, C=0.1, folds=3, class_weight=weight).fit(images, labels)
-        mean[weight] = model.predict_proba(images)[:, 0].mean()
-    assert abs(mean[None] - share) < 0.02
-    assert mean["balanced"] > mean[None] + (0.005 if head == "gated" else 0.02)  # the former is flexible
+        model = FusionClassifier(SMALL, head=head, C=0.01, folds=3, class_weight=weight).fit(images, labels)
+        np.testing.assert_allclose(model.prior_, [share, 1 - share])
+        assert abs(model.predict_proba(images)[:, 0].mean() - share) < 0.05
+        called[weight] = (model.predict(HELD.images) == "deep").mean()
+        elsewhere = model.predict_proba(HELD.images, prior={"deep": 0.5, "lobe": 0.5})
+        np.testing.assert_allclose(elsewhere, model.predict_proba(HELD.images, prior=[0.5, 0.5]))
+        assert (elsewhere[:, 0] > model.predict_proba(HELD.images)[:, 0]).all()
+    assert called["balanced"] >= called[None]
+
+
+def test_of_labels_too_each_follows_how_often_it_is():
+    labels = np.stack([TRAIN.labels == "deep", TRAIN.labels != "frontal"], axis=1).astype(int)
+    model = FusionClassifier(SMALL[:1], C=0.01, folds=3).fit(TRAIN.images, labels)
+    np.testing.assert_allclose(model.predict_proba(TRAIN.images).mean(0), labels.mean(0), atol=0.06)
+    own = np.exp(model.head_.log_proba([extract(model.encoders_[0], HELD.images)]))
+    np.testing.assert_array_equal(model.predict(HELD.images), (own >= 0.5).astype(int))
+
+
+def test_a_temperature_is_fitted_to_answers_out_of_fold_and_moves_no_decision():
+    plain, warm = (
+        FusionClassifier(SMALL[:1], C=10.0, folds=3, calibration=how).fit(TRAIN.images, TRAIN.labels)
+        for how in (None, "temperature")
+    )
+    assert plain.calibration_.temperature == 1
+    assert warm.calibration_.temperature > 1.2
+    np.testing.assert_array_equal(plain.predict(HELD.images), warm.predict(HELD.images))
+    losses = [log_loss(HELD.labels, model.predict_proba(HELD.images)) for model in (plain, warm)]
+    assert losses[1] < losses[0]
+
+
+@pytest.mark.parametrize("prior", [[0.5], [0.7] * 6, {"deep": 1.0}, "half", [0, 0.2, 0.2, 0.2, 0.2, 0.2], [np.nan] * 6])
+def test_a_prior_that_is_none_is_refused(prior, fitted_small):
+    with pytest.raises(ValueError, match=r"prior must be a frequency in \(0, 1\) for each of .* Give all\."):
+        fitted_small.predict_proba(HELD.images[:1], prior=prior)
+
+
+@pytest.fixture(scope="module")
+def fitted_small():
+    return FusionClassifier(SMALL[:1], C=0.1).fit(TRAIN.images, TRAIN.labels)
 
 
 def test_an_image_that_counts_twice_is_one_that_is_there_twice():
@@ -197,3 +238,39 @@ def test_a_class_that_hardly_counts_is_refused():
 def test_weights_that_are_no_numbers_are_refused(weights):
     with pytest.raises(ValueError, match="sample_weight must be 60 finite numbers"):
         FusionClassifier(SMALL[:1], C=0.1).fit(TRAIN.images, TRAIN.labels, sample_weight=weights)
+
+
+def test_a_head_is_chosen_and_fitted_on_shifted_copies_where_asked(monkeypatch):
+    seen = []
+    monkeypatch.setattr(fitting.SOLVED["concat"], "fit", record(fitting.SOLVED["concat"].fit, seen))
+    weights = 1.0 + np.arange(len(TRAIN.labels)) % 2
+    model = FusionClassifier(SMALL[:1], C=0.1, folds=3, select="shifted")
+    model.fit(TRAIN.images, TRAIN.labels, TRAIN.groups, sample_weight=weights)
+    (blocks, y, folds, _, weighting), count = seen[0], len(TRAIN.labels)
+    copies = 1 + len(shifts.FITTED)
+    assert blocks[0].shape[0] == len(y) == copies * count
+    np.testing.assert_array_equal(blocks[0][:count], extract(model.encoders_[0], TRAIN.images))
+    assert weighting.images.sum() == pytest.approx(weights.sum())
+    for train, test in folds:
+        assert len(train) + len(test) == copies * count
+        assert not set(train % count) & set(test % count)
+    plain = FusionClassifier(SMALL[:1], C=0.1, folds=3).fit(TRAIN.images, TRAIN.labels, TRAIN.groups)
+    assert model.seen_ == plain.seen_
+    np.testing.assert_allclose(
+        model.prior_, np.bincount(np.unique(TRAIN.labels, return_inverse=True)[1], weights) / weights.sum()
+    )
+
+
+def record(fit, seen):
+    def recorded(self, *args, **options):
+        seen.append(args)
+        return fit(self, *args, **options)
+
+    return recorded
+
+
+def test_copies_are_for_heads_on_frozen_features():
+    with pytest.raises(ValueError, match="select must be 'clean' where encoders train"):
+        FusionClassifier(SMALL[:1], strategy="full", select="shifted").fit(TRAIN.images, TRAIN.labels)
+    with pytest.raises(ValueError, match=r"select must be 'clean' or 'shifted' \(got 'best'\)"):
+        FusionClassifier(SMALL[:1], select="best").fit(TRAIN.images, TRAIN.labels)

@@ -242,8 +242,8 @@ def of_another_model(folder):
 @pytest.mark.parametrize(
     ("spoil", "what"),
     [
-        (lambda folder: (folder / "model.json").write_text('{"format": 99}'), "format 99, not 4"),
-        (lambda folder: (folder / "model.json").write_text("{}"), "format None, not 4"),
+        (lambda folder: (folder / "model.json").write_text('{"format": 99}'), "format 99, not 5"),
+        (lambda folder: (folder / "model.json").write_text("{}"), "format None, not 5"),
         (lambda folder: (folder / "model.json").write_text("[]"), "no record of a model"),
         (lambda folder: (folder / "model.json").write_text("[" * 100_000), "no record of a model"),
         (cut("model.json"), "Expecting|delimiter|Unterminated"),

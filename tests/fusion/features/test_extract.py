@@ -133,3 +133,11 @@ def test_faint_images_are_told_once_a_call_whatever_the_batches(compute, batch, 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         compute(encoder, paths[:1] * 3, batch=batch)
+
+
+def test_features_after_a_change_are_those_of_changed_pixels():
+    encoder, images = zoo.load("mocov2-mini@0.25"), TRAIN.images[:6]
+    plain, same, darker = extract.varied(encoder, images, [lambda pixels: pixels, lambda pixels: pixels / 2])
+    np.testing.assert_array_equal(plain, extract.extract(encoder, images))
+    np.testing.assert_allclose(same, plain, atol=1e-4)
+    np.testing.assert_allclose(darker, extract.extract(encoder, images / np.float32(510)), atol=1e-3)

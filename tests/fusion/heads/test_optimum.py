@@ -9,6 +9,7 @@ from fusion.data.folds import folds
 from fusion.heads import optimum
 from fusion.heads import probe as probe_
 from fusion.heads import solved as solved_
+from fusion.heads.losses import EVEN
 from fusion.heads.modules import TRAINED
 from fusion.heads.optimum import ModuleHead, take_over
 from tests.fusion.heads.small_blocks import WIDTHS, blocks, targets
@@ -123,7 +124,8 @@ def test_without_a_penalty_the_one_with_the_best_out_of_fold_auc_is_taken(kind, 
     monkeypatch.setattr(optimum, "_STEPS", 20)
     y, split = targets(kind), folds(targets(kind), None, 3, 0)
     head = ModuleHead("gated").fit(blocks(), y, split, None)
-    figures = {c: ModuleHead("gated")._held(blocks(), y, split, c) for c in (0.01, 0.1, 1.0)}
+    job = optimum._Optima("gated", blocks(), y, split, EVEN, 0)
+    figures = {c: job.auc(c, (True, True)) for c in (0.01, 0.1, 1.0)}
     best = max(figures, key=figures.get)
     assert len(set(figures.values())) > 1
     np.testing.assert_array_equal(head.log_proba(blocks()), fitted("gated", kind, best).log_proba(blocks()))
@@ -138,7 +140,7 @@ def test_a_class_that_a_fold_lacks_is_no_obstacle():
     y = np.where(np.arange(150) < 20, 2, np.arange(150) % 2)
     order = np.arange(150)
     split = [(order[order >= 20], order[:20]), (order[order < 75], order[75:])]
-    assert np.isfinite(ModuleHead("gated")._held(blocks(), y, split, 0.1))
+    assert np.isfinite(optimum._Optima("gated", blocks(), y, split, EVEN, 0).held(0.1, (True, True))).all()
 
 
 @pytest.mark.parametrize("kind", KINDS)

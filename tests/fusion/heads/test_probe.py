@@ -1,9 +1,14 @@
 """The linear probe, and its opinions out of fold."""
 
 import numpy as np
+import pytest
 from sklearn.linear_model import LogisticRegression
 
+from fusion.evaluation.metrics import auc_of
 from fusion.heads import probe as probe_
+from fusion.heads.losses import Weighting
+from fusion.heads.probe import OutOfFold
+from fusion.heads.solved import SOLVED
 
 
 def test_a_probe_is_scikit_learns_optimum(problem):
@@ -31,18 +36,48 @@ def test_a_class_that_was_not_seen_gets_the_floor(problem):
         assert np.isfinite(proba).all()
 
 
-def test_out_of_fold_predictions_do_not_see_their_group(problem):
-    (x, _), y, folds, groups = problem
+def test_answers_are_those_of_probes_that_have_not_seen_the_group(problem, monkeypatch):
+    monkeypatch.setattr(probe_, "ROUGH", 1e-6)
+    (x, other), y, folds, groups = problem
+    wide = np.concatenate([x, np.eye(240)], axis=1)  # more columns than rows to fit on
+    folded = OutOfFold([wide, other], y, folds)
     for train, test in folds:
         assert not set(groups[train]) & set(groups[test])
-    leaky = np.concatenate([x, np.eye(240)], axis=1)
-    held = probe_.out_of_fold(leaky, y, folds, 10.0)
-    assert np.isfinite(held).all()
-    assert (held.argmax(1) == y).mean() < (probe_.fit_probe(leaky, y, 4, 10.0).log_proba(leaky).argmax(1) == y).mean()
+        own = probe_.fit_probe(wide[train], y[train], 4, 0.1, tolerance=1e-6).log_proba(wide[test])
+        np.testing.assert_allclose(folded.alone(0, 0.1)[test], own, atol=2e-3)
+        both, stretch = (
+            np.concatenate([wide, other], axis=1),
+            np.repeat(np.sqrt([0.1, 10]), [wide.shape[1], other.shape[1]]),
+        )
+        own = probe_.fit_probe(both[train], y[train], 4, 1.0, stretch, tolerance=1e-6).log_proba(both[test])
+        np.testing.assert_allclose(folded.together((0.1, 10.0))[test], own, atol=2e-2)
 
 
-def test_the_penalty_with_the_best_out_of_fold_auc_is_chosen(problem):
+def test_labels_and_weights_reach_the_fits(problem):
     (x, _), y, folds, _ = problem
-    chosen = probe_.choose_penalty(x, y, folds)
-    figures = {c: probe_.auc_of(y, probe_.out_of_fold(x, y, folds, c)) for c in probe_.GRID}
-    assert figures[chosen] == max(figures.values())
+    labels = np.stack([y < 2, y % 2 == 0], axis=1).astype(np.int64)
+    assert OutOfFold([x], labels, folds).alone(0, 0.1).shape == (240, 2)
+    weighting = Weighting(balanced=False, images=(np.arange(240) % 3).astype(np.float64))
+    assert not np.allclose(
+        OutOfFold([x], y, folds, weighting).alone(0, 0.1), OutOfFold([x], y, folds).alone(0, 0.1), atol=1e-3
+    )
+
+
+def test_the_strength_of_a_block_alone_is_the_one_with_the_best_auc(problem):
+    (x, _), y, folds, _ = problem
+    folded = OutOfFold([x], y, folds)
+    figures = {c: auc_of(y, folded.alone(0, c)) for c in probe_.GRID}
+    assert figures[folded.best_alone()[0]] == max(figures.values())
+    assert probe_.choose(folded, lambda _: 0.0) == (folded.best_alone()[0],)
+
+
+@pytest.mark.parametrize("head", ["concat", "mean"])
+def test_a_partner_of_noise_is_left_out_and_a_good_one_is_kept(head, problem):
+    (x, _), y, folds, _ = problem
+    noise = np.random.default_rng(0).normal(size=(240, 512))
+    found = SOLVED[head]().fit([x, noise], y, folds, None)
+    assert found.strengths[0] > 0
+    assert found.strengths[1] == 0
+    np.testing.assert_allclose(found.log_proba([x, noise]), found.log_proba([x, noise[::-1]]), atol=1e-9)
+    halves = [x[:, :2], x[:, 2:]]
+    assert all(c > 0 for c in SOLVED[head]().fit(halves, y, folds, None).strengths)

@@ -6,6 +6,7 @@ from scipy.special import log_softmax
 
 from fusion.heads import probe as probe_
 from fusion.heads import solved
+from fusion.heads.probe import OutOfFold
 from fusion.heads.solved import SOLVED
 
 
@@ -33,7 +34,8 @@ def test_convex_weights_are_the_best_on_the_simplex(problem):
     blocks, y, folds, _ = problem
     twice = [blocks[0][:, :2], blocks[0][:, 2:]]
     head = solved.SolvedConvex().fit(twice, y, folds, [0.1, 0.1])
-    held = np.stack([probe_.out_of_fold(x, y, folds, 0.1) for x in twice])
+    folded = OutOfFold(twice, y, folds)
+    held = np.stack([folded.alone(e, 0.1) for e in range(2)])
 
     def loss(first, second):
         return probe_.log_loss(y, probe_.normalised(first * held[0] + second * held[1], False))

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fusion.data import sources
 from fusion.data.sets import brain_regions as brain_regions_
+from fusion.data.sets import sources
 from fusion.study import config as config_
 from fusion.study import folder, run
 from fusion.study.results import read

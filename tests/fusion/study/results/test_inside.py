@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import zoo
-from fusion.data import sources
+from fusion.data.sets import sources
 from fusion.estimators.classifier import FusionClassifier
 from fusion.evaluation.agreement import agreement
 from fusion.evaluation.correlation import correlation, gain

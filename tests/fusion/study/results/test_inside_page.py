@@ -13,6 +13,7 @@ from tests.fusion.command import call
 from tests.fusion.report.reader import Reader
 
 
+@pytest.mark.slow
 def test_the_page_and_the_tables(found, folder):
     said = call("study", "inside", folder)
     assert all(name in said for name in ("inside.html", "representations.csv", "predictions.csv", "correlations.csv"))

@@ -5,8 +5,9 @@ import pytest
 from PIL import Image
 
 from fusion import brain_regions
-from fusion.data import samples, sources
+from fusion.data import samples
 from fusion.data.sets import brain_regions as brain_regions_
+from fusion.data.sets import sources
 from tests.fusion.data.small_tables import SLABS
 
 
