@@ -1,6 +1,7 @@
 """The page of `fusion select`: which encoders to fuse, cut where, and how sure that is."""
 
 import json
+import math
 
 import numpy as np
 import numpy.typing as npt
@@ -52,11 +53,11 @@ def verdict(scan: Scan, unit: str = "groups") -> list[str]:
     how = "of its probe" if alone else "of the mean of their probes"
     why = " No partner adds to it." if alone and scan.pairs else ""
     return [
-        f"{best}: AUC {scan.auc:.3f} {how}, on images that no probe had seen.{why}",
+        f"{best}: AUC {scan.auc:.3f} {how}{_within(scan)}, on images that neither probes nor choice had seen.{why}",
         f"The baseline: one probe on all encoders at their last depth, concatenated, has AUC {scan.concat:.3f}.",
         *_stability(scan, unit),
-        "Depths and set were chosen by these figures, which flatters them a little, but not the baseline: judge the "
-        "fusion on other images.",
+        "For these figures depths and set were chosen anew without each fold that judges them, so that some folds may "
+        "judge another set than the recommended one.",
     ]
 
 
@@ -97,6 +98,10 @@ def _stability(scan: Scan, unit: str) -> list[str]:
     ]
 
 
+def _within(scan: Scan) -> str:
+    return "" if math.isnan(scan.spread) else f" (standard error over folds {scan.spread:.3f})"
+
+
 def _percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
@@ -106,7 +111,7 @@ def _levels(scan: Scan) -> Section:
         "Depth by depth",
         [
             "LogME, H-score and nearest neighbours judge every depth; probes judge those that LogME puts first. Every "
-            "AUC is of images that were held out.",
+            "AUC is of images that were held out; the highest of several is a little too high.",
             "Small differences between depths may be chance: the shares of draws above say how sure the choice is.",
         ],
         picture=charts.depth_curves(scan),
@@ -117,12 +122,15 @@ def _levels(scan: Scan) -> Section:
 def _pairs(scan: Scan) -> Section:
     names, _, kappa = similarities(scan)
     rows = [[" + ".join(p.names), number(p.auc), number(p.gain), number(p.cka), number(p.kappa)] for p in scan.pairs]
-    caption = "Pairs at their recommended depths, best first; 95 % intervals in brackets."
+    caption = (
+        "Pairs at their recommended depths, AUC and gain at depths chosen without each fold; best first, "
+        "95 % intervals in brackets."
+    )
     return Section(
         "Pairs",
         [
-            "The gain is over the better one alone. Kappa is 1 where both are wrong on the same images, and 0 where "
-            "their mistakes are independent.",
+            "The gain is over the one of both that does better without the fold. Kappa is 1 where both are wrong on "
+            "the same images, and 0 where their mistakes are independent.",
             "Low CKA or kappa leaves room for a gain; it does not promise one.",
         ],
         picture=charts.agreement_matrix(names, kappa, label="kappa of mistakes") if len(names) > 2 else None,

@@ -2,8 +2,14 @@
 
 One pass gives every depth of every candidate. LogME shortlists depths, probes judge the short list on images that they
 have not seen, and sets are judged by the mean of what their probes say of such images.
+
+What is recommended is the best of many, and so looks better than it is. What is *reported* therefore is not its figure,
+but that of the same way to choose, gone anew inside each fold's training images: short list, penalties, depths and set
+are chosen without the fold that judges them. Source: Varma and Simon 2006 (BMC Bioinformatics 7:91); Cawley and Talbot
+2010 (JMLR 11). AUCs are means over folds, of the mean over the classes that a fold has images of and others as well.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,18 +22,19 @@ from fusion.data import folds as folds_
 from fusion.data import labels as labels_
 from fusion.evaluation.agreement import agreement
 from fusion.evaluation.intervals import Interval
-from fusion.evaluation.metrics import auc_of
 from fusion.features import extract
 from fusion.heads.probe import Folds
-from fusion.heads.solved import Floats, Ints
-from fusion.selection import recommendation
-from fusion.selection.recommendation import Bench, Recommendation, nested, stability
+from fusion.heads.solved import Ints
+from fusion.selection import nesting
+from fusion.selection.nesting import Nested, nested
+from fusion.selection.recommendation import Inside, Key, Panel, Recommendation, stability
 from fusion.selection.scores import h_score, knn, logme
 from fusion.similarity.interval import interval
 from fusion.similarity.measures import cka
 
 EMBEDDED = ("mocov2-mini", "mae-mini")
-SHORT = 3  # depths of an encoder that are probed
+Blocks = dict[str, list[extract.Floats]]  # by encoder, (N, D) of each depth
+
 LEAST = 3  # folds, and images of a class
 NEIGHBOURS = 10  # or as many as a small fold has
 
@@ -42,7 +49,8 @@ class Level:
         logme: See `fusion.selection.scores.logme`: compares depths and encoders on the same labels.
         h_score: See `fusion.selection.scores.h_score`: compares as `logme` does; it grows with the width.
         knn: See `fusion.selection.scores.knn`: compares as `logme` does; an AUC.
-        auc: Of a probe, nested cross-validated; None where LogME did not shortlist the depth.
+        auc: Of a probe, mean over folds, each one's penalty chosen without it; None where LogME did not shortlist the
+            depth. The highest of several flatters: `Scan.auc` does not.
     """
 
     encoder: str
@@ -55,14 +63,15 @@ class Level:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two encoders at their recommended depths.
+    """Two encoders.
 
     Attributes:
-        names: `encoder@depth` of both.
-        auc: Of the mean of their probes' log-probabilities, on images that these have not seen.
-        gain: What that is above the better one alone.
-        cka: Debiased, between their features.
-        kappa: How much more often than by chance they are right and wrong together, 1 being always.
+        names: `encoder@depth` of both, as recommended.
+        auc: Of the mean of their probes' log-probabilities, mean over folds; penalties and depths are chosen without
+            the fold that judges them, and need not be the same in each.
+        gain: What that is above the one of both that does better without the fold, judged on it.
+        cka: Debiased, between their features at the recommended depths.
+        kappa: There, how much more often than by chance they are right and wrong together, 1 being always.
 
     Intervals are of patients, NaN at both ends where these are fewer than 4 or half of them have too few images.
     """
@@ -81,13 +90,19 @@ class Scan:
     Attributes:
         levels: Every encoder at every depth.
         recommended: `encoder@depth` to fuse, best first; one where no partner helps.
-        auc: Of the mean of their probes' log-probabilities, on images that these have not seen: `head="mean"`.
+        auc: What such a recommendation is worth on images that it has not seen, as `head="mean"`: the mean over folds
+            of the AUC of sets that are chosen, short list and penalties included, without the fold that judges them.
+            About .5 where features know nothing; lower than the AUC of the best level or pair may be.
         depths: The recommended depth of each encoder.
-        concat: AUC of one probe on the features of all encoders at their full depth, the baseline.
+        concat: AUC, judged alike, of one probe on the features of all encoders at their full depth, the baseline.
         pairs: By the AUC of both together, best first: it is measured, not foretold from likeness, which stands beside.
         folds: Of the cross-validation.
         stability: In what share of draws of groups the same depth of each encoder, and the same set ("set"), was
-            recommended; the short list stays as it is.
+            recommended; the short list stays as it is. A fold of which a draw holds one class does not count in it.
+        spread: Standard error of `auc`, from how it differs between folds; too small, on noise by about a third, as
+            folds share images to learn from. NaN where fewer than two have images of two classes.
+
+    Where no fold has images of two classes, as if each is one patient, AUCs are of all folds together instead.
     """
 
     levels: list[Level]
@@ -98,6 +113,7 @@ class Scan:
     pairs: list[Pair]
     folds: int
     stability: dict[str, float]
+    spread: float = float("nan")
 
 
 def scan(
@@ -117,7 +133,7 @@ def scan(
         images: As `FusionClassifier.fit` takes them.
         labels: (N,) labels, three of each class at least.
         groups: (N,) patients; no fold holds a part of one, and draws are of whole ones.
-        folds: Of the cross-validation, 3 at least: one judges, and others choose the penalties.
+        folds: Of the cross-validation, 3 at least: one judges, and the others choose penalties, depths and the set.
         device: `auto` takes the GPU where there is one.
 
     Raises:
@@ -163,7 +179,7 @@ def _split(known: labels_.Targets, members: npt.NDArray[Any] | None, folds: int)
             f"folds must be at least {LEAST} (got {folds!r}): one judges, others choose. Pass folds={LEAST}."
         )
     split = folds_.folds(known.numbers, members, folds, 0)
-    recommendation.check(known.numbers, split)
+    nesting.check(known.numbers, split)
     return split
 
 
@@ -174,56 +190,77 @@ def _name(encoder: zoo.Encoder) -> str:
 
 
 def _judged(
-    blocks: dict[str, list[extract.Floats]],
-    depths: dict[str, tuple[float, ...]],
-    y: Ints,
-    groups: npt.NDArray[Any] | None,
-    split: Folds,
+    blocks: Blocks, depths: dict[str, tuple[float, ...]], y: Ints, groups: npt.NDArray[Any] | None, split: Folds
 ) -> Scan:
-    opinions: dict[str, dict[float, Floats]] = {}
-    levels = []
-    near = min(NEIGHBOURS, *(len(train) for train, _ in split))
-    for name, found in blocks.items():
-        scores = [logme(x, y) for x in found]
-        short = set(np.argsort(scores)[::-1][:SHORT].tolist())
-        opinions[name] = {depths[name][i]: nested(found[i], y, split) for i in sorted(short)}
-        for i, (depth, x) in enumerate(zip(depths[name], found, strict=True)):
-            auc = auc_of(y, opinions[name][depth]) if i in short else None
-            levels.append(Level(name, depth, scores[i], h_score(x, y), knn(x, y, split, neighbours=near), auc))
-    bench = Bench(opinions, y)
-    best = bench.recommend(np.ones(len(y)))
-    chosen = {name: blocks[name][depths[name].index(depth)] for name, depth in best.depths.items()}
+    scores = {name: [logme(x, y) for x in found] for name, found in blocks.items()}
+    short = {name: nesting.shortlisted(found) for name, found in scores.items()}
+    inside = _probed(blocks, depths, short, y, split)
+    opinions = {
+        name: {d: inside.outer.opinions[name][d] for d in (depths[name][i] for i in sorted(short[name]))}
+        for name in blocks
+    }
+    panel = Panel(opinions, y, inside.outer.fold)
+    best, honest = panel.recommend(np.ones(len(y))), inside.recommended()
+    last = np.concatenate([found[-1] for found in blocks.values()], axis=1)
     return Scan(
-        levels=levels,
-        recommended=[_named(name, best.depths[name]) for name in best.names],
-        auc=best.auc,
+        levels=_levels(blocks, depths, scores, panel, split),
+        recommended=[_named(*key) for key in best.keys],
+        auc=inside.auc(honest),
         depths=best.depths,
-        concat=auc_of(y, nested(np.concatenate([found[-1] for found in blocks.values()], axis=1), y, split)),
-        pairs=_pairs(chosen, best, bench, groups),
+        concat=inside.auc(nested(last, y, split).outer),
+        pairs=_pairs({e: blocks[e][depths[e].index(d)] for e, d in best.depths.items()}, best, inside, groups),
         folds=len(split),
-        stability=stability(bench, best, groups),
+        stability=stability(panel, best, groups),
+        spread=inside.spread(honest),
     )
 
 
+def _probed(
+    blocks: Blocks, depths: dict[str, tuple[float, ...]], short: dict[str, set[int]], y: Ints, split: Folds
+) -> Inside:
+    """Probes of the depths that are short-listed by all images, or without one of the folds, for this fold alone."""
+    opinions: dict[str, dict[float, Nested]] = {}
+    without: dict[str, list[set[float]]] = {}
+    for name, found in blocks.items():
+        lists = [nesting.short_list(found, y, train) for train, _ in split]
+        wanted = {
+            i: range(len(split)) if i in short[name] else [k for k, own in enumerate(lists) if i in own]
+            for i in sorted(short[name].union(*lists))
+        }
+        opinions[name] = {depths[name][i]: nested(found[i], y, split, folds) for i, folds in wanted.items()}
+        without[name] = [{depths[name][i] for i in own} for own in lists]
+    return Inside(opinions, without, y, split)
+
+
+def _levels(
+    blocks: Blocks, depths: dict[str, tuple[float, ...]], scores: dict[str, list[float]], panel: Panel, split: Folds
+) -> list[Level]:
+    y, near = panel.y, min(NEIGHBOURS, *(len(train) for train, _ in split))
+    levels = []
+    for name, found in blocks.items():
+        for depth, x, score in zip(depths[name], found, scores[name], strict=True):
+            probed = depth in panel.opinions[name]
+            auc = panel.auc([(name, depth)], np.ones(len(y))) if probed else None
+            levels.append(Level(name, depth, score, h_score(x, y), knn(x, y, split, neighbours=near), auc))
+    return levels
+
+
 def _pairs(
-    chosen: dict[str, extract.Floats], best: Recommendation, bench: Bench, groups: npt.NDArray[Any] | None
+    chosen: dict[str, extract.Floats], best: Recommendation, inside: Inside, groups: npt.NDArray[Any] | None
 ) -> list[Pair]:
-    names, even = list(chosen), np.ones(len(bench.y))
     found = []
-    for i, first in enumerate(names):
-        for second in names[i + 1 :]:
-            keys = [(name, best.depths[name]) for name in (first, second)]
-            alone = [bench.auc([key], even) for key in keys]
-            together = bench.auc(keys, even)
-            found.append(
-                Pair(
-                    names=(_named(*keys[0]), _named(*keys[1])),
-                    auc=together,
-                    gain=together - max(alone),
-                    cka=_likeness(chosen[first], chosen[second], groups),
-                    kappa=_kappa(bench, keys, groups),
-                )
+    for names in itertools.combinations(chosen, 2):
+        keys = [(name, best.depths[name]) for name in names]
+        together, alone = (inside.auc(answers) for answers in (inside.together(names), inside.better(names)))
+        found.append(
+            Pair(
+                names=(_named(*keys[0]), _named(*keys[1])),
+                auc=together,
+                gain=together - alone,
+                cka=_likeness(chosen[names[0]], chosen[names[1]], groups),
+                kappa=_kappa(inside.outer, keys, groups),
             )
+        )
     return sorted(found, key=lambda pair: -pair.auc)
 
 
@@ -234,12 +271,12 @@ def _likeness(x: extract.Floats, y: extract.Floats, groups: npt.NDArray[Any] | N
         return Interval(cka(x, y), np.nan, np.nan)
 
 
-def _kappa(bench: Bench, keys: list[tuple[str, float]], groups: npt.NDArray[Any] | None) -> Interval:
-    first, second = (bench.opinions[name][depth].argmax(1) for name, depth in keys)
+def _kappa(panel: Panel, keys: list[Key], groups: npt.NDArray[Any] | None) -> Interval:
+    first, second = (panel.opinions[name][depth].argmax(1) for name, depth in keys)
     try:
-        return agreement(bench.y, first, second, groups).kappa
+        return agreement(panel.y, first, second, groups).kappa
     except ValueError:  # too few patients
-        return Interval(agreement(bench.y, first, second).kappa.value, np.nan, np.nan)
+        return Interval(agreement(panel.y, first, second).kappa.value, np.nan, np.nan)
 
 
 def _named(encoder: str, depth: float) -> str:

@@ -16,10 +16,12 @@ from fusion import FusionClassifier, Training, brain_regions, scan
 from fusion.data import folds
 from fusion.evaluation.metrics import auc_of
 from fusion.features import extract
-from fusion.heads.probe import choose_penalty, fit_probe
+from fusion.heads.probe import OutOfFold, fit_probe
+from tests.fusion.selection.small_task import best_of, noise
 
 NAMES = ("mocov2-mini", "mae-mini")
 HELD = brain_regions("validation")
+RUNS = 40  # of scans of noise
 DEPTHS = [k / 8 for k in range(1, 9)]
 
 
@@ -34,7 +36,7 @@ def tried(name, depth, train):
     encoder = zoo.load(name, depth)
     x, held = (extract.extract(encoder, part.images) for part in (train, HELD))
     y = np.unique(train.labels, return_inverse=True)[1]
-    penalty = choose_penalty(x, y, folds.folds(y, train.groups, 5, 0))
+    (penalty,) = OutOfFold([x], y, folds.folds(y, train.groups, 5, 0)).best_alone()
     opinions = fit_probe(x, y, 6, penalty).opinions(held)
     return auc_of(np.unique(HELD.labels, return_inverse=True)[1], opinions)
 
@@ -73,3 +75,24 @@ def test_scan_against_fine_tuning_every_depth():
     _, tuning = timed(lambda: [tuned(name, depth, train) for name in NAMES for depth in DEPTHS])
     print(f"\nscan {seconds:.1f} s, fine-tuning at every depth {tuning:.1f} s: {seconds / tuning:.3f} of it")
     assert seconds <= 0.1 * tuning
+
+
+@pytest.mark.benchmark
+@pytest.mark.parametrize("depths", [(8, 8), (4, 4, 4, 4)])
+def test_scan_of_noise(depths):
+    """What is reported is chance within two standard errors; what the recommendation is made by is above."""
+    found = [noise(depths, seed) for seed in range(RUNS)]
+    figures = {
+        "auc": [one.auc for one in found],
+        "best level": [best_of(one) for one in found],
+        "concat": [one.concat for one in found],
+        "gain": [np.mean([pair.gain for pair in one.pairs]) for one in found],
+    }
+    print(f"\n{' + '.join(map(str, depths))} depths of noise, {RUNS} scans, mean and standard error:")
+    errors = {name: np.std(own, ddof=1) / np.sqrt(RUNS) for name, own in figures.items()}
+    print({name: f"{np.mean(own):.4f} ({errors[name]:.4f})" for name, own in figures.items()})
+    said, seen = np.mean([one.spread for one in found]), np.std(figures["auc"], ddof=1)
+    print(f"spread: {said:.4f} said, {seen:.4f} seen from scan to scan")
+    assert abs(np.mean(figures["auc"]) - 0.5) < 2 * errors["auc"]
+    assert abs(np.mean(figures["gain"])) < 2 * errors["gain"]
+    assert np.mean(figures["best level"]) > 0.5 + 2 * errors["best level"]

@@ -46,7 +46,10 @@ def test_the_verdict_in_words():
     assert fused[0].startswith("Fuse left@0.75 + right@1: AUC 0.900 of the mean of their probes")
     assert fused[2].startswith("Had other images been drawn")
     assert fused[2].endswith("The choice is not steady: others do about as well.")
-    assert "judge the fusion on other images" in fused[3]
+    assert "chosen anew without each fold that judges them" in fused[3]
+    assert "standard error" not in fused[0]  # NaN: one fold only could be judged
+    said = selection.verdict(dataclasses.replace(SCAN, spread=0.0213))[0]
+    assert "AUC 0.900 of its probe (standard error over folds 0.021), on images that neither" in said
     steady = dataclasses.replace(SCAN, stability=SCAN.stability | {"set": 0.9})
     assert selection.verdict(steady)[2].endswith("The choice is steady.")
     said = 'model = FusionClassifier(["left@0.75", "right@1"], head="mean", folds=5).fit(images, labels)'
