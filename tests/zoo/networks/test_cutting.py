@@ -108,7 +108,7 @@ def test_truncated_output_is_the_full_networks_tap_bit_for_bit(architecture):
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("pool", ["avg", "cls+avg"])
+@pytest.mark.parametrize("pool", ["avg", pytest.param("cls+avg", marks=pytest.mark.slow)])
 def test_one_pass_gives_the_features_of_every_depth(architecture, pool):
     if pool != "avg" and not architecture.startswith("vit"):
         pytest.skip("no class token, or (EVA-02) a norm behind the pool that is as wide as one of them only")
