@@ -12,12 +12,11 @@ from torch import Tensor, nn
 from fusion.evaluation.metrics import auc_of
 from fusion.heads.losses import EVEN, Weighting, losses
 from fusion.heads.modules import TRAINED, Concat, Convex, Mean, Stack, TrainedHead
-from fusion.heads.probe import MARGIN, Strengths, count
+from fusion.heads.probe import Flags, Strengths, count, kept
 from fusion.heads.solved import SOLVED, Head
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
 Block = npt.NDArray[np.floating]
 
 # Inverse strengths of the L2 penalty that are tried where a head has no closed objective of its own.
@@ -40,7 +39,7 @@ class ModuleHead:
         self.tolerance = 0.0  # L-BFGS goes on until nothing is gained
         self.strengths: Strengths | None = None
         self.held: Floats | None = None
-        self.on: Flags | None = None  # None: all
+        self.on: npt.NDArray[np.bool_] | None = None  # None: all
 
     def fit(
         self,
@@ -104,31 +103,29 @@ class _Optima:
         self, kind: str, blocks: Sequence[Block], y: Ints, folds: Any, weighting: Weighting, seed: int
     ) -> None:
         self.kind, self.y, self.folds, self.weighting, self.seed = kind, y, folds, weighting, seed
-        self.blocks, self.all = [np.asarray(x, np.float32) for x in blocks], (True,) * len(blocks)
+        self.blocks = [np.asarray(x, np.float32) for x in blocks]
+        self.all: Flags = (True,) * len(blocks)
 
-    def kept(self, strength: float) -> tuple[bool, ...]:
-        """The blocks that are left when each that only costs is left out, as in `fusion.heads.probe.choose`."""
-        on = self.all
-        while sum(on) > 1:
-            fewer = [(*on[:e], False, *on[e + 1 :]) for e in range(len(on)) if on[e]]
-            best = max(fewer, key=lambda flags: self.auc(strength, flags))
-            if self.auc(strength, best) <= self.auc(strength, on) + MARGIN:
-                break
-            on = best
-        return on
+    def kept(self, strength: float) -> Flags:
+        """The blocks that do not only cost."""
+        places = range(len(self.all))
+        alone = (
+            [self.auc(strength, tuple(e == place for e in places)) for place in places] if len(self.all) > 1 else [1.0]
+        )
+        return kept(alone, lambda on: self.auc(strength, on))
 
-    def auc(self, strength: float, on: tuple[bool, ...]) -> float:
+    def auc(self, strength: float, on: Flags) -> float:
         return auc_of(self.y, self.held(strength, on))
 
     @cache  # noqa: B019 - lives as long as one fit
-    def held(self, strength: float, on: tuple[bool, ...]) -> Floats:
+    def held(self, strength: float, on: Flags) -> Floats:
         """(N, K) log-probabilities of images by an optimum that has not seen them."""
         found = np.zeros((len(self.y), count(self.y)))
         for train, test in self.folds:
             found[test] = _answers(self.optimum(strength, on, train), self._some(on, test))
         return found
 
-    def optimum(self, strength: float, on: tuple[bool, ...], rows: Ints | None = None) -> TrainedHead:
+    def optimum(self, strength: float, on: Flags, rows: Ints | None = None) -> TrainedHead:
         """The module that is fitted on some of the images."""
         rows = np.arange(len(self.y)) if rows is None else rows
         y, weighting, classes = self.y[rows], self.weighting.take(rows), count(self.y)
@@ -152,7 +149,7 @@ class _Optima:
             solver.step(objective)  # type: ignore[no-untyped-call]
         return module
 
-    def _some(self, on: tuple[bool, ...], rows: Ints) -> list[Block | None]:
+    def _some(self, on: Flags, rows: Ints) -> list[Block | None]:
         return [x[rows] if flag else None for x, flag in zip(self.blocks, on, strict=True)]
 
 

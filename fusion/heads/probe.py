@@ -26,6 +26,7 @@ Blocks = Sequence[Block]
 Folds = Sequence[tuple[Ints, Ints]]
 Arrays = dict[str, Floats]
 Strengths = tuple[float, ...]  # inverse, of the penalties: one per block
+Flags = tuple[bool, ...]  # which blocks are there
 
 # Inverse strengths of the L2 penalty that are tried where none is given.
 GRID = (0.01, 0.1, 1.0, 10.0)
@@ -37,7 +38,7 @@ FLOOR = -12.0
 TOLERANCE, EXACT = 1e-4, 1e-7
 ROUGH = 1e-2  # of fits that only rank strengths: a fifth of the time of exact ones
 
-MARGIN = 0.01  # of AUC: below it, noise as a partner costs more than a good one loses above it
+MARGIN = 0.05  # of AUC, to leave out a block as good as the best: with less, good ones go by chance (Colin27)
 
 
 @dataclass(frozen=True)
@@ -207,29 +208,38 @@ class OutOfFold:
 
 
 def choose(folded: OutOfFold, figure: Callable[[Strengths], float]) -> Strengths:
-    """Strengths of all blocks, chosen together by what they are worth, from what is best for each alone.
-
-    Step by step the best of: one block left out or back in, all strengths ten times as much or as little. A step must
-    gain more than `MARGIN`, for the best of many is above the others by chance alone.
+    """Strengths of all blocks, chosen by what they are worth together: that of each alone, or 0 where one only costs.
 
     Args:
         folded: Of the blocks.
         figure: What strengths are worth, such as the AUC of the joined head.
     """
-    alone = folded.best_alone()
-    best: Strengths = tuple(alone)
-    while folded.size > 1:
-        steps = [step for step in _steps(best, alone) if any(step)]
-        following = max(steps, key=figure)
-        if figure(following) <= figure(best) + MARGIN:
+    best = folded.best_alone()
+    alone = [folded.auc(folded.alone(e, c)) for e, c in enumerate(best)]
+    on = kept(alone, lambda flags: figure(tuple(c * flag for c, flag in zip(best, flags, strict=True))))
+    return tuple(c * flag for c, flag in zip(best, on, strict=True))
+
+
+def kept(alone: Sequence[float], figure: Callable[[Flags], float]) -> Flags:
+    """The blocks that are left when, one by one, each is left out without which the figure is higher.
+
+    It must gain more than `MARGIN`, for the best of many is above the others by chance alone; less where the block is
+    worth little alone, and nothing where it is noise.
+
+    Args:
+        alone: AUC of each block by itself.
+        figure: Of the blocks that are left.
+    """
+    above = [max(auc - 0.5, 0.0) for auc in alone]
+    on: Flags = (True,) * len(alone)
+    while sum(on) > 1:
+        fewer = {e: (*on[:e], False, *on[e + 1 :]) for e in range(len(on)) if on[e]}
+        gains = {e: figure(left) - figure(on) - MARGIN * above[e] / max(*above, 1e-9) for e, left in fewer.items()}
+        out = max(gains, key=lambda e: gains[e])
+        if gains[out] <= 0:
             break
-        best = following
-    return best
-
-
-def _steps(strengths: Strengths, alone: Sequence[float]) -> list[Strengths]:
-    turned = [(*strengths[:e], 0.0 if strengths[e] else alone[e], *strengths[e + 1 :]) for e in range(len(strengths))]
-    return [*turned, *(tuple(factor * c for c in strengths) for factor in (0.1, 10.0))]
+        on = fewer[out]
+    return on
 
 
 def _part(x: Block, train: Ints, test: Ints, weighting: Weighting) -> tuple[Block, Block]:
