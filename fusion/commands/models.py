@@ -102,6 +102,7 @@ def evaluate(
     say(f"Judged on: {said}.")
     few = found.groups < intervals.LEAST
     unit = "images, each taken as a patient of its own" if images.groups is None else "patients"
+    few = few or len(found.rare) == len(fitted.classes_)
     over = f"{found.groups} {unit}: too few for an interval" if few else f"95 % interval over {found.groups} {unit}"
     table = Table(title=f"{found.images} images, {over}")
     table.add_column("figure")
@@ -197,14 +198,13 @@ def _advising_options() -> Iterator[None]:
 
 
 def _told(model: "FusionClassifier", proba: Any) -> dict[str, Any]:
-    """Of one image the label and its probability; where it may have several, every label at 0.5 or more."""
-    classes = model.classes_.tolist()
+    """Of one image the label that `model.predict` says and its probability, or all labels where it may have several."""
+    classes, said = model.classes_.tolist(), model.decide(proba[None])[0]
     if not model.multilabel_:
-        best = int(proba.argmax())
+        best = classes.index(said.item() if hasattr(said, "item") else said)
         return {"label": classes[best], "probability": round(float(proba[best]), 4)}
-    on = [k for k, value in enumerate(proba) if value >= 0.5]
     return {
-        "labels": [classes[k] for k in on],
+        "labels": [name for name, flag in zip(classes, said, strict=True) if flag],
         "probability": {str(name): round(float(value), 4) for name, value in zip(classes, proba, strict=True)},
     }
 

@@ -39,7 +39,8 @@ def shift(images: Tensor, name: str) -> Tensor:
         raise ValueError(f"shift must be one of {names()} (got {name!r}). Choose one of them.")
     if images.ndim != 4:
         raise ValueError(f"images must be (N, C, H, W) (got {tuple(images.shape)}). Check the axes.")
-    return SHIFTS[name](images.float()).clamp(0, 1).to(images)
+    held = images.float().clamp(0, 1)  # what was normalised and is not any more may be a little below 0
+    return SHIFTS[name](held).clamp(0, 1).to(images)
 
 
 def names() -> list[str]:

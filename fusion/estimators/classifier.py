@@ -2,6 +2,7 @@
 
 import copy
 import time
+import warnings
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -131,7 +132,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         encoders = extract.loaded([e if isinstance(e, str) else copy.deepcopy(e) for e in given], self.device)
         stretches = strategies.plan(self.strategy, encoders, (self.training or Training()).epochs)
         solved = all(stretch.solve for stretch in stretches)
-        parameters.check_effect(self, solved, validation)
+        parameters.check_effect(self, solved, validation, multilabel=known.multilabel)
         self.origins_ = [{"name": encoder.name, "identity": encoder.identity()} for encoder in encoders]
         job = fitting.Job(self, encoders, samples, known, weighting)
         found = job.solve() if solved else job.tune(stretches, validation)
@@ -151,6 +152,14 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"without must name encoders of {names}, not all (got {without!r}). Keep one.")
         images = zoo.listed(X)
         blocks = [None if e.name in without else extract.extract(e, images) for e in self.encoders_]
+        if not any(on and x is not None for on, x in zip(self.head_.on, blocks, strict=True)):
+            used = [name for name, on in zip(names, self.head_.on, strict=True) if on]
+            warnings.warn(
+                f"without {used} all images get one answer: the head left the other encoders out, since they only "
+                "cost. Fit on those that are to answer alone.",
+                UserWarning,
+                stacklevel=2,
+            )
         found = self.calibration_.apply(np.asarray(self.head_.log_proba(blocks)))
         if prior is None:
             return found
@@ -176,11 +185,11 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return np.exp(self.predict_log_proba(X, without, prior=prior))
 
     def decide(self, proba: npt.NDArray[np.floating]) -> npt.NDArray[Any]:
-        """What `predict` says of answers (N, K) of `predict_proba`; each class counts the same if it did in the fit.
+        """What `predict` says of answers (N, K) of `predict_proba` without `prior`: as the head does.
 
-        With balanced classes that is the class whose probability is most above its frequency, not the largest one: at
-        2 % prevalence hardly any image would otherwise be called diseased. For other thresholds see
-        `fusion.operating_point`.
+        Where classes counted the same in the fit, they do here: it is about the class whose probability is most above
+        its frequency, not the largest one. At 2 % prevalence hardly any image would otherwise be called diseased. For
+        other thresholds see `fusion.operating_point`.
         """
         with np.errstate(divide="ignore"):
             own = self.calibration_.undo(np.log(np.asarray(proba, np.float64)))

@@ -78,6 +78,7 @@ def prior(given: Any, classes: Any, *, multilabel: bool) -> npt.NDArray[np.float
         ValueError: They are not K numbers in (0, 1), or those of classes do not sum to 1.
     """
     names = classes.tolist()
+    given = given.to_dict() if hasattr(given, "to_dict") else given  # a Series has an order of its own
     if isinstance(given, dict) and given.keys() == set(names):
         given = [given[name] for name in names]
     try:
@@ -91,12 +92,20 @@ def prior(given: Any, classes: Any, *, multilabel: bool) -> npt.NDArray[np.float
     return found
 
 
-def check_effect(model: Any, solved: bool, validation: Any) -> None:
+def check_effect(model: Any, solved: bool, validation: Any, *, multilabel: bool = False) -> None:
     """Refuse settings that a head solved on frozen features has no use for: who gives them expects an effect.
 
     Raises:
         ValueError: Naming them.
     """
+    if model.calibration and multilabel:
+        raise ValueError("calibration must be left out where images have several labels (got 'temperature').")
+    idle_images = validation is None and (model.training or Training()).patience is None
+    if model.calibration and not solved and idle_images:
+        raise ValueError(
+            "calibration must have images that are not trained on (got none, with patience=None). Pass validation=, or "
+            "leave it out."
+        )
     if not solved and model.select != "clean":
         raise ValueError(
             f"select must be 'clean' where encoders train (got {model.select!r} with strategy {model.strategy!r}). "

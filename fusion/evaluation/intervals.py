@@ -102,7 +102,10 @@ def error(values: Floats, groups: int) -> float:
 
 
 def p_value(values: Floats, groups: int, freedom: float) -> float:
-    """Two-sided p-value of a difference, in [0, 1], below 0.05 where its interval (`student`) leaves out 0."""
+    """Two-sided p-value of a difference, in [0, 1], below 0.05 where its interval (`student`) leaves out 0; NaN
+    where there is no interval."""
+    if np.isnan(freedom):
+        return float("nan")
     if (spread := error(values, groups)) == 0:
         return float(values[0] == 0)
     return float(2 * t.sf(abs(values[0]) / spread, freedom))

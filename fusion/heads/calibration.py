@@ -11,14 +11,14 @@ import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 
 from fusion.heads.losses import EVEN, Weighting
-from fusion.heads.probe import count, log_loss, normalised
+from fusion.heads.probe import count, normalised
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 _TINY = 1e-9  # a class that is never there would have no logarithm
 _STEPS, _CLOSE = 500, 1e-6  # of the shifts: until mean probabilities are this close to the frequencies
-_TEMPERATURES = np.log(0.05), np.log(20.0)
+_TEMPERATURES = np.log(0.1), np.log(10.0)
 
 
 @dataclass(frozen=True)
@@ -84,25 +84,39 @@ def calibrate(
         held: (N, K) log-probabilities.
         y: Their labels, (N,) or (N, K).
         wanted: (K,) frequencies for which to answer; those of `y` may be others.
-        weighting: How much each image counts; where classes are not balanced the head's own mean is kept.
-        temperature: Whether to fit one, to the log-loss. Source: Guo et al. arXiv:1706.04599.
+        weighting: How much each image counts; where classes are not balanced answers stay, unless a temperature is
+            asked for.
+        temperature: Whether to fit one, for one label per image. Source: Guo et al. arXiv:1706.04599.
     """
     multilabel, own = y.ndim == 2, frequencies(y, weighting)
     logits = _logits(held, multilabel)
     even = Weighting(balanced=False, images=weighting.images)
 
+    if not (weighting.balanced or temperature):
+        return neutral(len(own), multilabel)
+
     def at(heat: float) -> Calibration:
-        asked = weighting.balanced or temperature
-        shift = _shift(logits / heat, own, even, multilabel) if asked else np.zeros(len(own))
-        return Calibration(shift, heat, multilabel)
+        return Calibration(_shift(logits / heat, own, even, multilabel), heat, multilabel)
+
+    def objective(log_heat: float) -> float:
+        return _smooth_loss(at(np.exp(log_heat)).apply(held), y, even)
 
     heat = 1.0
     if temperature:
-        objective = lambda log_heat: log_loss(y, at(np.exp(log_heat)).apply(held), even)  # noqa: E731
         heat = float(np.exp(minimize_scalar(objective, bounds=_TEMPERATURES, method="bounded").x))
-    found = at(heat)
-    there = _odds(wanted, multilabel) - _odds(own, multilabel) if weighting.balanced else np.zeros(len(own))
-    return Calibration(found.shift + there, heat, multilabel)
+    there = _odds(wanted, multilabel) - _odds(own, multilabel)
+    return Calibration(at(heat).shift + there, heat, multilabel)
+
+
+def _smooth_loss(log_proba: Floats, y: Ints, even: Weighting) -> float:
+    """The log-loss, to targets a little short of sure: answers that are all right would else be made surer for ever.
+
+    Source: Platt 1999 (Advances in Large Margin Classifiers), equation 8, of one class against the others.
+    """
+    unsure = 1 / (np.bincount(y)[y] + 2)  # (N,)
+    others = (log_proba.sum(1) - log_proba[np.arange(len(y)), y]) / (log_proba.shape[1] - 1)
+    each = np.ones(len(y)) if even.images is None else even.images
+    return float(-np.average((1 - unsure) * log_proba[np.arange(len(y)), y] + unsure * others, weights=each))
 
 
 def _shift(logits: Floats, wanted: Floats, even: Weighting, multilabel: bool) -> Floats:

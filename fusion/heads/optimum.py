@@ -39,7 +39,7 @@ class ModuleHead:
         self.tolerance = 0.0  # L-BFGS goes on until nothing is gained
         self.strengths: Strengths | None = None
         self.held: Floats | None = None
-        self.on: npt.NDArray[np.bool_] | None = None  # None: all
+        self.on: Sequence[bool] = () if module is None else (True,) * len(module.widths)
 
     def fit(
         self,
@@ -63,15 +63,14 @@ class ModuleHead:
         job = _Optima(self.kind, blocks, y, folds, weighting, self.seed)
         strength = penalties[0] if penalties else max(_GRID, key=lambda c: job.auc(c, job.all))
         on = job.kept(strength) if self.drop and not penalties else job.all
-        self.strengths, self.on = tuple(strength * flag for flag in on), np.array(on)
+        self.strengths, self.on = tuple(strength * flag for flag in on), on
         self.held = job.held(strength, on) if hold else None
         self.module = job.optimum(strength, on)
         return self
 
     def log_proba(self, blocks: Sequence[Block | None]) -> Floats:
         """Blocks (N, D_e), None where missing -> (N, K)."""
-        on = np.full(len(blocks), True) if self.on is None else self.on
-        left = [x if flag else None for x, flag in zip(blocks, on, strict=True)]
+        left = [x if flag else None for x, flag in zip(blocks, self.on, strict=True)]
         return _answers(cast(TrainedHead, self.module), blocks if all(x is None for x in left) else left)
 
     @property
@@ -82,7 +81,7 @@ class ModuleHead:
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """The module's numbers, and which blocks it looks at where these are not all."""
         own = {name: value.cpu().numpy() for name, value in cast(TrainedHead, self.module).state_dict().items()}
-        return own if self.on is None or self.on.all() else {**own, "on": self.on.astype(np.float32)}
+        return own if all(self.on) else {**own, "on": np.array(self.on, np.float32)}
 
     @classmethod
     def restore(cls, kind: str, arrays: dict[str, npt.NDArray[Any]], multilabel: bool) -> Self:
@@ -92,7 +91,7 @@ class ModuleHead:
         module = TRAINED[kind](widths, len(arrays[f"{last}.bias"]), multilabel)
         module.load_state_dict({name: torch.from_numpy(value) for name, value in arrays.items() if name != "on"})
         head = cls(kind, module)
-        head.on = arrays["on"] > 0 if "on" in arrays else None
+        head.on = [bool(flag) for flag in arrays["on"] > 0] if "on" in arrays else head.on
         return head
 
 
@@ -105,6 +104,7 @@ class _Optima:
         self.kind, self.y, self.folds, self.weighting, self.seed = kind, y, folds, weighting, seed
         self.blocks = [np.asarray(x, np.float32) for x in blocks]
         self.all: Flags = (True,) * len(blocks)
+        self._known: dict[tuple[float, Flags], Floats] = {}
 
     def kept(self, strength: float) -> Flags:
         """The blocks that do not only cost."""
@@ -120,10 +120,12 @@ class _Optima:
     @cache  # noqa: B019 - lives as long as one fit
     def held(self, strength: float, on: Flags) -> Floats:
         """(N, K) log-probabilities of images by an optimum that has not seen them."""
-        found = np.zeros((len(self.y), count(self.y)))
-        for train, test in self.folds:
-            found[test] = _answers(self.optimum(strength, on, train), self._some(on, test))
-        return found
+        if (strength, on) not in self._known:
+            found = np.zeros((len(self.y), count(self.y)))
+            for train, test in self.folds:
+                found[test] = _answers(self.optimum(strength, on, train), self._some(on, test))
+            self._known[strength, on] = found
+        return self._known[strength, on]
 
     def optimum(self, strength: float, on: Flags, rows: Ints | None = None) -> TrainedHead:
         """The module that is fitted on some of the images."""

@@ -168,24 +168,25 @@ class OutOfFold:
 
     def __init__(self, blocks: Blocks, y: Ints, folds: Folds, weighting: Weighting = EVEN) -> None:
         self.y, self.folds, self.weighting, self.size = y, folds, weighting, len(blocks)
-        self._blocks, self._known = blocks, cast(dict[Strengths, Floats], {})
+        self._blocks, self._known = blocks, cast(dict[tuple[Strengths, float], Floats], {})
 
     @cached_property
     def _parts(self) -> list[list[tuple[Block, Block]]]:
         return [[_part(x, train, test, self.weighting) for x in self._blocks] for train, test in self.folds]
 
-    def alone(self, block: int, strength: float) -> Floats:
+    def alone(self, block: int, strength: float, tolerance: float | None = None) -> Floats:
         """(N, K) opinions of the probe on one block."""
-        return self.together(tuple(strength if e == block else 0.0 for e in range(self.size)))
+        return self.together(tuple(strength if e == block else 0.0 for e in range(self.size)), tolerance)
 
-    def together(self, strengths: Strengths) -> Floats:
-        """(N, K) opinions of one probe on the blocks side by side."""
-        if strengths not in self._known:
+    def together(self, strengths: Strengths, tolerance: float | None = None) -> Floats:
+        """(N, K) opinions of one probe on the blocks side by side; rough ones, but for a tolerance."""
+        key = strengths, tolerance or ROUGH
+        if key not in self._known:
             found = np.full((len(self.y), count(self.y)), np.nan)
             for (train, test), parts in zip(self.folds, self._parts, strict=True):
-                found[test] = self._fold(train, parts, strengths)
-            self._known[strengths] = found
-        return self._known[strengths]
+                found[test] = self._fold(train, parts, *key)
+            self._known[key] = found
+        return self._known[key]
 
     def auc(self, opinions: Floats) -> float:
         """The figure by which strengths are chosen."""
@@ -196,11 +197,13 @@ class OutOfFold:
         """The strength of each block as if it were the only one."""
         return [max(GRID, key=lambda c: self.auc(self.alone(e, c))) for e in range(self.size)]
 
-    def _fold(self, train: Ints, parts: Sequence[tuple[Block, Block]], strengths: Strengths) -> Floats:
+    def _fold(
+        self, train: Ints, parts: Sequence[tuple[Block, Block]], strengths: Strengths, tolerance: float
+    ) -> Floats:
         # A penalty 1/C on the weights of a block is a penalty of 1 on the weights of that block times sqrt(C).
         on = [(part, np.sqrt(c)) for part, c in zip(parts, strengths, strict=True) if c > 0]
         x, held = (np.concatenate([part[side] * factor for part, factor in on], axis=1) for side in (0, 1))
-        weight, bias = solve(x, self.y[train], count(self.y), 1.0, ROUGH, self.weighting.take(train))
+        weight, bias = solve(x, self.y[train], count(self.y), 1.0, tolerance, self.weighting.take(train))
         logits = held @ weight.T + bias
         if self.y.ndim == 2:
             return np.clip(logits, FLOOR, -FLOOR)

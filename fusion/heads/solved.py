@@ -36,6 +36,8 @@ Flags = npt.NDArray[np.bool_]
 Some = Sequence[Block | None]  # blocks of which some are missing
 T = TypeVar("T")
 
+_NOTHING = 1e-9  # a weight on the bound
+
 
 class Head(Protocol):
     """Interface of a head; `restore` of its class is the inverse of `arrays`, `size` the number of fitted values.
@@ -65,6 +67,11 @@ class Head(Protocol):
     @property
     def size(self) -> int: ...
 
+    @property
+    def on(self) -> Sequence[bool]:
+        """Of each block whether it has a say; where none that has is there, the answer is the same for all images."""
+        ...
+
 
 class SolvedConcat:
     """One probe on all blocks side by side, with a penalty per block; blocks that only cost are left out."""
@@ -88,7 +95,7 @@ class SolvedConcat:
     ) -> Self:
         folded = OutOfFold(blocks, y, folds, weighting)
         self.strengths = tuple(penalties or choose(folded, lambda strengths: folded.auc(folded.together(strengths))))
-        self.held = normalised(folded.together(self.strengths), y.ndim == 2) if hold else None
+        self.held = normalised(folded.together(self.strengths, TOLERANCE), y.ndim == 2) if hold else None
         self.widths = [block.shape[1] for block in blocks]
         x, stretch = np.concatenate(blocks, axis=1), _stretch(self.strengths, self.widths)
         self.probe = fit_probe(x, y, count(y), 1.0, stretch, self.tolerance, weighting)
@@ -104,6 +111,11 @@ class SolvedConcat:
     @property
     def size(self) -> int:
         return _fitted(self.probe).size
+
+    @property
+    def on(self) -> Sequence[bool]:
+        parts = np.split(_fitted(self.probe).weight, np.cumsum(self.widths)[:-1], axis=1)
+        return [bool(part.any()) for part in parts]
 
     def arrays(self) -> Arrays:
         return {**_fitted(self.probe).arrays(), "widths": np.array(self.widths, np.float64)}
@@ -150,6 +162,10 @@ class _Probes:
         joined = np.full((len(blocks), _size(blocks), len(probes[0].bias)), np.nan)
         joined[seen] = [p.opinions(x) for p, x in zip(probes, blocks, strict=True) if x is not None]
         return normalised(self._combine(joined, _fitted(self.weights), seen), probes[0].multilabel)
+
+    @property
+    def on(self) -> Sequence[bool]:
+        return [True] * len(_fitted(self.probes))  # where all that is there weighs nothing, each weighs the same
 
     @property
     def size(self) -> int:
@@ -234,6 +250,11 @@ class SolvedStack(_Probes):
         each = [np.eye(classes) * weight for weight in found[:encoders]]
         return np.concatenate([*each, found[encoders:, None]], axis=1)  # (K, E * K + 1)
 
+    @property
+    def on(self) -> Sequence[bool]:
+        parts = np.split(_fitted(self.weights)[:, :-1], len(_fitted(self.probes)), axis=1)
+        return [bool((np.abs(part) > _NOTHING).any()) for part in parts]
+
     def _combine(self, parts: Floats, weights: Floats, seen: Flags) -> Floats:
         # A missing probe has no opinion: the same log-probability for every class, or even odds.
         nothing = 0.0 if _fitted(self.probes)[0].multilabel else -np.log(parts.shape[2])
@@ -252,7 +273,7 @@ SOLVED: dict[str, type[SolvedConcat] | type[_Probes]] = {
 
 def _opinions(folded: OutOfFold, strengths: Sequence[float]) -> Floats:
     """(E, N, K) out of fold, of each probe."""
-    return np.stack([folded.alone(e, c) for e, c in enumerate(strengths)])
+    return np.stack([folded.alone(e, c, TOLERANCE) for e, c in enumerate(strengths)])
 
 
 def _size(blocks: Some) -> int:

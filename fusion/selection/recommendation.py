@@ -69,7 +69,7 @@ class Panel:
             for name, by_depth in self.opinions.items()
         }
         taken: list[Key] = []
-        reached, left = 0.0, list(depths.items())
+        reached, left = -np.inf, list(depths.items())
         while left:
             following = max(left, key=lambda key: self.auc([*taken, key], weights))
             if (found := self.auc([*taken, following], weights)) <= reached:

@@ -54,3 +54,8 @@ def test_other_names_and_shapes_are_refused():
         shifts.shift(IMAGES, "fog")
     with pytest.raises(ValueError, match=r"images must be \(N, C, H, W\) \(got \(64, 64\)\)"):
         shifts.shift(IMAGES[0, 0], "darker")
+
+
+@pytest.mark.parametrize("name", shifts.names())
+def test_what_is_a_rounding_below_black_is_black(name):
+    assert torch.isfinite(shifts.shift(IMAGES - 1e-7, name)).all()

@@ -5,7 +5,8 @@ import pytest
 import torch
 from sklearn.metrics import log_loss
 
-from fusion import FusionClassifier, Training
+import zoo
+from fusion import FusionClassifier, Training, brain_regions
 from fusion.data import shifts
 from fusion.estimators import fitting
 from fusion.evaluation.metrics import auc
@@ -156,15 +157,34 @@ def test_of_labels_too_each_follows_how_often_it_is():
 
 
 def test_a_temperature_is_fitted_to_answers_out_of_fold_and_moves_no_decision():
+    parts = [brain_regions("train", labels=60), brain_regions("validation", labels=120)]
+    labels, truth = (np.where(part.labels == "cerebellum", "cerebellum", "other") for part in parts)
     plain, warm = (
-        FusionClassifier(SMALL[:1], C=10.0, folds=3, calibration=how).fit(TRAIN.images, TRAIN.labels)
+        FusionClassifier(SMALL[:1], calibration=how).fit(parts[0].images, labels, parts[0].groups)
         for how in (None, "temperature")
     )
     assert plain.calibration_.temperature == 1
     assert warm.calibration_.temperature > 1.2
-    np.testing.assert_array_equal(plain.predict(HELD.images), warm.predict(HELD.images))
-    losses = [log_loss(HELD.labels, model.predict_proba(HELD.images)) for model in (plain, warm)]
+    np.testing.assert_array_equal(plain.predict(parts[1].images), warm.predict(parts[1].images))
+    losses = [log_loss(truth, model.predict_proba(parts[1].images)) for model in (plain, warm)]
     assert losses[1] < losses[0]
+
+
+def test_a_temperature_needs_images_to_be_fitted_to():
+    tuned = FusionClassifier(SMALL[:1], strategy="full", training=Training(1, patience=None), calibration="temperature")
+    with pytest.raises(ValueError, match="calibration must have images that are not trained on"):
+        tuned.fit(TRAIN.images, TRAIN.labels)
+    with pytest.raises(ValueError, match="calibration must be left out where images have several labels"):
+        FusionClassifier(SMALL[:1], calibration="temperature").fit(TRAIN.images, LISTS)
+
+
+def test_who_has_no_say_left_is_told():
+    noise = zoo.untrained("mae-mini", 0.25, seed=0)
+    model = FusionClassifier([SMALL[0], noise], C=0.1).fit(TRAIN.images, TRAIN.labels)
+    model.head_.probe.weight[:, : model.encoders_[0].num_features] = 0  # as a fit leaves one out
+    with pytest.warns(UserWarning, match=r"without \['.*'\] all images get one answer"):
+        proba = model.predict_proba(HELD.images[:4], without=[model.encoders_[1].name])
+    assert np.ptp(proba, axis=0).max() < 1e-9
 
 
 @pytest.mark.parametrize("prior", [[0.5], [0.7] * 6, {"deep": 1.0}, "half", [0, 0.2, 0.2, 0.2, 0.2, 0.2], [np.nan] * 6])

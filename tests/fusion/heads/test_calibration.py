@@ -76,3 +76,19 @@ def test_images_from_elsewhere_give_the_shift_but_not_the_frequencies():
     found = calibration.calibrate(head.log_proba([other]), known, calibration.frequencies(y))
     fresh, _ = drawn(0.2, 4000, 2)
     assert np.exp(found.apply(head.log_proba([fresh])))[:, 1].mean() == pytest.approx(0.2, abs=0.02)
+
+
+def test_a_temperature_answers_for_the_frequencies_that_are_wanted():
+    rng = np.random.default_rng(0)
+    y = np.arange(2000) % 2
+    logits = np.log(0.05 / 0.95) + 6 * y - 3 + rng.normal(size=2000)  # for classes of .95 and .05
+    held = calibration.normalised(np.stack([0 * logits, logits], axis=1), multilabel=False)
+    found = calibration.calibrate(held, y, np.array([0.95, 0.05]), PLAIN, temperature=True)
+    shares = np.where(y == 1, 0.05, 0.95)
+    assert np.average(np.exp(found.apply(held))[:, 1], weights=shares) == pytest.approx(0.05, abs=0.01)
+
+
+def test_answers_that_are_all_right_are_not_made_surer_for_ever():
+    y = np.arange(60) % 2
+    held = np.log(np.where(np.eye(2)[y] == 1, 0.9, 0.1))
+    assert calibration.calibrate(held, y, np.full(2, 0.5), temperature=True).temperature > 0.5

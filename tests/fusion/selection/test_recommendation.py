@@ -131,3 +131,9 @@ def test_the_best_of_many_that_know_nothing_is_chance(candidates):
     names = [f"e{e}" for e in range(2)]
     gains = [one.auc(one.together(names)) - one.auc(one.better(names)) for one in scans]
     assert abs(np.mean(gains)) < 2 * np.std(gains, ddof=1) / np.sqrt(40)
+
+
+def test_one_is_taken_even_where_all_are_always_wrong():
+    y = np.tile(np.arange(2), 10)
+    wrong = np.log(np.where(np.eye(2)[y] == 1, 0.1, 0.9))
+    assert panel({"a": {0.5: wrong}, "b": {1.0: wrong.copy()}}, y).recommend(np.ones(len(y))).names == ["a"]
