@@ -72,7 +72,7 @@ def counted(requests):
 @pytest.mark.parametrize(
     ("architecture", "kwargs", "pool", "size", "layout", "prefix", "block"),
     [
-        ("resnet50", "{}", "avg", 64, "moco", "module.encoder_q.", 3),
+        pytest.param("resnet50", "{}", "avg", 64, "moco", "module.encoder_q.", 3, marks=pytest.mark.slow),
         pytest.param("vit_small_patch16_224", "{img_size: 64}", "cls", 64, "timm", "", 8, marks=pytest.mark.slow),
         ("vit_tiny_patch16_224", "{img_size: 64}", "avg", 64, "timm", "", 8),
     ],

@@ -36,7 +36,9 @@ def test_there_are_blocks():
 
 
 @pytest.mark.parametrize(
-    ("name", "block"), BLOCKS, ids=[f"{name}: {block.splitlines()[0][:40]}" for name, block in BLOCKS]
+    ("name", "block"),
+    [pytest.param(*pair, marks=pytest.mark.slow if pair[0] == "fusion/selection/README.md" else ()) for pair in BLOCKS],
+    ids=[f"{name}: {block.splitlines()[0][:40]}" for name, block in BLOCKS],
 )
 def test_every_python_block_runs(name, block, tmp_path, monkeypatch, tiny):
     monkeypatch.chdir(tmp_path)

@@ -44,6 +44,7 @@ def test_the_wheel_holds_packages_cards_weights_and_samples(wheel):
     assert not [name for name in held if name.startswith(("tests/", "cards/"))]
 
 
+@pytest.mark.slow
 def test_an_unpacked_wheel_loads_its_own_cards_and_weights(wheel, tmp_path):
     zipfile.ZipFile(wheel).extractall(tmp_path)
     code = "import zoo; from zoo.registry import cards; e = zoo.load('mae-mini'); "

@@ -109,8 +109,10 @@ def solve(
 ) -> tuple[Floats, Floats]:
     """Weight (K, D) and bias (K,) of a probe on features as they are; arguments as in `fit_probe`."""
     if y.ndim == 2:
-        pairs = [_solve_label(x, column, penalty, tolerance, weighting) for column in y.T]
+        pairs = [solve(x, column, 2, penalty, tolerance, weighting) for column in y.T]
         return np.stack([weight[1] - weight[0] for weight, _ in pairs]), np.array([b[1] - b[0] for _, b in pairs])
+    if (y == y[0]).all():  # a fold may hold one class only, or no image with, or none without a label
+        return np.zeros((classes, x.shape[1])), np.where(np.arange(classes) == y[0], 0.0, FLOOR)
     solver = LogisticRegression(
         C=penalty, class_weight=weighting.kind, solver="newton-cg", max_iter=1000, tol=tolerance
     )
@@ -130,13 +132,6 @@ def solve(
 def _threads() -> ThreadpoolController:
     """Found once: to look for the libraries takes longer than a small fit."""
     return ThreadpoolController()
-
-
-def _solve_label(x: Block, y: Ints, penalty: float, tolerance: float, weighting: Weighting) -> tuple[Floats, Floats]:
-    if len(np.unique(y)) == 2:
-        return solve(x, y, 2, penalty, tolerance, weighting)
-    # A fold may hold no image with, or none without the label.
-    return np.zeros((2, x.shape[1])), np.where(np.arange(2) == y[0], 0.0, FLOOR)
 
 
 def count(y: Ints) -> int:

@@ -74,6 +74,7 @@ def test_images_are_in_a_drawn_order(table):
     assert all(label in path.name for label, path in zip(mixed.labels, mixed.images, strict=True))
 
 
+@pytest.mark.slow
 def test_changes_of_a_saved_model(tmp_path, monkeypatch):
     train = fusion.brain_regions("train", labels=24)
     settings = fusion.Training(epochs=1, patience=None, learning_rate=0.01)

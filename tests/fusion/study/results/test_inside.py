@@ -25,6 +25,8 @@ from fusion.study.results import series as series_
 from fusion.study.series import Member
 from tests.fusion.study.results.judged_series import CONFIG
 
+pytestmark = pytest.mark.slow  # a series of four folds, judged
+
 SOURCES = ("mocov2-mini@0.5", "mae-mini@0.5", "untrained:mocov2-mini@0.5")
 
 
