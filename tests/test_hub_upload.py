@@ -19,6 +19,7 @@ import hub_upload
 import zoo
 from tests.conftest import ROOT, TINY
 from tests.hub.answers import page, refusal
+from tests.marks import slow_but
 from tests.zoo.called import call as called
 from zoo.fetching import digests, opened
 from zoo.fetching.wire import asking
@@ -74,9 +75,10 @@ def counted(requests):
     [
         pytest.param("resnet50", "{}", "avg", 64, "moco", "module.encoder_q.", 3, marks=pytest.mark.slow),
         pytest.param("vit_small_patch16_224", "{img_size: 64}", "cls", 64, "timm", "", 8, marks=pytest.mark.slow),
-        ("vit_tiny_patch16_224", "{img_size: 64}", "avg", 64, "timm", "", 8),
+        pytest.param("vit_tiny_patch16_224", "{img_size: 64}", "avg", 64, "timm", "", 8, marks=pytest.mark.slow),
+        ("resnet10t", "{}", "avg", 64, "timm", "", 3),
     ],
-    ids=["resnet50", "vit-cls", "vit-avg"],
+    ids=["resnet50", "vit-cls", "vit-avg", "resnet10"],
 )
 def test_a_checkpoint_goes_round(login, tmp_path, architecture, kwargs, pool, size, layout, prefix, block):
     """Pickle -> convert -> check -> upload -> the encoder that `zoo` loads is the network that timm loads."""
@@ -347,7 +349,10 @@ def test_ctrl_c_ends_an_upload_at_once(ready, monkeypatch, part):
     assert "is broken off. Run the same command again: it goes on." in " ".join(said.split())
 
 
-@pytest.mark.parametrize("body", [b"<html>Sign in</html>", b"{}", b"[]", b"null", b"[" * 100_000])
+ODD = [b"<html>Sign in</html>", b"{}", b"[]", b"null", b"[" * 100_000]
+
+
+@pytest.mark.parametrize("body", slow_but(ODD, b"{}", ODD[-1]))
 @pytest.mark.parametrize("part", ["/api/repos/create", f"/api/models/{REPO}", f"/api/models/{REPO}/commit/main"])
 def test_an_odd_answer_to_an_upload_is_told(ready, monkeypatch, part, body):
     hub, card, weights = ready
@@ -358,6 +363,7 @@ def test_an_odd_answer_to_an_upload_is_told(ready, monkeypatch, part, body):
     assert "must take what is sent (got: " in said
 
 
+@pytest.mark.slow
 def test_an_upload_has_an_end(ready, monkeypatch):
     hub, card, weights = ready
     monkeypatch.setattr(hub_upload, "_CALLS", 0)

@@ -11,6 +11,7 @@ from fusion.similarity.canonical import cca
 from fusion.similarity.interval import interval
 from fusion.similarity.measures import cka, knn_overlap, procrustes
 from tests.conftest import ROOT
+from tests.marks import slow_but
 
 
 def correlated(rng, n, d, r):
@@ -24,12 +25,13 @@ def coverage(measure, truth, draws, pairs):
     return np.mean([i.low <= truth <= i.high for i in found])
 
 
-@pytest.mark.parametrize(
-    ("n", "d", "r", "draws"),
-    [(16, 20, 0.0, 150), (16, 512, 0.0, 100), (64, 8, 0.0, 150), (64, 20, 0.6, 100), (512, 8, 0.6, 60)],
-)
-def test_the_interval_of_debiased_cka_covers(n, d, r, draws):
+SHAPES = [(16, 20, 0.0, 150), (16, 512, 0.0, 100), (64, 8, 0.0, 150), (64, 20, 0.6, 100), (512, 8, 0.6, 60)]
+
+
+@pytest.mark.parametrize("shape", slow_but(SHAPES, *SHAPES[::2]))
+def test_the_interval_of_debiased_cka_covers(shape):
     """The expectation of both HSIC terms is known: columns with correlation r have CKA r squared."""
+    n, d, r, draws = shape
     rng = np.random.default_rng(n + d)
     pairs = iter(lambda: correlated(rng, n, d, r), None)
     assert 0.90 <= coverage(cka, r**2, draws, pairs) <= 0.99
@@ -45,6 +47,7 @@ def test_it_covers_at_2048_columns(n, draws, r):
     assert 0.90 <= coverage(cka, r**2, draws, pairs) <= (0.99 if draws > 50 else 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("measure", "n", "d", "r"), [(procrustes, 64, 20, 0.8), (cca, 120, 10, 0.5)])
 def test_of_a_biased_measure_it_covers_what_that_is_on_average(measure, n, d, r):
     rng = np.random.default_rng(0)

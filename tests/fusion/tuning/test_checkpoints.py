@@ -19,6 +19,7 @@ from fusion.data.samples import Samples
 from fusion.tuning import checkpoints
 from fusion.tuning.checkpoints import Checkpoints
 from tests.conftest import ROOT
+from tests.marks import slow_but
 from tests.small_fits import COUNT, IMAGES, LABELS, Course, fused, own, resumable, same, snapshot
 
 
@@ -78,7 +79,7 @@ def test_a_fit_that_is_killed_twice_ends_as_if_it_had_not_been(tmp_path):
     assert 0 < resumed.fit.earlier < resumed.fit.progress.seconds == again.fit.earlier
 
 
-@pytest.mark.parametrize("strategy", ["lp-ft", "lora", "auto-rgn", "l2-sp"])
+@pytest.mark.parametrize("strategy", slow_but(["lp-ft", "lora", "auto-rgn", "l2-sp"], "lp-ft", "lora"))
 def test_other_strategies_go_on_as_well(tmp_path, encoder, strategy):
     def stop(course, step):
         if step["epoch"] == 2:
@@ -167,7 +168,11 @@ def flipped(path):
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize("spoil", [flipped, lambda p: p.unlink(), lambda p: p.write_bytes(p.read_bytes()[:-9])])
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+@pytest.mark.parametrize("spoil", slow_but([flipped, Path.unlink, cut], flipped))
 @pytest.mark.parametrize(
     "name", ["progress.json", "best.safetensors", "model.safetensors", "optimizer.bin", "random_states_0.pkl"]
 )

@@ -17,6 +17,7 @@ from fusion.features import extract
 from fusion.heads.losses import class_weights, losses
 from fusion.tuning.settings import default_rate
 from tests.fusion.tuning.small_encoders import HELD, validated
+from tests.marks import slow_but
 from tests.small_fits import COUNT, IMAGES, LABELS, RESNET, TRAIN, VIT, Course, fused, own, same, snapshot, solve
 
 ONE, TWO, THREE, FOUR = ({f"quarter-{q}": 1.0} for q in (1, 2, 3, 4))
@@ -42,6 +43,8 @@ MOVES = {
     "truncated": [{1, 2, 3}] * 4,
     "layer-decay": [{1, 2, 3, 4}] * 4,
 }
+
+QUICK = ("full", "auto-rgn", "lp-auto-rgn", "best-quarter")
 
 SOLVED_FIRST, MEASURED = {"lp-ft", "lp-auto-rgn"}, {"auto-rgn", "auto-rgn-robust", "lp-auto-rgn"}
 
@@ -80,7 +83,7 @@ def at(network, state):
     return twin
 
 
-@pytest.mark.parametrize("name", MOVES)
+@pytest.mark.parametrize("name", slow_but(MOVES, *QUICK, "gradual-last-first"))
 def test_what_moves_in_which_epoch_and_how_fast(tmp_path, name):
     encoder = own(tmp_path, depth=0.75 if name == "truncated" else 1.0)
     course = Course(fused([encoder]), name, learning_rate=2e-3, warmup=0.2)
@@ -113,7 +116,7 @@ def test_what_moves_in_which_epoch_and_how_fast(tmp_path, name):
 
 
 @pytest.mark.parametrize("mode", ["batch", "frozen"])
-@pytest.mark.parametrize("name", [*MOVES, "lora"])
+@pytest.mark.parametrize("name", slow_but([*MOVES, "lora"], *QUICK, "lora"))
 def test_statistics_of_what_moves_go_along_or_stay_in_every_strategy(tmp_path, name, mode):
     encoder = own(tmp_path, depth=0.75 if name == "truncated" else 1.0)
     course = Course(fused([encoder]), name, statistics=mode, epochs=1, batch=COUNT // 2)

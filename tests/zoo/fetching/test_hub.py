@@ -16,6 +16,7 @@ import zoo
 from tests import small
 from tests.conftest import ROOT
 from tests.hub.faults import Fault
+from tests.marks import slow_but
 from tests.zoo.fetching.served import SOME, read, right
 from zoo.fetching import header as header_
 from zoo.fetching import hub as hubs
@@ -188,7 +189,7 @@ WIRE = {"resnet50": "ResNet-50", "densenet121": "DenseNet-121"}
 WIRE |= {"vit_base_patch16_224": "ViT-B", "swin_base_patch4_window7_224": "Swin-B"}
 
 
-@pytest.mark.parametrize("architecture", WIRE)
+@pytest.mark.parametrize("architecture", slow_but(WIRE, "resnet50", "densenet121"))
 def test_bytes_on_the_wire(hub, tmp_path, monkeypatch, architecture):
     monkeypatch.setenv("ZOO_LICENSE_POLICY", "allow")
     torch.manual_seed(0)

@@ -10,6 +10,7 @@ import pytest
 
 from tests import small
 from tests.hub.faults import Fault
+from tests.marks import slow_but
 from tests.zoo.fetching.served import SOME, flip, flip_a_piece, overlaps, read, right
 from zoo.fetching import digests, opened
 from zoo.fetching.hub import WeightsError
@@ -119,7 +120,7 @@ def test_another_file_than_the_pinned_one_is_a_wrong_revision(hub, tmp_path):
         read(card)
 
 
-@pytest.mark.parametrize("pinned", [True, False])
+@pytest.mark.parametrize("pinned", slow_but([True, False], True))
 def test_200_flipped_bits_of_the_cache_are_caught_at_the_load(hub, tmp_path, pinned, monkeypatch):
     card, data = small.publish(hub, tmp_path, pinned=pinned, count=4, size=400)
     names = ["layer1.weight", "layer2.weight", "half", "count"]

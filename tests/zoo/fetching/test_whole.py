@@ -9,6 +9,7 @@ import pytest
 
 from tests import small
 from tests.hub.faults import Fault
+from tests.marks import slow_but
 from tests.zoo.fetching.served import SOME, flip, read, right
 from zoo.fetching import digests, opened
 from zoo.fetching import header as header_
@@ -51,7 +52,7 @@ def test_wrong_bytes_of_a_first_use_are_reported_as_first_use(hub, tmp_path):
     assert len(list((store_of(card).folder / "quarantine").iterdir())) == 1, "what the first use had recorded"
 
 
-@pytest.mark.parametrize("known", ["card", "hub", "whole file"])
+@pytest.mark.parametrize("known", slow_but(["card", "hub", "whole file"], "card"))
 def test_200_flipped_bits_of_a_whole_file_are_caught_at_the_load(hub, tmp_path, known):
     card, data = small.publish(hub, tmp_path, pinned=known == "card", beside=known == "hub", count=4, size=400)
     read(card, whole=True)

@@ -11,6 +11,7 @@ import timm
 import torch
 
 from tests.conftest import TINY
+from tests.marks import slow_but
 from zoo.networks import cutting, families
 from zoo.networks.encoder import Encoder
 from zoo.registry import cards
@@ -28,6 +29,8 @@ ARCHITECTURES = {
     "convnext_atto": {},
 }
 DEPTHS = [k / 8 for k in range(1, 9)]
+TWINS = ("vgg19", "vit_base_patch16_224", "vit_small_patch14_dinov2")  # another of each of these families is quick
+PARAMETERS = slow_but(ARCHITECTURES, *(ARCHITECTURES.keys() - TWINS))
 
 
 def card_for(architecture, pool="avg"):
@@ -89,7 +92,7 @@ def place(network, block):
     return block
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", PARAMETERS)
 def test_truncated_output_is_the_full_networks_tap_bit_for_bit(architecture):
     card, network = card_for(architecture), whole(architecture)
     x = torch.randn(2, 3, card.input.size, card.input.size)
@@ -107,7 +110,7 @@ def test_truncated_output_is_the_full_networks_tap_bit_for_bit(architecture):
         assert len(pyramid) == -(-depth * 4 // 1)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", PARAMETERS)
 @pytest.mark.parametrize("pool", ["avg", pytest.param("cls+avg", marks=pytest.mark.slow)])
 def test_one_pass_gives_the_features_of_every_depth(architecture, pool):
     if pool != "avg" and not architecture.startswith("vit"):
@@ -262,6 +265,7 @@ def test_whatever_arguments_provoke_in_timm_is_one_sentence(architecture, kwargs
         cutting.build(architecture, kwargs)
 
 
+@pytest.mark.slow
 def test_the_bound_is_of_one_build_in_one_thread():
     with ThreadPoolExecutor(4) as pool:
         assert len(list(pool.map(lambda _: cutting.build("resnet50", {}), range(100)))) == 100  # 32,000 tensors in all
