@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fusion.evaluation.operating import OperatingPoint, operating_point
     from fusion.evaluation.score import Evaluation, contributions, difference, evaluate
     from fusion.features.extract import extract
+    from fusion.features.taps import Taps
     from fusion.selection.scan import Scan, scan
     from fusion.similarity.canonical import cca, pwcca, svcca
     from fusion.similarity.compare import Comparison, before_after, compare, pairwise
@@ -41,6 +42,7 @@ __all__ = [
     "Reliability",
     "Samples",
     "Scan",
+    "Taps",
     "Training",
     "agreement",
     "before_after",
@@ -84,6 +86,7 @@ _HOMES = {
     "Reliability": "fusion.evaluation.curves.Reliability",
     "Samples": "fusion.data.samples.Samples",
     "Scan": "fusion.selection.scan.Scan",
+    "Taps": "fusion.features.taps.Taps",
     "Training": "fusion.tuning.settings.Training",
     "agreement": "fusion.evaluation.agreement.agreement",
     "before_after": "fusion.similarity.compare.before_after",

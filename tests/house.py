@@ -41,8 +41,8 @@ ROOMS: dict[str, set[str]] = {
     },
     "fusion/commands": {
         ZOO,
-        *(f"fusion/{room}" for room in ("data", "evaluation", "similarity", "tuning", "selection", "estimators")),
-        *("fusion/report", "fusion/study", "fusion/demo"),
+        *(f"fusion/{room}" for room in ("data", "evaluation", "features", "similarity", "tuning", "selection")),
+        *("fusion/estimators", "fusion/report", "fusion/study", "fusion/demo"),
     },
     "hub_upload": {"zoo/registry", "zoo/fetching", "zoo/upkeep", "zoo/cli"},
 }

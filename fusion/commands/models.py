@@ -39,7 +39,8 @@ def fit(  # noqa: PLR0913 - each is an option of its own
     source: Data,
     output: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder for the model.")] = Path("model"),
     encoder: Annotated[
-        list[str] | None, typer.Option(help="Name, or name@depth; may be repeated. Otherwise those in the package.")
+        list[str] | None,
+        typer.Option(help="Name, name@depth, or name@0.25+0.5+1 or name@quarters for several depths; repeatable."),
     ] = None,
     head: Annotated[str, typer.Option(help="concat, convex, gated, attention, stack or mean.")] = "concat",
     strategy: Annotated[str, typer.Option(help="How the encoders' weights move, of fusion.strategies().")] = "probe",
@@ -61,7 +62,7 @@ def fit(  # noqa: PLR0913 - each is an option of its own
 
     with clear_errors(), _telling():
         settings = _settings(training, strategy)
-        encoders, view = windows.windowed(list(encoder or EMBEDDED), window)
+        encoders, view = windows.windowed(list(encoder or EMBEDDED), window, several=True)
         images, said = open_part(source, "train", split, window=view)
         held = _validation(source, split, settings, view) if strategy != "probe" else None
         stopped = f"; early stopping on its split validation, {len(held)} images" if held else ""

@@ -14,13 +14,20 @@ Window = Annotated[
 ]
 
 
-def windowed(names: list[str], window: tuple[float, float] | None) -> tuple[Sequence[Any], tuple[float, float] | None]:
-    """The encoders, names where no window is given, and the window by which images are read."""
+def windowed(
+    names: list[str], window: tuple[float, float] | None, *, several: bool = False
+) -> tuple[Sequence[Any], tuple[float, float] | None]:
+    """The encoders, names where no window is given, and the window by which images are read.
+
+    Where names may have `several` depths, loaded encoders are `fusion.Taps`.
+    """
     import zoo
+    from fusion.features import taps
 
     if window is None:
         return names, _common([_view(name) for name in names])
-    return [zoo.load(name, window=list(window)) for name in names], window
+    load = taps.load if several else zoo.load
+    return [load(name, window=list(window)) for name in names], window
 
 
 def of(encoders: "Sequence[zoo.Encoder]") -> tuple[float, float] | None:
@@ -31,9 +38,10 @@ def of(encoders: "Sequence[zoo.Encoder]") -> tuple[float, float] | None:
 def _view(name: str) -> Any:
     """The window of the card; None where there is no such card here, as of a repo on the Hub."""
     import zoo
+    from fusion.features import taps
 
     try:
-        return zoo.card(zoo.split_name(name)[0]).input.window
+        return zoo.card(taps.split(name)[0]).input.window
     except ValueError:  # whoever loads it says what is wrong
         return None
 

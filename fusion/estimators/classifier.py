@@ -18,6 +18,7 @@ from fusion.data import labels as labels_
 from fusion.data.samples import Samples, digests
 from fusion.estimators import fitting, parameters, saving
 from fusion.features import extract
+from fusion.features.taps import Taps
 from fusion.heads.calibration import frequencies, moved
 from fusion.tuning import strategies
 from fusion.tuning.settings import Training
@@ -28,12 +29,15 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Args:
         encoders: Names of `zoo.names()`, with `@depth` where another depth than the card's is wanted, or loaded
-            `zoo.Encoder` objects; these are not changed. `auto`: those that `fusion.scan` recommends, which judges
-            by the head `mean`.
+            `zoo.Encoder` objects; these are not changed. `name@0.25+0.5+1` takes the features at several depths from
+            one pass, each a block of its own for the head, `name@quarters` those at the ends of all four quarters, and
+            `fusion.Taps` those of a loaded encoder. `auto`: those that `fusion.scan` recommends, which judges by the
+            head `mean`.
         head: `concat`, `convex`, `gated`, `attention`, `stack` or `mean`, see `fusion.heads`.
         strategy: How the encoders' weights move: a name of `fusion.strategies()`, a list of phases, or one of either
             per encoder, as a list or by name. `probe`: they do not.
-        C: Inverse strength of the L2 penalty of solved heads: one, one per encoder, or None to choose it on the folds.
+        C: Inverse strength of the L2 penalty of solved heads: one, one per block (encoder and depth, in the order
+            given), or None to choose them on the folds.
         folds: Folds of the out-of-fold predictions and of the choice of C.
         training: How a fine-tuning goes; None takes the defaults of `fusion.Training`.
         device: `auto` takes the GPU where there is one.
@@ -50,7 +54,8 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Attributes:
         classes_: (K,) labels as they came in; columns of `predict_proba`.
-        encoders_: The encoders, fine-tuned where the strategy says so.
+        taps_: The encoders with the depths at which their features are taken, fine-tuned where the strategy says so.
+        encoders_: The encoders of `taps_`.
         head_: The fitted head.
         scan_: What `auto` found.
         prior_: (K,) how often each class, or each label, is in training; None of a model saved before 0.2.
@@ -71,7 +76,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def __init__(  # noqa: PLR0913 - an estimator says all it is told here
         self,
-        encoders: Sequence[str | zoo.Encoder] | str = ("mocov2-mini", "mae-mini"),
+        encoders: Sequence[str | zoo.Encoder | Taps] | str = ("mocov2-mini", "mae-mini"),
         head: str = "concat",
         strategy: strategies.Strategy = "probe",
         C: float | Sequence[float] | None = None,
@@ -96,6 +101,11 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.class_weight = class_weight
         self.calibration = calibration
         self.select = select
+
+    @property
+    def encoders_(self) -> list[zoo.Encoder]:
+        """Those of `taps_`."""
+        return [taps.encoder for taps in self.taps_]
 
     def fit(
         self,
@@ -129,31 +139,35 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         samples = Samples(images, known.numbers, folds_.members(groups, len(images), images))
         weighting = fitting.weighting(self, sample_weight, samples)
         given = self._given(images, y, samples.groups)
-        encoders = extract.loaded([e if isinstance(e, str) else copy.deepcopy(e) for e in given], self.device)
+        taps = extract.tapped([e if isinstance(e, str) else copy.deepcopy(e) for e in given], self.device)
+        encoders = [own.encoder for own in taps]
         stretches = strategies.plan(self.strategy, encoders, (self.training or Training()).epochs)
         solved = all(stretch.solve for stretch in stretches)
         parameters.check_effect(self, solved, validation, multilabel=known.multilabel)
         self.origins_ = [{"name": encoder.name, "identity": encoder.identity()} for encoder in encoders]
-        job = fitting.Job(self, encoders, samples, known, weighting)
+        job = fitting.Job(self, taps, samples, known, weighting)
         found = job.solve() if solved else job.tune(stretches, validation)
         self.head_, self.history_, self.changed_ = found.head, found.history, found.changed
         self.calibration_, self.prior_ = found.calibration, frequencies(known.numbers, weighting)
         self.trained_, self.seconds_ = found.trained, found.earlier + time.monotonic() - started
-        self.classes_, self.encoders_, self.multilabel_ = known.classes, encoders, known.multilabel
+        self.classes_, self.taps_, self.multilabel_ = known.classes, taps, known.multilabel
         self.seen_ = digests(Samples(images, known.numbers, groups))  # ids as given: copies joined some
         return self
 
     def predict_log_proba(self, X: Any, without: Collection[str] = (), *, prior: Any = None) -> npt.NDArray[np.float64]:
         """Answer with the logarithms (N, K) of `predict_proba`, whose arguments these are."""
         self._check_fitted("predicts")
-        names = [encoder.name for encoder in self.encoders_]
+        names = [taps.name for taps in self.taps_]
         listed = isinstance(without, Collection) and not isinstance(without, str)
         if not listed or set(without) - set(names) or not set(names) - set(without):
             raise ValueError(f"without must name encoders of {names}, not all (got {without!r}). Keep one.")
         images = zoo.listed(X)
-        blocks = [None if e.name in without else extract.extract(e, images) for e in self.encoders_]
+        each = [(taps, taps.name in without) for taps in self.taps_]
+        parts = [[None] * len(taps.depths) if out else extract.blocks(taps, images) for taps, out in each]
+        blocks = [block for part in parts for block in part]
         if not any(on and x is not None for on, x in zip(self.head_.on, blocks, strict=True)):
-            used = [name for name, on in zip(names, self.head_.on, strict=True) if on]
+            owners = [taps.name for taps in self.taps_ for _ in taps.depths]
+            used = list(dict.fromkeys(name for name, on in zip(owners, self.head_.on, strict=True) if on))
             warnings.warn(
                 f"without {used} all images get one answer: the head left the other encoders out, since they only "
                 "cost. Fit on those that are to answer alone.",
@@ -175,7 +189,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Args:
             X: As in `fit`.
-            without: Names of encoders to answer without.
+            without: Names of encoders to answer without, with all their depths.
             prior: (K,) frequencies of the classes, or labels, where the images are from, in the order of `classes_` or
                 as a dictionary: a screening has fewer diseased than a clinic. None takes those of training, `prior_`.
 
@@ -248,7 +262,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         return saving.load(cls, Path(path), encoders, device)
 
-    def _given(self, X: Any, y: Any, groups: npt.NDArray[Any] | None) -> Sequence[str | zoo.Encoder]:
+    def _given(self, X: Any, y: Any, groups: npt.NDArray[Any] | None) -> Sequence[str | zoo.Encoder | Taps]:
         if self.encoders != "auto":
             return self.encoders
         from fusion.selection import scan  # only here: a classifier is otherwise no part of choosing one

@@ -15,7 +15,8 @@ from fusion.data.labels import Targets
 from fusion.data.samples import Samples, fingerprint
 from fusion.data.shifts import FITTED, shift
 from fusion.estimators import parameters
-from fusion.features.extract import extract, varied
+from fusion.features import extract
+from fusion.features.taps import Taps
 from fusion.heads.calibration import Calibration, by_prior, calibrate, frequencies, neutral
 from fusion.heads.losses import Weighting
 from fusion.heads.modules import TRAINED
@@ -55,31 +56,40 @@ class Job:
 
     Attributes:
         model: The estimator, for its parameters.
-        encoders: The model's own; a tuning moves them in place.
+        taps: The model's own encoders, each with its depths; a tuning moves them in place.
         samples: Images with class numbers (N,), or labels (N, K) of 0 and 1, and groups.
         known: The labels as they came in.
         weighting: How much each image counts.
     """
 
     model: Any
-    encoders: list[zoo.Encoder]
+    taps: list[Taps]
     samples: Samples
     known: Targets
     weighting: Weighting
+
+    @property
+    def encoders(self) -> list[zoo.Encoder]:
+        """One per entry of `taps`."""
+        return [taps.encoder for taps in self.taps]
 
     def solve(self) -> Fitted:
         """Fit the head to its optimum on the features as they are, and where asked on those of shifted copies."""
         folds = folds_.folds(self.samples.labels, self.samples.groups, self.model.folds, self.model.seed)
         if self.model.select == "shifted":
             return self._solve_shifted(folds)
-        blocks = [extract(encoder, self.samples.images) for encoder in self.encoders]
-        return self._solved_on(blocks, self.samples.labels, folds, self.weighting)
+        return self._solved_on(self._blocks(self.samples.images), self.samples.labels, folds, self.weighting)
+
+    def _blocks(self, images: Any) -> list[extract.Floats]:
+        """Features (N, D) of every encoder at each of its depths."""
+        return [block for taps in self.taps for block in extract.blocks(taps, images)]
 
     def _solve_shifted(self, folds: folds_.Folds) -> Fitted:
         """Fit and choose on images and their copies, all copies of an image on one side of each fold."""
         changes = [partial(shift, name=name) for name in FITTED]
         copies, count = 1 + len(changes), len(self.samples)
-        blocks = [np.concatenate(varied(encoder, self.samples.images, changes)) for encoder in self.encoders]
+        views = [extract.varied(taps, self.samples.images, changes) for taps in self.taps]
+        blocks = [np.concatenate(block) for view in views for block in zip(*view, strict=True)]
         labels = np.concatenate([self.samples.labels] * copies)
         each = np.ones(count) if self.weighting.images is None else self.weighting.images
         weighting = Weighting(self.weighting.balanced, np.tile(each / copies, copies))
@@ -105,12 +115,13 @@ class Job:
         folds = folds_.folds(train.labels, train.groups, count, model.seed) if solves else []
         before = [{name: v.detach().cpu().clone() for name, v in e.state_dict().items()} for e in self.encoders]
         head = self._new_head(train)
-        network = Fused(self.encoders, head)
+        network = Fused(self.encoders, head, [taps.places for taps in self.taps])
         options = {"seed": model.seed, "device": model.device, "weighting": weighting}
         fit = Fit(network, stretches, train, held, settings, **options)
         identity = {
             "encoders": model.origins_,
             "head": [model.head, model.C, count],
+            **self._depths(),
             "images": fingerprint(train),
             "validation": fingerprint(held) if held else None,
             "weights": None if weighting.images is None else weighting.images.tolist(),
@@ -124,12 +135,17 @@ class Job:
         found = cast(Head, ModuleHead(model.head, head))
         return Fitted(found, self._calibrated(found, held), moved, changed, history, fit.earlier)
 
+    def _depths(self) -> dict[str, Any]:
+        """What tells a checkpoint's fit from one at other depths; fits at one depth each say nothing, as ever."""
+        several = any(len(taps.depths) > 1 for taps in self.taps)
+        return {"depths": [list(taps.depths) for taps in self.taps]} if several else {}
+
     def _calibrated(self, head: Head, held: Samples | None) -> Calibration:
         """By what a tuned head says of images that stopped it, where there were any."""
         if held is None:
             wanted, several = frequencies(self.samples.labels, self.weighting), self.known.multilabel
             return by_prior(wanted, multilabel=several) if self.weighting.balanced else neutral(len(wanted), several)
-        answers = head.log_proba([extract(encoder, held.images) for encoder in self.encoders])
+        answers = head.log_proba(self._blocks(held.images))
         return self._calibration(answers, held.labels, Weighting(self.weighting.balanced))
 
     def _calibration(self, held: npt.NDArray[np.float64], y: npt.NDArray[Any], weighting: Weighting) -> Calibration:
@@ -137,11 +153,12 @@ class Job:
         return calibrate(held, y, wanted, weighting, temperature=self.model.calibration == "temperature")
 
     def _new_head(self, train: Samples) -> Any:
+        blocks = self._blocks(train.images)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.model.seed)
-            widths = [encoder.num_features for encoder in self.encoders]
+            widths = [block.shape[1] for block in blocks]
             head = TRAINED[self.model.head](widths, len(self.known.classes), self.known.multilabel)
-        head.standardise([extract(encoder, train.images) for encoder in self.encoders])
+        head.standardise(blocks)
         return head
 
     def _parts(
@@ -159,8 +176,7 @@ class Job:
         return whole.take(train), whole.take(test), self.weighting.take(train)
 
     def _solve_into(self, network: Fused, train: Samples, folds: folds_.Folds, weighting: Weighting) -> None:
-        blocks = [extract(cast(zoo.Encoder, encoder), train.images) for encoder in network.encoders]
-        head = self._solved(blocks, train.labels, folds, weighting, EXACT, hold=False)
+        head = self._solved(self._blocks(train.images), train.labels, folds, weighting, EXACT, hold=False)
         if isinstance(head, ModuleHead):
             network.head.load_state_dict(cast(torch.nn.Module, head.module).state_dict())
         else:

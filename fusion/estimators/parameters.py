@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 import zoo
+from fusion.features.taps import Taps, split
 from fusion.heads.modules import TRAINED
 from fusion.tuning.settings import Training
 
@@ -37,9 +38,18 @@ def check(model: Any) -> None:
         raise ValueError(f"select must be 'clean' or 'shifted' (got {model.select!r}). Leave it out.")
     if not isinstance(model.folds, int | np.integer) or model.folds < 2:
         raise ValueError(f"folds must be an integer from 2 (got {model.folds!r}). Try folds=5.")
-    count = 1 if model.encoders == "auto" else len(model.encoders)
+    count = 1 if model.encoders == "auto" else sum(_blocks(encoder) for encoder in model.encoders)
     if model.C is not None and not _are_strengths(model.C, count):
-        raise ValueError(f"C must be positive, one or one per encoder (got {model.C!r}). Try C=0.03.")
+        raise ValueError(
+            f"C must be positive, one or one per encoder and depth, {count} (got {model.C!r}). Try C=0.03."
+        )
+
+
+def _blocks(encoder: str | zoo.Encoder | Taps) -> int:
+    """How many blocks of features an encoder is to give."""
+    if isinstance(encoder, str):
+        return len(split(encoder)[1] or (None,))
+    return len(encoder.depths) if isinstance(encoder, Taps) else 1
 
 
 def _are_strengths(C: Any, count: int) -> bool:
@@ -56,7 +66,7 @@ def _check_encoders(encoders: Any) -> None:
     if not isinstance(encoders, Sequence | np.ndarray) or not len(encoders):
         raise ValueError(f"encoders must be a list of names, or 'auto' (got {encoders!r}). Try ['mae-mini'].")
     for encoder in encoders:
-        if not isinstance(encoder, str | zoo.Encoder):
+        if not isinstance(encoder, str | zoo.Encoder | Taps):
             inner = isinstance(getattr(encoder, "module", None), zoo.Encoder)
             step = "Pass its .module" if inner else "Load it by zoo.load"
             raise TypeError(f"encoders must be names or zoo.Encoder (got a {type(encoder).__name__}). {step}.")
@@ -125,7 +135,7 @@ def check_effect(model: Any, solved: bool, validation: Any, *, multilabel: bool 
 
 
 def penalties(C: float | Sequence[float] | None, count: int) -> list[float] | None:
-    """One per encoder, of which there are `count`; None where they are to be chosen."""
+    """One per block, of which there are `count`; None where they are to be chosen."""
     if C is None or np.ndim(C):
         return None if C is None else [float(c) for c in cast(Sequence[float], C)]
     return [float(cast(float, C))] * count

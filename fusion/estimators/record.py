@@ -37,6 +37,7 @@ class Held(Strict):
         identity: Its identity in the model.
         card: Its whole card, where the zoo does not load it by name; the folder then holds all its tensors.
         stored: Names of its tensors that the folder holds.
+        depths: Where its features are taken; None of those written when that was at its end alone.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Held(Strict):
     identity: Hex64
     card: dict[str, Any] | None
     stored: list[str]
+    depths: list[float] | None = None
 
 
 class Model(Strict):

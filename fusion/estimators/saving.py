@@ -26,6 +26,8 @@ from fusion.data import writing
 from fusion.estimators import earlier, record
 from fusion.estimators.record import FORMAT, File, Held, Model
 from fusion.features import extract
+from fusion.features.taps import Taps, joined
+from fusion.features.taps import load as load_taps
 from fusion.heads.calibration import Calibration
 from fusion.heads.optimum import ModuleHead, restored
 from fusion.tuning import network
@@ -59,7 +61,7 @@ def save(model: Any, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise OSError(f"path must be a folder (got {str(folder)!r}, a file or below one). Choose another.") from None
-    each = [_held(encoder, origin["identity"]) for encoder, origin in zip(model.encoders_, model.origins_, strict=True)]
+    each = [_held(taps, origin["identity"]) for taps, origin in zip(model.taps_, model.origins_, strict=True)]
     stored = {f"{e}.{name}": value for e, (_, own) in enumerate(each) for name, value in own.items()}
     with FileLock(folder / ".lock"):
         head = _file(folder, "head", {k: torch.from_numpy(np.asarray(v)) for k, v in model.head_.arrays().items()})
@@ -93,12 +95,14 @@ def load(kind: type[T], folder: Path, encoders: Sequence[zoo.Encoder] | None, de
     if len(given) != len(known.encoders):
         raise ValueError(f"encoders must be {len(known.encoders)}, one per encoder of the fit (got {len(given)}).")
     each = [_encoder(held, own, stored, e) for e, (held, own) in enumerate(zip(known.encoders, given, strict=True))]
-    names = [held.name for held in known.encoders]
-    model: Any = kind(encoders=encoders or names, device=device, **_parameters(known))  # type: ignore[call-arg]
-    model.encoders_ = extract.placed(each, device)
+    there = zip(extract.placed(each, device), known.encoders, strict=True)
+    taps = [Taps(encoder, tuple(held.depths or (encoder.depth,))) for encoder, held in there]
+    again = [_again(held, own) for held, own in zip(known.encoders, given, strict=True)]
+    model: Any = kind(encoders=again, device=device, **_parameters(known))  # type: ignore[call-arg]
+    model.taps_ = taps
     model.origins_ = [{"name": held.name, "identity": held.origin} for held in known.encoders]
     model.changed_ = [set(held.stored) if held.identity != held.origin else set() for held in known.encoders]
-    model.head_ = _head(known, arrays, [encoder.num_features for encoder in each], folder)
+    model.head_ = _head(known, arrays, [width for own in taps for width in own.widths], folder)
     model.classes_ = np.asarray(known.classes, dtype=known.dtype)
     model.multilabel_, model.history_ = known.multilabel, known.history
     model.trained_, model.seconds_, model.seen_ = known.trained, known.seconds, set(known.seen)
@@ -106,8 +110,16 @@ def load(kind: type[T], folder: Path, encoders: Sequence[zoo.Encoder] | None, de
     return cast(T, model)
 
 
-def _held(encoder: zoo.Encoder, origin: str) -> tuple[Held, Tensors]:
+def _again(held: Held, given: zoo.Encoder | None) -> str | zoo.Encoder | Taps:
+    """What another fit of the model takes for the encoder."""
+    if held.depths is None or len(held.depths) == 1:
+        return given or held.name
+    return Taps(given, tuple(held.depths)) if given else joined(held.name, held.depths)
+
+
+def _held(taps: Taps, origin: str) -> tuple[Held, Tensors]:
     """The encoder's entry, and its tensors that the zoo does not give under its name."""
+    encoder = taps.encoder
     identity, own = encoder.identity(), {k: v.detach().cpu().contiguous() for k, v in encoder.state_dict().items()}
     known = _of_the_zoo(encoder.name)
     alike = known is not None and _facts(known.card) == _facts(encoder.card) and known.depths == encoder.depths
@@ -119,8 +131,8 @@ def _held(encoder: zoo.Encoder, origin: str) -> tuple[Held, Tensors]:
     else:
         card = encoder.card.model_dump(mode="json", exclude={"path"})
         _check_built(encoder, zoo.restore(encoder.card, float(encoder.depth), own))
-    depth = float(encoder.depth)
-    return Held(name=encoder.name, depth=depth, origin=origin, identity=identity, card=card, stored=sorted(own)), own
+    facts: dict[str, Any] = {"name": encoder.name, "depth": float(encoder.depth), "depths": list(taps.depths)}
+    return Held(**facts, origin=origin, identity=identity, card=card, stored=sorted(own)), own
 
 
 def _check_built(encoder: zoo.Encoder, rebuilt: zoo.Encoder) -> None:
@@ -140,7 +152,7 @@ def _facts(card: zoo.Card) -> dict[str, Any]:
 def _of_the_zoo(name: str) -> zoo.Encoder | None:
     """What the registry gives under this name; None for one of a repo, or of nobody."""
     try:
-        return None if "/" in name else zoo.load(name)
+        return None if "/" in name else load_taps(name).encoder
     except (ValueError, OSError):
         return None
 
@@ -154,21 +166,25 @@ def _encoder(held: Held, given: zoo.Encoder | None, stored: Tensors, number: int
     elif held.card is not None:
         card = zoo.Card.model_validate({**held.card, "path": Path(held.name)})
         return _checked(zoo.restore(card, held.depth, own), held)
-    elif "/" in held.name:
-        raise ValueError(
-            f"{held.name} would be fetched from a repo that this folder names. "
-            f"Trust it first: FusionClassifier.load(PATH, encoders=[zoo.load({held.name!r})])."
-        )
     else:
-        try:
-            found = zoo.load(held.name)
-        except OSError as error:
-            raise OSError(
-                f"{held.name} must be there for this model ({error}). "
-                f"Carry it: zoo export {held.name} FOLDER where it is, and zoo import FOLDER here."
-            ) from error
+        found = _fetched(joined(held.name, [held.depth]) if len(held.depths or ()) > 1 else held.name)
     found.load_state_dict({**found.state_dict(), **own}, assign=True)
     return _checked(found, held)
+
+
+def _fetched(name: str) -> zoo.Encoder:
+    if "/" in name:
+        raise ValueError(
+            f"{name} would be fetched from a repo that this folder names. "
+            f"Trust it first: FusionClassifier.load(PATH, encoders=[zoo.load({name!r})])."
+        )
+    try:
+        return zoo.load(name)
+    except OSError as error:
+        raise OSError(
+            f"{name} must be there for this model ({error}). "
+            f"Carry it: zoo export {name} FOLDER where it is, and zoo import FOLDER here."
+        ) from error
 
 
 def _checked(encoder: zoo.Encoder, held: Held) -> zoo.Encoder:

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -10,6 +11,8 @@ import torch
 from torch import Tensor
 
 import zoo
+from fusion.features import taps as taps_
+from fusion.features.taps import Taps
 
 Floats = npt.NDArray[np.float32]
 Compute = Callable[[zoo.Encoder, Tensor], list[Tensor]]
@@ -24,10 +27,25 @@ def loaded(encoders: Sequence[str | zoo.Encoder], device: str) -> list[zoo.Encod
         ValueError: There is no such device, or two encoders have one name.
     """
     found = [encoder if isinstance(encoder, zoo.Encoder) else zoo.load(encoder) for encoder in encoders]
-    names = [encoder.name for encoder in found]
+    _check_different([encoder.name for encoder in found])
+    return placed(found, device)
+
+
+def tapped(encoders: Sequence[str | zoo.Encoder | Taps], device: str) -> list[Taps]:
+    """The encoders by name, with several depths too, or as they are, on the device.
+
+    Raises:
+        ValueError: There is no such device, or two blocks have one name.
+    """
+    found = [taps_.load(e) if isinstance(e, str) else e if isinstance(e, Taps) else taps_.whole(e) for e in encoders]
+    _check_different([name for taps in found for name in taps.blocks])
+    there = placed([taps.encoder for taps in found], device)
+    return [replace(taps, encoder=encoder) for taps, encoder in zip(found, there, strict=True)]
+
+
+def _check_different(names: list[str]) -> None:
     if len(set(names)) < len(names):
         raise ValueError(f"encoders must differ in name or depth (got {names}). Give one a card with another name.")
-    return placed(found, device)
 
 
 def placed(encoders: Sequence[zoo.Encoder], device: str) -> list[zoo.Encoder]:
@@ -65,22 +83,29 @@ def extract(encoder: str | zoo.Encoder, images: Any, *, batch: int = BATCH) -> F
     return _run(network, images, batch, lambda own, x: [own(x)])[0]
 
 
+def blocks(taps: Taps, images: Any, *, batch: int = BATCH) -> list[Floats]:
+    """(N, D_l) features of `images` for each of the depths, from one pass; arguments as in `extract`."""
+    return _run(taps.encoder, images, batch, lambda own, x: own.at_depths(x, taps.places))
+
+
 def varied(
-    encoder: zoo.Encoder, images: Any, changes: Sequence[Callable[[Tensor], Tensor]], *, batch: int = BATCH
-) -> list[Floats]:
-    """Features of `images` as they are and after each change, all from one decoding: 1 + len(changes) of (N, D).
+    taps: Taps, images: Any, changes: Sequence[Callable[[Tensor], Tensor]], *, batch: int = BATCH
+) -> list[list[Floats]]:
+    """`blocks` of `images` as they are and after each change, all from one decoding: 1 + len(changes) lists.
 
     Args:
-        encoder: As in `extract`.
+        taps: As in `blocks`.
         images: As in `extract`.
         changes: Of pixels (N, C, H, W) in [0, 1], such as `fusion.data.shifts.shift` of one name.
         batch: Images at a time.
     """
 
     def compute(own: zoo.Encoder, x: Tensor) -> list[Tensor]:
-        return [own(x), *(own(own.preprocess.varied(x, change)) for change in changes)]
+        views = [x, *(own.preprocess.varied(x, change) for change in changes)]
+        return [block for view in views for block in own.at_depths(view, taps.places)]
 
-    return _run(encoder, images, batch, compute)
+    found, count = _run(taps.encoder, images, batch, compute), len(taps.depths)
+    return [found[start : start + count] for start in range(0, len(found), count)]
 
 
 def levels(encoder: zoo.Encoder, images: Any, *, batch: int = BATCH) -> list[Floats]:

@@ -1,6 +1,6 @@
 """Heads that train: torch modules from the features of one or several encoders to logits.
 
-Each takes one block (N, D_e) per encoder, None where an encoder is missing, and gives (N, K). Blocks are standardised
+Each takes blocks (N, D_e), of one encoder at one depth, None where one is missing, and gives (N, K). Blocks are standardised
 by the mean and deviation of the training features, so that a wide or loud encoder does not drown the others.
 """
 
@@ -43,7 +43,7 @@ class TrainedHead(nn.Module):
         self.widths, self.classes, self.multilabel = list(widths), classes, multilabel
 
     def forward(self, blocks: Blocks) -> Tensor:
-        """One (N, D_e) per encoder, or None -> logits (N, K)."""
+        """Blocks (N, D_e), or None -> logits (N, K)."""
         present = next((block for block in blocks if block is not None), None)
         if present is None or len(blocks) != len(self.widths):
             raise ValueError(f"blocks must be {len(self.widths)}, not all of them missing. Keep one encoder.")
@@ -83,7 +83,7 @@ class Concat(TrainedHead):
 
 
 class Mean(TrainedHead):
-    """A linear map per encoder; the plain mean of their logits."""
+    """A linear map per block; the plain mean of their logits."""
 
     def __init__(self, widths: Sequence[int], classes: int, multilabel: bool = False) -> None:
         super().__init__(widths, classes, multilabel)
@@ -141,7 +141,7 @@ class Stack(Mean):
 
 
 class Attention(TrainedHead):
-    """A learned query looks at one token per encoder. Source: Vaswani et al. arXiv:1706.03762, multi-head attention."""
+    """A learned query looks at one token per block. Source: Vaswani et al. arXiv:1706.03762, multi-head attention."""
 
     def __init__(self, widths: Sequence[int], classes: int, multilabel: bool = False) -> None:
         super().__init__(widths, classes, multilabel)

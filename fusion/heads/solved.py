@@ -1,7 +1,7 @@
 """Heads: from the frozen features of one or several encoders to class probabilities.
 
-A head takes features as blocks, (N, D) per encoder, None where one is missing, and fits on `folds`, which respect
-groups. Its unit is the `Probe`: scikit-learn's logistic regression, standardised, with balanced classes. Labels are
+A head takes features as blocks, (N, D) of one encoder at one depth, None where one is missing, and fits on `folds`, which
+respect groups. Its unit is the `Probe`: scikit-learn's logistic regression, standardised, with balanced classes. Labels are
 (N,) class numbers or (N, K) 0 and 1: multi-label.
 """
 
@@ -127,7 +127,7 @@ class SolvedConcat:
 
 
 class _Probes:
-    """A probe per encoder, and weights that say how their log-probabilities are put together."""
+    """A probe per block, and weights that say how their log-probabilities are put together."""
 
     tolerance = TOLERANCE
     strengths: Strengths | None = None

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 import zoo
-from fusion.features import extract
+from fusion.features import extract, taps
 from fusion.similarity import streaming
 from fusion.similarity.measures import LEAST, cka, minibatch_cka
 
@@ -127,7 +127,8 @@ def origins(model: Any) -> list[zoo.Encoder]:
     Raises:
         ValueError: One is not to be had any more: neither the model, nor its caller, nor the zoo has it.
     """
-    given = [] if isinstance(model.encoders, str) else [e for e in model.encoders if isinstance(e, zoo.Encoder)]
+    given = [] if isinstance(model.encoders, str) else [getattr(e, "encoder", e) for e in model.encoders]
+    given = [encoder for encoder in given if isinstance(encoder, zoo.Encoder)]
     return [_origin(entry, [own, *given]) for entry, own in zip(model.origins_, model.encoders_, strict=True)]
 
 
@@ -200,7 +201,7 @@ def _origin(entry: Mapping[str, str], candidates: Sequence[zoo.Encoder]) -> zoo.
 
 def _of_the_zoo(name: str) -> zoo.Encoder | None:
     try:
-        return None if "/" in name else zoo.load(name)
+        return None if "/" in name else taps.load(name).encoder
     except (ValueError, OSError):
         return None
 

@@ -11,20 +11,30 @@ from fusion.heads.modules import TrainedHead
 
 
 class Fused(nn.Module):
-    """Encoders and a head as one network: a list of (N, C, H, W), one per encoder, -> logits (N, K)."""
+    """Encoders and a head as one network: a list of (N, C, H, W), one per encoder, -> logits (N, K).
 
-    def __init__(self, encoders: Sequence[zoo.Encoder], head: TrainedHead) -> None:
+    Args:
+        encoders: One pass of each gives all its blocks of features.
+        head: Takes the blocks of all encoders, in their order.
+        places: Of each encoder, where its blocks are taken, as `zoo.Encoder.at_depths` has them; None takes its end.
+    """
+
+    def __init__(
+        self, encoders: Sequence[zoo.Encoder], head: TrainedHead, places: Sequence[Sequence[int]] | None = None
+    ) -> None:
         super().__init__()
         self.encoders = nn.ModuleList(encoders)
         self.head = head
+        self.places = [[len(encoder.depths) - 1] for encoder in encoders] if places is None else places
 
     def forward(self, images: Sequence[Tensor], dropped: int | None = None) -> Tensor:
-        """Return logits (N, K); `dropped` is the encoder that is missing in this batch."""
-        blocks = [
-            None if e == dropped else encoder(x)
-            for e, (encoder, x) in enumerate(zip(self.encoders, images, strict=True))
+        """Return logits (N, K); `dropped` is the encoder that is missing in this batch, with all its blocks."""
+        each = enumerate(zip(self.encoders, images, self.places, strict=True))
+        parts = [
+            [None] * len(places) if e == dropped else cast(zoo.Encoder, encoder).at_depths(x, places)
+            for e, (encoder, x, places) in each
         ]
-        return cast(Tensor, self.head(blocks))
+        return cast(Tensor, self.head([block for part in parts for block in part]))
 
 
 def set_modes(module: nn.Module, statistics: bool, training: bool = True, along: Collection[int] = ()) -> None:

@@ -77,7 +77,7 @@ def _each(strategy: Strategy, encoders: Sequence[zoo.Encoder]) -> list[Strategy]
         return [strategy] * len(encoders)
     names = [encoder.name for encoder in encoders]
     if isinstance(strategy, Mapping):
-        plain = {zoo.split_name(name)[0]: name for name in names}
+        plain = {name.partition("@")[0]: name for name in names}
         given = {plain.get(key, key): value for key, value in strategy.items()}
         if given.keys() != set(names) or len(given) != len(strategy):
             raise ValueError(f"strategy must name every encoder, {names} (got {list(strategy)}). Name each once.")

@@ -22,8 +22,9 @@ def figures(model):
     """AUC on clean images, and the mean over shifts that no probe was fitted on."""
     truth = np.searchsorted(model.classes_, HELD.labels)
     changes = [partial(shifts.shift, name=name) for name in OTHERS]
-    blocks = zip(*(extract.varied(e, HELD.images, changes) for e in model.encoders_), strict=True)
-    probas = [np.exp(model.calibration_.apply(model.head_.log_proba(list(each)))) for each in blocks]
+    views = zip(*(extract.varied(taps, HELD.images, changes) for taps in model.taps_), strict=True)
+    blocks = [[block for own in each for block in own] for each in views]
+    probas = [np.exp(model.calibration_.apply(model.head_.log_proba(each))) for each in blocks]
     clean, *shifted = (auc(truth, proba)(np.ones(len(truth))) for proba in probas)
     return clean, float(np.mean(shifted))
 

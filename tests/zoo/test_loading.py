@@ -1,5 +1,7 @@
 """From a name to an encoder: by the card, strictly, from a file of one's own or from the Hub."""
 
+import re
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -124,6 +126,13 @@ def test_bad_depths(depth, error):
 def test_bad_depths_in_names(name):
     with pytest.raises(ValueError, match="depth must be"):
         zoo.load(name)
+
+
+@pytest.mark.parametrize("depths", ["0.25+0.5", "quarters"])
+def test_several_depths_are_for_fusion(depths):
+    step = rf"Try mae-mini@0.75, or all of them in fusion.FusionClassifier\(\['mae-mini@{re.escape(depths)}'\]\)\."
+    with pytest.raises(ValueError, match=rf"depth must be a number in \(0, 1\] \(got '{re.escape(depths)}'\)\. {step}"):
+        zoo.load(f"mae-mini@{depths}")
 
 
 def test_depth_given_twice_is_refused():

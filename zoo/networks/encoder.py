@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -110,10 +110,19 @@ class Encoder(nn.Module):
         inner, last = self._caught(x, self._taps, self._as_map)
         return [*inner, self._as_map(last)]
 
-    def at_depths(self, x: Tensor) -> list[Tensor]:
-        """(N, C, H, W) -> for each of `depths` the features (N, D_l) of the encoder cut there, from one pass."""
-        inner, last = self._caught(x, self._taps, self._average)
-        return [*inner, self._pool(last)]
+    def at_depths(self, x: Tensor, places: Sequence[int] | None = None) -> list[Tensor]:
+        """(N, C, H, W) -> for each of `depths` the features (N, D_l) of the encoder cut there, from one pass.
+
+        Args:
+            x: As `preprocess` gives it.
+            places: Of those of `depths` that are wanted, from 0 and rising; None takes all.
+        """
+        last = len(self.depths) - 1
+        wanted = range(last + 1) if places is None else places
+        if list(wanted) == [last]:
+            return [self(x)]
+        inner, deepest = self._caught(x, [self._taps[place] for place in wanted if place < last], self._average)
+        return [*inner, self._pool(deepest)] if last in wanted else inner
 
     def at_rest(self) -> "Encoder":
         """Give the encoder in `eval()` mode, for a call or many: it shares every tensor and leaves all modes alone."""

@@ -77,7 +77,9 @@ def split_name(name: str) -> tuple[str, float | None]:
     except ValueError:
         depth = math.nan
     if not 0 < depth <= 1:
-        raise ValueError(f"depth must be a number in (0, 1] (got {text!r}). Try {stem}@0.75.")
+        several = "+" in text or text == "quarters"
+        step = f"{stem}@0.75" + several * f", or all of them in fusion.FusionClassifier([{name!r}])"
+        raise ValueError(f"depth must be a number in (0, 1] (got {text!r}). Try {step}.")
     return stem, depth
 
 

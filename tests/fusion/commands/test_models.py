@@ -67,6 +67,16 @@ def test_fit_evaluate_predict(pictures):
     assert list(answer["unreadable"]) == [str(broken)]
 
 
+def test_fit_takes_several_depths_of_an_encoder(pictures):
+    model, out = pictures / "model", pictures / "out.json"
+    names = ["--encoder", "mocov2-mini@0.125+0.25", "--encoder", "mae-mini@0.125"]
+    said = call("fit", pictures / "data", model, "--folds", 2, *names, "--json", out)
+    assert "Fitted concat on 16 images, 2 classes: mocov2-mini@0.125+0.25, mae-mini@0.125." in said
+    assert json.loads(out.read_text())["encoders"] == ["mocov2-mini@0.125+0.25", "mae-mini@0.125"]
+    assert "parietal" in call("predict", model, pictures / "data" / "parietal" / "0.png")
+    assert "depths must rise" in call("fit", pictures / "data", model, "--encoder", "mae-mini@1+0.25", code=1)
+
+
 def test_fit_on_a_csv_with_patients(pictures):
     arguments = ("fit", pictures / "data.csv", pictures / "model", "--split", "train", "--folds", 2)
     assert "Fitted concat on 10 images, 2 classes" in call(*arguments)

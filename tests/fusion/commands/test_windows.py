@@ -48,3 +48,13 @@ def test_the_window_of_the_option_goes_before_the_cards():
     assert all(encoder.card.input.window == [-160.0, 240.0] for encoder in found)
     assert windows.of(found) == [-160.0, 240.0]
     assert windows.of([*found, zoo.load("mae-mini@0.25")]) is None
+
+
+def test_the_window_is_of_all_depths():
+    names, view = windows.windowed(["mae-mini@0.25+0.5"], None, several=True)
+    assert (names, view) == (["mae-mini@0.25+0.5"], None)
+    found, _ = windows.windowed(["mae-mini@0.25+0.5"], (-160.0, 240.0), several=True)
+    assert [(taps.name, taps.depths) for taps in found] == [("mae-mini@0.25+0.5", (0.25, 0.5))]
+    assert windows.of([taps.encoder for taps in found]) == [-160.0, 240.0]
+    with pytest.raises(ValueError, match=r"depth must be a number .*\(got '0.25\+0.5'\)"):
+        windows.windowed(["mae-mini@0.25+0.5"], (-160.0, 240.0))

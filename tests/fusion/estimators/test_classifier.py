@@ -12,7 +12,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GroupKFold, cross_val_score
 
 import zoo
-from fusion import FusionClassifier, Phase, brain_regions, contributions
+from fusion import FusionClassifier, Phase, Taps, brain_regions, contributions
 from fusion.heads.solved import SOLVED
 from tests.fusion.estimators.small_models import HELD, PAIR, SHORT, TRAIN
 
@@ -179,6 +179,27 @@ def test_without_names_encoders_but_not_all(without, fitted):
     message = r"without must name encoders of \['mocov2-mini@0.5', 'mae-mini@0.25'\], not all \(got .*\)\. Keep one"
     with pytest.raises(ValueError, match=message):
         fitted.predict_proba(HELD.images, without=without)
+
+
+def test_an_encoder_of_several_depths_counts_once():
+    model = FusionClassifier(["mocov2-mini@0.25+0.5", "mae-mini@0.25"], C=0.1).fit(TRAIN.images, TRAIN.labels)
+    names = ["mocov2-mini@0.25+0.5", "mae-mini@0.25"]
+    assert [taps.name for taps in model.taps_] == [encoder.name for encoder in model.encoders_] == names
+    assert list(contributions(model, HELD.images, HELD.labels, HELD.groups, resamples=50)) == names
+    with pytest.raises(ValueError, match=r"without must name encoders of \['mocov2-mini@0.25\+0.5', 'mae-mini@0.25'\]"):
+        model.predict_proba(HELD.images, without=["mocov2-mini@0.5"])
+    model.head_.probe.weight[:, 96:] = 0  # as a fit leaves the other out
+    with pytest.warns(UserWarning, match=r"without \['mocov2-mini@0.25\+0.5'\] all images get one answer"):
+        model.predict_proba(HELD.images[:2], without=names[:1])
+
+
+def test_a_loaded_encoder_is_tapped_where_it_is_told_to_be():
+    encoder = zoo.load("mae-mini@0.5")
+    told = FusionClassifier([Taps(encoder, (0.25, 0.5))], C=0.1).fit(TRAIN.images, TRAIN.labels)
+    named = FusionClassifier(["mae-mini@0.25+0.5"], C=0.1).fit(TRAIN.images, TRAIN.labels)
+    np.testing.assert_array_equal(told.predict_proba(HELD.images), named.predict_proba(HELD.images))
+    assert told.encoders_[0] is not encoder
+    assert encoder.name == told.encoders_[0].name == "mae-mini@0.5"
 
 
 def test_contributions_of_a_fitted_model(fitted):

@@ -10,7 +10,9 @@ from fusion import FusionClassifier, Training, brain_regions
 from fusion.data import shifts
 from fusion.estimators import fitting
 from fusion.evaluation.metrics import auc
+from fusion.features.extract import blocks as blocks_of
 from fusion.features.extract import extract
+from fusion.features.taps import load
 from tests.fusion.estimators.small_models import HELD, PAIR, SHORT, TRAIN
 
 SMALL = ["mae-mini@0.25", "mae-mini@0.5"]
@@ -287,6 +289,73 @@ def record(fit, seen):
         return fit(self, *args, **options)
 
     return recorded
+
+
+def test_all_depths_of_an_encoder_come_from_one_pass_per_batch(monkeypatch):
+    passes = []
+    monkeypatch.setattr(zoo.Encoder, "_features", counted(zoo.Encoder._features, passes))
+    encoders = [load("mocov2-mini@quarters"), zoo.load("mae-mini@0.25")]
+    passes.clear()  # those of the loading
+    model = FusionClassifier(encoders, C=0.1, folds=2).fit(TRAIN.images, TRAIN.labels)
+    assert passes == [60, 60]
+    assert model.trained_ == (32 + 64 + 128 + 256 + 32) * 6 + 6
+
+
+def counted(features, passes):
+    def of_some(self, x):
+        passes.append(len(x))
+        return features(self, x)
+
+    return of_some
+
+
+@pytest.mark.filterwarnings("ignore:without .* all images get one answer")  # a head may leave an encoder out
+@pytest.mark.parametrize("head", ["concat", "convex", "stack", "mean", "gated", "attention"])
+def test_each_depth_is_a_block_and_an_encoder_is_all_of_its(head, monkeypatch):
+    monkeypatch.setattr("fusion.heads.optimum._STEPS", 20)
+    names = ["mocov2-mini@0.25+0.5", "mae-mini@0.25"]
+    model = FusionClassifier(names, head=head, folds=2).fit(TRAIN.images, TRAIN.labels)
+    blocks = [extract(name, HELD.images) for name in ("mocov2-mini@0.25", "mocov2-mini@0.5", "mae-mini@0.25")]
+    flat = FusionClassifier(["mocov2-mini@0.25", "mocov2-mini@0.5", "mae-mini@0.25"], head=head, folds=2)
+    flat.fit(TRAIN.images, TRAIN.labels)
+    np.testing.assert_allclose(model.predict_proba(HELD.images), flat.predict_proba(HELD.images), atol=1e-4)
+    assert len(model.head_.strengths) == len(model.head_.on) == 3
+    less = model.calibration_.apply(np.asarray(model.head_.log_proba([None, None, blocks[2]])))
+    np.testing.assert_allclose(model.predict_log_proba(HELD.images, without=names[:1]), less, atol=1e-4)
+    less = model.calibration_.apply(np.asarray(model.head_.log_proba([*blocks[:2], None])))
+    np.testing.assert_allclose(model.predict_log_proba(HELD.images, without=names[1:]), less, atol=1e-4)
+
+
+def test_each_block_has_its_penalty():
+    names, C = ["mae-mini@0.25+0.5", "mocov2-mini@0.25"], [10.0, 1e-6, 0.1]
+    model = FusionClassifier(names, C=C, folds=2).fit(TRAIN.images, TRAIN.labels)
+    assert list(model.head_.strengths) == C
+    sizes = [np.abs(part).max() for part in np.split(model.head_.probe.weight, [32, 96], axis=1)]
+    assert sizes[1] < 1e-3 < sizes[2] < sizes[0]
+
+
+def test_copies_of_several_depths_are_those_of_each():
+    found = []
+    for names in (["mae-mini@0.25+0.5"], SMALL):
+        model = FusionClassifier(names, C=0.1, folds=3, select="shifted").fit(TRAIN.images, TRAIN.labels, TRAIN.groups)
+        found.append(model.predict_proba(HELD.images))
+    np.testing.assert_allclose(found[0], found[1], atol=1e-4)
+
+
+@pytest.mark.parametrize("strategy", ["full", "lp-ft", "quarter-1", "lora"])
+def test_what_trains_below_several_depths_learns_from_all(strategy):
+    training = Training(epochs=2, batch=20, learning_rate=3e-4, patience=None, drop_encoder=0.3)
+    names = ["mae-mini@0.25+0.5", "mocov2-mini@0.125"]
+    model = FusionClassifier(names, C=0.1, folds=2, strategy=strategy, training=training)
+    model.fit(TRAIN.images, TRAIN.labels)
+    assert all(model.changed_)
+    quarters = {name.split(".")[1] for name in model.changed_[0]}
+    assert ("layer2" in quarters) == (strategy != "quarter-1")
+    assert "layer1" in quarters
+    assert model.history_[-1]["loss"] < np.log(6) * 2
+    once = model.predict_log_proba(HELD.images)
+    blocks = [block for own in model.taps_ for block in blocks_of(own, HELD.images)]
+    np.testing.assert_array_equal(once, model.calibration_.apply(np.asarray(model.head_.log_proba(blocks))))
 
 
 def test_copies_are_for_heads_on_frozen_features():

@@ -37,7 +37,16 @@ def test_clone_and_parameters_with_everything_set():
         ({"encoders": []}, r"encoders must be a list of names.* \(got \[\]\)"),
         ({"encoders": "mocov2-mini"}, r"encoders must be a list of names.* \(got 'mocov2-mini'\)"),
         ({"encoders": ["mocov2-mimi"]}, r"name must be a known checkpoint .*Nearest: mocov2-mini"),
-        ({"C": [0.1]}, "C must be positive, one or one per encoder"),
+        ({"C": [0.1]}, r"C must be positive, one or one per encoder and depth, 2 \(got \[0.1\]\)"),
+        (
+            {"encoders": ["mae-mini@quarters", PAIR[0]], "C": [0.1, 1]},
+            r"C must be positive, one or one per encoder and depth, 5 \(got \[0.1, 1\]\)",
+        ),
+        ({"encoders": ["mae-mini@1+0.5"]}, r"depths must rise, each given once .*Try mae-mini@0.5\+1"),
+        (
+            {"encoders": ["mae-mini@0.5+1", "mae-mini@1"]},
+            r"encoders must differ in name or depth \(got \['mae-mini@0.5', ",
+        ),
         ({"C": -1.0}, "C must be positive"),
         ({"C": np.array([0.1, 0.0])}, "C must be positive"),
         ({"encoders": PAIR[:1] * 2}, r"encoders must differ in name or depth \(got \['mocov2-mini@0.5', 'mocov2"),
@@ -70,7 +79,7 @@ def test_bad_parameters(parameters, message):
         ({"encoders": "auto", "candidates": "mae-mini"}, "candidates must be a list of names"),
         ({"encoders": "auto", "candidates": []}, "candidates must be a list of names"),
         ({"encoders": ["mae-mini"], "candidates": ["mae-mini"]}, "must come with encoders='auto'"),
-        ({"encoders": "auto", "C": [0.1, 1.0]}, "C must be positive, one or one per encoder"),
+        ({"encoders": "auto", "C": [0.1, 1.0]}, "C must be positive, one or one per encoder and depth, 1"),
     ],
 )
 def test_auto_given_wrongly(given, said):

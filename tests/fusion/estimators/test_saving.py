@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from sklearn.base import clone
 
 import zoo
-from fusion import FusionClassifier, Training, brain_regions
+from fusion import FusionClassifier, Taps, Training, brain_regions
 from fusion.data import writing
+from fusion.estimators import record
 from fusion.heads.solved import SOLVED
 
 TRAIN = brain_regions("train", labels=36)
@@ -74,6 +76,43 @@ def test_a_tuned_model_comes_back_bit_by_bit_and_only_what_moved_is_kept(strateg
         assert not [name for name in moved if not name.endswith("weight") or "bn" in name or "lora" in name]
     assert again.history_ == model.history_
     assert (again.trained_, again.changed_) == (model.trained_, model.changed_)
+
+
+@pytest.mark.parametrize("strategy", ["probe", "full"])
+def test_several_depths_come_back(strategy, tmp_path):
+    names = ["mae-mini@0.25+0.5", "mocov2-mini@0.125"]
+    model = tuned(names, strategy)
+    model.save(tmp_path)
+    again = FusionClassifier.load(tmp_path)
+    same(again, model)
+    assert again.encoders == names
+    assert [taps.depths for taps in again.taps_] == [(0.25, 0.5), (0.125,)]
+    assert [taps.name for taps in again.taps_] == names
+    if strategy == "probe":
+        assert files(tmp_path) == ["ATTRIBUTION.md", "head.safetensors", "model.json"]
+    given = FusionClassifier.load(tmp_path, encoders=[zoo.load("mae-mini@0.5"), zoo.load(names[1])])
+    same(given, model)
+    same(clone(given).fit(TRAIN.images, TRAIN.labels, TRAIN.groups), model)
+
+
+def test_several_depths_of_an_encoder_of_ones_own_come_back(tiny, tmp_path):
+    model = tuned([Taps(zoo.load("own", 0.75, card=tiny), (0.25, 0.75))], "probe")
+    model.save(tmp_path / "model")
+    tiny.unlink()
+    same(FusionClassifier.load(tmp_path / "model"), model)
+    tuned([Taps(zoo.load("mae-mini@0.5"), (0.25, 0.5))], "probe").save(tmp_path / "zoo")
+    again = FusionClassifier.load(tmp_path / "zoo")
+    assert (again.encoders, again.taps_[0].name) == (["mae-mini@0.25+0.5"], "mae-mini@0.5")
+
+
+def test_a_record_from_before_there_were_several_depths_is_read(tmp_path):
+    model = tuned(PAIR[1:], "probe")
+    model.save(tmp_path)
+    path = tmp_path / "model.json"
+    told = json.loads(path.read_text())
+    del told["sha256"], told["encoders"][0]["depths"]
+    path.write_text(json.dumps({**told, "sha256": record._digest(told)}))
+    same(FusionClassifier.load(tmp_path), model)
 
 
 def test_what_is_loaded_is_saved_again_the_same(tmp_path):

@@ -10,6 +10,7 @@ from PIL import Image
 
 import zoo
 from fusion.features import extract
+from fusion.features.taps import load
 from tests.fusion.estimators.small_models import TRAIN
 from tests.small_fits import IMAGES, own
 
@@ -136,8 +137,17 @@ def test_faint_images_are_told_once_a_call_whatever_the_batches(compute, batch, 
 
 
 def test_features_after_a_change_are_those_of_changed_pixels():
-    encoder, images = zoo.load("mocov2-mini@0.25"), TRAIN.images[:6]
-    plain, same, darker = extract.varied(encoder, images, [lambda pixels: pixels, lambda pixels: pixels / 2])
-    np.testing.assert_array_equal(plain, extract.extract(encoder, images))
-    np.testing.assert_allclose(same, plain, atol=1e-4)
-    np.testing.assert_allclose(darker, extract.extract(encoder, images / np.float32(510)), atol=1e-3)
+    found, images = load("mocov2-mini@0.125+0.25"), TRAIN.images[:6]
+    views = extract.varied(found, images, [lambda pixels: pixels, lambda pixels: pixels / 2])
+    assert [len(view) for view in views] == [2, 2, 2]
+    for name, (plain, same, darker) in zip(found.blocks, zip(*views, strict=True), strict=True):
+        np.testing.assert_allclose(plain, extract.extract(name, images), atol=1e-6)
+        np.testing.assert_allclose(same, plain, atol=1e-4)
+        np.testing.assert_allclose(darker, extract.extract(name, images / np.float32(510)), atol=1e-3)
+
+
+def test_no_block_is_given_twice():
+    found = extract.tapped(["mae-mini@0.125+0.25", zoo.load("mocov2-mini@0.25"), load("mae-mini@0.375")], "cpu")
+    assert [taps.name for taps in found] == ["mae-mini@0.125+0.25", "mocov2-mini@0.25", "mae-mini@0.375"]
+    with pytest.raises(ValueError, match=r"differ in name or depth \(got \['mae-mini@0.125', 'mae-mini@0.25', 'mae-m"):
+        extract.tapped(["mae-mini@0.125+0.25", "mae-mini@0.25"], "cpu")

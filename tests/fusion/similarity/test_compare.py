@@ -104,6 +104,19 @@ def test_origins_are_told_by_what_they_hold(tmp_path):
         before_after(fusion.FusionClassifier.load(tmp_path), images.images)
 
 
+def test_origins_of_several_depths_are_whole_encoders(tmp_path):
+    images = fusion.brain_regions("train", labels=12)
+    for encoder in ("mocov2-mini@0.125+0.25", fusion.Taps(own(tmp_path, depth=0.5), (0.25, 0.5))):
+        model = fusion.FusionClassifier([encoder], folds=2).fit(images.images, images.labels)
+        assert compare_.origins(model)[0].identity() == model.encoders_[0].identity()
+    assert compare_.origins(model)[0].name == "tiny@0.5"
+    model = fusion.FusionClassifier(["mocov2-mini@0.125+0.25"], folds=2).fit(images.images, images.labels)
+    model.save(tmp_path / "model")
+    found = before_after(fusion.FusionClassifier.load(tmp_path / "model"), images.images)
+    assert found[0].first == "mocov2-mini@0.125+0.25"
+    assert found[0].values.shape == (2, 2)
+
+
 def test_origins_of_names_beside_objects(tmp_path):
     encoder = own(tmp_path, depth=0.25)
     images = fusion.brain_regions("train", labels=12)

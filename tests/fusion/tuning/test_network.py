@@ -9,19 +9,32 @@ from fusion.heads.modules import TRAINED
 from fusion.tuning.network import Fused, neighbours, set_modes
 from fusion.tuning.phases import movers
 from fusion.tuning.strategies import plan
-from tests.fusion.heads.small_blocks import WIDTHS
 from tests.small_fits import own
 from zoo.networks import cutting
 
 
-def test_a_fused_network_drops_the_encoder_it_is_told_to():
-    encoders = [nn.Linear(4, 6), nn.Linear(4, 9)]
-    network = Fused(encoders, TRAINED["mean"](WIDTHS, 3))
-    images = [torch.randn(5, 4), torch.randn(5, 4)]
+def test_a_fused_network_drops_the_encoder_it_is_told_to(tmp_path):
+    encoders = [own(tmp_path, "left"), own(tmp_path, "right", 0.5)]
+    network = Fused(encoders, TRAINED["mean"]([16, 8], 3))
+    images = [torch.randn(5, 1, 32, 32), torch.randn(5, 1, 32, 32)]
     torch.testing.assert_close(network(images, 1), network.head([encoders[0](images[0]), None]))
     torch.testing.assert_close(network(images), network.head([encoders[0](images[0]), encoders[1](images[1])]))
     with pytest.raises(ValueError, match="zip"):
         network(images[:1])
+
+
+def test_of_several_depths_one_pass_gives_all_blocks_and_takes_all_gradients(tmp_path):
+    encoders, x, passes = [own(tmp_path, "left"), own(tmp_path, "right", 0.5)], torch.randn(5, 1, 32, 32), []
+    network = Fused(encoders, TRAINED["concat"]([8, 16, 8], 3), [[1, 7], [3]])
+    blocks = [own(tmp_path, "left", 0.25)(x), encoders[0](x), encoders[1](x)]
+    torch.testing.assert_close(network([x, x]), network.head(blocks))
+    torch.testing.assert_close(network([x, x], 0), network.head([None, None, blocks[2]]))
+    before = encoders[0].trunk.bn1.running_mean.clone()
+    encoders[0].trunk.conv1.register_forward_hook(lambda *_: passes.append(1))
+    network.train()([x, x]).square().sum().backward()
+    assert len(passes) == 1
+    assert not torch.equal(encoders[0].trunk.bn1.running_mean, before)  # as in any pass of training
+    assert all(p.grad is not None and p.grad.any() for p in encoders[0].parameters())
 
 
 def frozen_first():

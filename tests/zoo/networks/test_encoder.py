@@ -67,6 +67,16 @@ def test_an_encoder_is_copied_and_pickled_whole(encoder):
         assert twin.name == encoder.name
 
 
+def test_features_at_some_depths_are_those_at_all(encoder):
+    x = torch.randn(5, 1, 32, 32)
+    whole = encoder.at_depths(x)
+    assert len(whole) == len(encoder.depths) == 6
+    for places in ([0, 3], [2], [1, 5], [5]):
+        found = encoder.at_depths(x, places)
+        assert all(torch.equal(a, whole[place]) for a, place in zip(found, places, strict=True))
+        assert len(found) == len(places)
+
+
 def test_features_do_not_depend_on_the_batch(encoder):
     x = torch.randn(5, 1, 32, 32)
     alone = torch.cat([encoder(image[None]) for image in x])
