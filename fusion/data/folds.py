@@ -34,6 +34,11 @@ def folds(numbers: Ints, groups: npt.NDArray[Any] | None, count: int, seed: int)
     return list(split.split(numbers, numbers, groups))
 
 
+def of_copies(found: Folds, rows: Ints) -> Folds:
+    """Folds of images as those of copies, all of an image on one side: (M,) `rows` tell which image each shows."""
+    return [(np.flatnonzero(np.isin(rows, fit)), np.flatnonzero(np.isin(rows, rest))) for fit, rest in found]
+
+
 def held_out(numbers: Ints, groups: npt.NDArray[Any] | None, count: int, seed: int) -> tuple[Ints, Ints]:
     """Split into a rest to train on and a fold to stop early on, each with every class: of `count` folds, or of fewer.
 

@@ -6,17 +6,23 @@ draws at random is in `fusion.data.augmentation`.
 """
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode, functional
 
+Ints = npt.NDArray[np.int64]
+Part = tuple[Ints, tuple[str, ...]]  # images (n,), and the shifts that each of them is copied by
 Shift = Callable[[Tensor], Tensor]  # (N, C, H, W) float32 in [0, 1] -> the same
 
 # Those that probes are fitted on where they are to stand another scanner: half of the kinds, fixed when only the others
 # judged (tests/benchmarks/test_shifts.py).
 FITTED = ("darker", "bias field", "blurred", "noisy", "zoomed out")
+
+MANY = 1000  # of so many images and more each is copied by one kind, in turn: together they show them all
 
 _BLUR = 1 / 64  # of the shorter side: one pixel of 64
 _NOISE = 0.05
@@ -46,6 +52,19 @@ def shift(images: Tensor, name: str) -> Tensor:
 def names() -> list[str]:
     """The shifts, in their order."""
     return list(SHIFTS)
+
+
+def copies(count: int) -> list[Part]:
+    """Which of `count` images are copied by which of `FITTED`: all by all, or where they are many each by one."""
+    index = np.arange(count)
+    if count < MANY:
+        return [(index, FITTED)]
+    return [(index[place :: len(FITTED)], (name,)) for place, name in enumerate(FITTED)]
+
+
+def rows(parts: Sequence[Part]) -> Ints:
+    """(M,) which image each is or is a copy of: part by part the images as they are, then those under each shift."""
+    return np.concatenate([np.tile(index, 1 + len(names)) for index, names in parts])
 
 
 def _bias_field(images: Tensor) -> Tensor:

@@ -5,7 +5,8 @@ from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix
 
 from fusion.data.samples import Samples
-from fusion.demo.protocol import BUDGETS, DEPTHS, ENCODERS, Choice, Outcome
+from fusion.demo.features import DEPTHS, ENCODERS, SEEDS
+from fusion.demo.protocol import BUDGETS, DRAWS, FUSION, SINGLE, Choice, Outcome, Pick
 from fusion.report.html import fill
 from fusion.report.style import COLOURS, MARKERS, svg
 
@@ -19,8 +20,11 @@ def render(rows: list[Outcome], test: Samples, seconds: float) -> str:
         "images": rows[0].test.images,
         "groups": rows[0].test.groups,
         "resamples": rows[0].test.resamples,
+        "draws": len(DRAWS),
+        "seeds": len(SEEDS),
         "seconds": round(seconds),
         "name": row_name,
+        "spread": spread,
     }
     return fill("fusion.demo", values)
 
@@ -31,9 +35,20 @@ def budget_name(budget: int | None) -> str:
 
 
 def row_name(choice: Choice) -> str:
-    """The row with its depths, where the name does not hold them."""
-    shown = "@" in choice.row or not choice.depths
-    return choice.row if shown else f"{choice.row} @ {' + '.join(f'{depth:g}' for depth in choice.depths)}"
+    """The row, with what its draws picked where the name does not say it."""
+    if choice.row not in (FUSION, SINGLE):
+        return choice.row
+    picked = dict.fromkeys(_picked(pick, choice.row) for pick in choice.picks)  # each once, in the order of the draws
+    return f"{choice.row}: {', '.join(picked)}"
+
+
+def spread(row: Outcome) -> str:
+    """The standard deviation of the AUC over draws in words; of one draw there is none."""
+    return "-" if row.spread is None else f"{row.spread:.3f}"
+
+
+def _picked(pick: Pick, row: str) -> str:
+    return pick.blocks[0] if row == SINGLE else f"@ {' + '.join(f'{depth:g}' for depth in pick.depths)}"
 
 
 def depth_curve(rows: list[Outcome]) -> Figure:
@@ -44,9 +59,9 @@ def depth_curve(rows: list[Outcome]) -> Figure:
         for name, colour, marker in zip(ENCODERS, COLOURS, MARKERS, strict=False):
             curve = [row for row in _of(rows, budget) if row.choice.row.startswith(f"{name} @")]
             panel.plot(DEPTHS, [r.test.auc.value for r in curve], color=colour, marker=marker, label=f"{name}, test")
-            held = [r.choice.validation.auc.value for r in curve]
+            held = [r.choice.validation for r in curve]
             panel.plot(DEPTHS, held, color=colour, marker=marker, ls=":", alpha=0.7, label=f"{name}, validation")
-        fused = next(row for row in _of(rows, budget) if row.choice.row == "fusion")
+        fused = next(row for row in _of(rows, budget) if row.choice.row == FUSION)
         panel.axhline(fused.test.auc.value, color=COLOURS[2], ls="--", label="fusion, test")
         panel.set(title=budget_name(budget), xlabel="depth", xticks=DEPTHS)
         panel.grid(alpha=0.3)
@@ -57,7 +72,7 @@ def depth_curve(rows: list[Outcome]) -> Figure:
 
 def confusion(rows: list[Outcome], test: Samples) -> Figure:
     """The fusion's confusion matrix with all labels, as shares of each true region."""
-    fused = next(row for row in _of(rows, None) if row.choice.row == "fusion")
+    fused = next(row for row in _of(rows, None) if row.choice.row == FUSION)
     names = np.unique(test.labels)
     predicted = names[fused.probabilities[0].argmax(1)]
     shares = confusion_matrix(test.labels, predicted, labels=names, normalize="true")

@@ -1,95 +1,113 @@
 """The main job on the shipped task: choose on the validation slabs, then look at the test brain once.
 
 `choose` sees Colin27 only. `judge` opens MNI152, after every choice is made.
+
+The rule was frozen on Colin27: heads are fitted on images and on copies as other scanners might have made them, depths
+are chosen by the mean AUC on validation slabs as they are and under the same shifts, the fusion's penalties by the head
+itself, and a temperature is fitted to what each row says of those slabs.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import cast
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-import zoo
+from fusion.data import shifts
 from fusion.data.folds import folds as folds_of
+from fusion.data.folds import of_copies
 from fusion.data.samples import Samples
 from fusion.data.sets.brain_regions import brain_regions
+from fusion.demo.features import DEPTHS, ENCODERS, SEEDS, Features, Ints, Key, Sources, Step, features
 from fusion.estimators.classifier import FusionClassifier
 from fusion.evaluation import metrics, score
-from fusion.features import extract as extract_
 from fusion.features import raw
-from fusion.heads.probe import GRID, Folds
+from fusion.heads.calibration import Calibration, calibrate, frequencies
+from fusion.heads.losses import Weighting
+from fusion.heads.probe import GRID, Folds, Strengths
 from fusion.heads.solved import SOLVED, Head
 
-ENCODERS = ("mocov2-mini", "mae-mini")
 BUDGETS: tuple[int | None, ...] = (60, 300, None)
-DEPTHS = (0.25, 0.5, 0.75, 1.0)
-SEEDS = range(5)
+DRAWS = range(3)  # of labels, and one random control with each; all labels are one draw
 HEAD = "concat"  # the winner on the validation slabs, see fusion/heads/README.md
+FUSION, SINGLE = "fusion", "best single"
 
-Floats = npt.NDArray[np.floating]
-Levels = dict[str, list[Floats]]
-Key = tuple[str, int]  # source, level
-Step = Callable[[str], None]
+_EVERY = 5  # of the validation patches: neighbours tell the same
+_FOLDS = 5
+_KEPT = 300  # labels of the model that is saved
+
+Probas = list[npt.NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
-class Choice:
-    """One row of the table before the test: what was chosen on the validation slabs, and how it did there.
+class Pick:
+    """What the rule took for one draw of labels, and how it did on the validation slabs.
 
-    `inputs` names the features of each block as (source, level); a row that is a mean over seeds has one
-    entry of `inputs` and `heads` per seed.
+    Attributes:
+        inputs: Source and level of each block.
+        head: Fitted on the draw.
+        calibration: What makes its answers probabilities.
+        validation: AUC, the mean over the slabs as they are and under each of `shifts.FITTED`.
     """
 
-    row: str
-    budget: int | None
-    inputs: list[list[Key]]
-    heads: list[Head]
-    penalties: list[float]
-    validation: score.Evaluation
+    inputs: list[Key]
+    head: Head
+    calibration: Calibration
+    validation: float
 
     @property
     def depths(self) -> list[float]:
         """The depth of each block; raw pixels have none."""
-        return [DEPTHS[level] for source, level in self.inputs[0] if source != raw.NAME]
+        return [DEPTHS[level] for source, level in self.inputs if source != raw.NAME]
+
+    @property
+    def strengths(self) -> list[float]:
+        """C of each block, 0 of one that was left out."""
+        return list(cast(Strengths, self.head.strengths))
+
+    @property
+    def blocks(self) -> list[str]:
+        """Names of the blocks, as `zoo.load` takes those of encoders."""
+        return [source if source == raw.NAME else f"{source}@{DEPTHS[level]:g}" for source, level in self.inputs]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One row of the table before the test: what was picked for each draw of labels, or each seed of a control."""
+
+    row: str
+    budget: int | None
+    picks: list[Pick]
+
+    @property
+    def validation(self) -> float:
+        """The mean over draws."""
+        return float(np.mean([pick.validation for pick in self.picks]))
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A choice with its test figures and, where it is not the reference, how much the fusion is above it."""
+    """A choice with its test figures: means over draws, with intervals over slabs.
+
+    Attributes:
+        choice: The row.
+        test: Its figures.
+        spread: Standard deviation of the AUC over draws; None of one.
+        gain: Where it is not the fusion, how much that is above it.
+        probabilities: (N, K) of each draw.
+    """
 
     choice: Choice
     test: score.Evaluation
+    spread: float | None
     gain: score.Evaluation | None
-    probabilities: list[npt.NDArray[np.float64]]
+    probabilities: Probas
 
 
-def sources() -> dict[str, zoo.Encoder | None]:
-    """Return what features come from: raw pixels, the encoders at full depth, and five untrained controls."""
-    named: dict[str, zoo.Encoder | None] = {raw.NAME: None}
-    named |= {name: zoo.load(name, 1.0) for name in ENCODERS}
-    named |= {f"random init {seed}": zoo.untrained(ENCODERS[0], 1.0, seed=seed) for seed in SEEDS}
-    fast = torch.channels_last  # 1.6 times the images per second of the default on a CPU
-    return {name: encoder and encoder.to(memory_format=fast) for name, encoder in named.items()}
-
-
-def extract(encoders: dict[str, zoo.Encoder | None], samples: Samples, step: Step) -> Levels:
-    """Features of `samples` from every source, at the end of every quarter."""
-    found: Levels = {}
-    for name, encoder in encoders.items():
-        found[name] = (
-            [raw.pixels(samples.images)] if encoder is None else list(extract_.quarters(encoder, samples.images))
-        )
-        step(name)
-    return found
-
-
-def choose(encoders: dict[str, zoo.Encoder | None], step: Step) -> list[Choice]:
-    """Every row at every label budget; depth, penalty and nothing else are chosen, on the validation slabs only."""
-    train, validation = brain_regions("train"), brain_regions("validation")
-    bench = _Bench(extract(encoders, train, step), extract(encoders, validation, step), train, validation)
+def choose(sources: Sources, step: Step) -> list[Choice]:
+    """Every row at every label budget; depths and penalties are chosen, on Colin27 only."""
+    bench = _Bench(sources, step)
     choices = []
     for budget in BUDGETS:
         choices += bench.rows(budget)
@@ -97,103 +115,129 @@ def choose(encoders: dict[str, zoo.Encoder | None], step: Step) -> list[Choice]:
     return choices
 
 
-def judge(choices: list[Choice], encoders: dict[str, zoo.Encoder | None], step: Step) -> tuple[list[Outcome], Samples]:
+def judge(choices: list[Choice], sources: Sources, step: Step) -> tuple[list[Outcome], Samples]:
     """Judge every choice on the test brain, once."""
     test = brain_regions("test")
-    levels = extract(encoders, test, step)
-    classes = np.unique(test.labels)
-    probas = [[_predict(h, k, levels) for h, k in zip(c.heads, c.inputs, strict=True)] for c in choices]
-    tests = [score.score(test.labels, proba, classes, test.groups) for proba in probas]
-    fusion = {c.budget: figures for c, figures in zip(choices, tests, strict=True) if c.row == "fusion"}
-    rows = [
-        Outcome(choice, figures, None if choice.row == "fusion" else fusion[choice.budget] - figures, proba)
-        for choice, figures, proba in zip(choices, tests, probas, strict=True)
-    ]
+    found = features(sources, test, [(np.arange(len(test)), ())], step)
+    fusion = {c.budget: _judged(c, test, found) for c in choices if c.row == FUSION}
+    rows = []
+    for choice in choices:
+        figures, probas = fusion[choice.budget] if choice.row == FUSION else _judged(choice, test, found)
+        gain = None if choice.row == FUSION else fusion[choice.budget][0] - figures
+        rows.append(Outcome(choice, figures, _spread(test, probas), gain, probas))
     step("test brain")
     return rows, test
 
 
 def fitted(choices: list[Choice]) -> FusionClassifier:
-    """The fusion of the full label budget as a user would fit it, ready to save."""
-    fused = next(c for c in choices if c.row == "fusion" and c.budget is None)
-    names = [f"{source}@{DEPTHS[level]:g}" for source, level in fused.inputs[0]]
-    train = brain_regions("train")
-    model = FusionClassifier(names, head=HEAD, C=fused.penalties)
+    """The fusion of the first draw of 300 labels as a user would fit it, ready to save."""
+    fused = next(c for c in choices if c.row == FUSION and c.budget == _KEPT).picks[0]
+    train = brain_regions("train", labels=_KEPT, seed=DRAWS[0])
+    model = FusionClassifier(fused.blocks, HEAD, select="shifted", calibration="temperature", folds=_FOLDS)
     return model.fit(train.images, train.labels, train.groups)
+
+
+def _judged(choice: Choice, test: Samples, found: Features) -> tuple[score.Evaluation, Probas]:
+    own = [pick.head.log_proba(found.of(pick.inputs)) for pick in choice.picks]
+    probas = [np.exp(pick.calibration.apply(said)) for pick, said in zip(choice.picks, own, strict=True)]
+    classes = np.unique(test.labels)
+    said = np.array([classes[each.argmax(1)] for each in own])
+    return score.score(test.labels, probas, classes, test.groups, decisions=said), probas
+
+
+def _spread(test: Samples, probas: Probas) -> float | None:
+    y = np.unique(test.labels, return_inverse=True)[1]
+    return float(np.std([metrics.auc_of(y, proba) for proba in probas], ddof=1)) if len(probas) > 1 else None
+
+
+@dataclass(frozen=True)
+class _Draw:
+    """Training images of one draw of labels, with their copies."""
+
+    held: Features
+    index: Ints  # those of `held` that are of the draw
+    y: Ints
+    folds: Folds
+    weighting: Weighting
+    wanted: npt.NDArray[np.float64]
+
+    def fit(self, keys: list[Key], penalties: list[float] | None) -> Head:
+        head = cast(Head, SOLVED[HEAD]())
+        blocks = self.held.of(keys, self.index)
+        return head.fit(blocks, self.y, self.folds, penalties, self.weighting, hold=False)
 
 
 class _Bench:
     """Training and validation features, and the rows that are chosen with them."""
 
-    def __init__(self, train: Levels, validation: Levels, samples: Samples, held: Samples) -> None:
-        self.train, self.validation, self.samples, self.held = train, validation, samples, held
-        self.classes = np.unique(samples.labels)
+    def __init__(self, sources: Sources, step: Step) -> None:
+        self.train, whole = brain_regions("train"), brain_regions("validation")
+        self.drawn = {n: [self._places(n, seed) for seed in DRAWS] for n in BUDGETS if n is not None}
+        few = np.unique(np.concatenate([index for draws in self.drawn.values() for index in draws]))
+        self.few = features(sources, self.train, [(few, shifts.FITTED)], step)
+        self.many = features(sources, self.train, shifts.copies(len(self.train)), step)
+        self.validation = whole.take(np.arange(0, len(whole), _EVERY))
+        held = [(np.arange(len(self.validation)), shifts.FITTED)]
+        self.held = features(sources, self.validation, held, step)
+        self.classes = np.unique(self.train.labels)
+        self.truth = np.searchsorted(self.classes, self.validation.labels)
+
+    def _places(self, labels: int, seed: int) -> Ints:
+        places = {image.tobytes(): i for i, image in enumerate(self.train.images)}
+        return np.array([places[image.tobytes()] for image in brain_regions("train", labels=labels, seed=seed).images])
 
     def rows(self, budget: int | None) -> list[Choice]:
         """Return all rows of the table for one label budget."""
-        picked = brain_regions("train", labels=budget)
-        at = partial(self._best, budget=budget, index=_where(picked, self.samples))
-        pixels = at(raw.NAME, [[[(raw.NAME, 0)]]])
-        random = at("random init", [[[(f"random init {seed}", level)] for seed in SEEDS] for level in range(4)])
-        singles = {
-            name: [at(f"{name} @ {depth:g}", [[[(name, level)]]]) for level, depth in enumerate(DEPTHS)]
-            for name in ENCODERS
-        }
-        best = [max(rows, key=_auc) for rows in singles.values()]
-        chosen = [row.inputs[0][0] for row in best]
-        penalties = [row.penalties[0] for row in best]
-        concat = at("all-concat @ 1", [[[(name, 3) for name in ENCODERS]]])
-        fused = at("fusion", [[chosen]], head=HEAD, grid=[penalties])
-        return [pixels, random, *[row for rows in singles.values() for row in rows], concat, fused]
+        draws = self._draws(budget)
+        found: dict[str, list[Pick]] = {}
+        for place, draw in enumerate(draws):
+            for row, pick in self._picks(draw, SEEDS if budget is None else [SEEDS[place]]):
+                found.setdefault(row, []).append(pick)
+        return [Choice(row, budget, picks) for row, picks in found.items()]
 
-    def _best(
-        self,
-        row: str,
-        options: list[list[list[Key]]],
-        *,
-        budget: int | None,
-        index: npt.NDArray[np.int64],
-        head: str = "concat",
-        grid: Sequence[list[float]] = (),
-    ) -> Choice:
-        picked = self.samples.take(index)
-        y = np.searchsorted(self.classes, picked.labels)
-        folds = folds_of(y, picked.groups, 5, 0)
-        best = -np.inf
-        for inputs in options:
-            for penalties in grid or [[c] * len(inputs[0]) for c in GRID]:
-                heads = [self._fit(head, keys, index, y, folds, penalties) for keys in inputs]
-                proba = [_predict(fitted, keys, self.validation) for fitted, keys in zip(heads, inputs, strict=True)]
-                if (figure := self._auc(proba)) > best:
-                    best, chosen = figure, (inputs, heads, penalties, proba)
-        figures = score.score(self.held.labels, chosen[3], self.classes, self.held.groups, resamples=200)
-        return Choice(row, budget, chosen[0], chosen[1], chosen[2], figures)
+    def _picks(self, draw: _Draw, seeds: Sequence[int]) -> list[tuple[str, Pick]]:
+        at = {(name, level): self._best(draw, [(name, level)]) for name in ENCODERS for level in range(len(DEPTHS))}
+        best = [max((at[name, level] for level in range(len(DEPTHS))), key=_validation) for name in ENCODERS]
+        deepest: list[Key] = [(name, len(DEPTHS) - 1) for name in ENCODERS]
+        return [
+            (raw.NAME, self._best(draw, [(raw.NAME, 0)])),
+            *(("random init @ 0.25", self._best(draw, [(f"random init {seed}", 0)])) for seed in seeds),
+            *((f"{name} @ {DEPTHS[level]:g}", pick) for (name, level), pick in at.items()),
+            (SINGLE, max(best, key=_validation)),
+            ("all-concat @ 1", self._pick(draw, deepest, [[at[key].strengths[0] for key in deepest]])),
+            (FUSION, self._pick(draw, [pick.inputs[0] for pick in best], [None])),
+        ]
 
-    def _fit(
-        self,
-        head: str,
-        keys: list[Key],
-        index: npt.NDArray[np.int64],
-        y: npt.NDArray[np.int64],
-        folds: Folds,
-        penalties: list[float],
-    ) -> Head:
-        blocks = [self.train[source][level][index] for source, level in keys]
-        return cast(Head, SOLVED[head]()).fit(blocks, y, folds, penalties, hold=False)
+    def _best(self, draw: _Draw, keys: list[Key]) -> Pick:
+        return self._pick(draw, keys, [[penalty] for penalty in GRID])
 
-    def _auc(self, probas: list[npt.NDArray[np.float64]]) -> float:
-        y = np.searchsorted(self.classes, self.held.labels)
-        return float(np.mean([metrics.auc(y, proba)(np.ones(len(y))) for proba in probas]))
+    def _pick(self, draw: _Draw, keys: list[Key], grid: Sequence[list[float] | None]) -> Pick:
+        heads = [draw.fit(keys, penalties) for penalties in grid]
+        answers = [np.asarray(head.log_proba(self.held.of(keys))) for head in heads]
+        figures = [self._auc(said) for said in answers]
+        best = int(np.argmax(figures))
+        calibration = calibrate(answers[best], self.truth[self.held.rows], draw.wanted, temperature=True)
+        return Pick(keys, heads[best], calibration, figures[best])
+
+    def _auc(self, said: npt.NDArray[np.float64]) -> float:
+        """The mean over the slabs as they are and under each shift."""
+        views = said.reshape(1 + len(shifts.FITTED), len(self.truth), -1)
+        return float(np.mean([metrics.auc_of(self.truth, view) for view in views]))
+
+    def _draws(self, budget: int | None) -> list[_Draw]:
+        if budget is None:
+            return [self._draw(self.many, np.arange(len(self.train)))]
+        return [self._draw(self.few, index) for index in self.drawn[budget]]
+
+    def _draw(self, held: Features, images: Ints) -> _Draw:
+        groups = cast(npt.NDArray[np.str_], self.train.groups)
+        numbers = np.searchsorted(self.classes, self.train.labels)
+        index = np.flatnonzero(np.isin(held.rows, images))
+        shown = held.rows[index]  # (M,) of each, the image
+        folds = of_copies(folds_of(numbers[images], groups[images], _FOLDS, 0), np.searchsorted(images, shown))
+        each = 1 / np.bincount(shown)[shown]
+        return _Draw(held, index, numbers[shown], folds, Weighting(images=each), frequencies(numbers[images]))
 
 
-def _auc(choice: Choice) -> float:
-    return choice.validation.auc.value
-
-
-def _predict(head: Head, keys: list[Key], levels: Levels) -> npt.NDArray[np.float64]:
-    return np.exp(head.log_proba([levels[source][level] for source, level in keys]))
-
-
-def _where(picked: Samples, whole: Samples) -> npt.NDArray[np.int64]:
-    places = {image.tobytes(): i for i, image in enumerate(whole.images)}
-    return np.array([places[image.tobytes()] for image in picked.images])
+def _validation(pick: Pick) -> float:
+    return pick.validation

@@ -47,7 +47,8 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             way probabilities are those of classes as frequent as in training. `Training.class_weight=None` says the
             same.
         select: `shifted` fits and chooses the head on images and five copies of each, as other scanners might have made
-            them (`fusion.data.shifts`), at six times the cost; `clean` on the images alone. Where images of another
+            them (`fusion.data.shifts`), at six times the cost; of 1,000 images and more one copy of each, of the five
+            kinds in turn, at twice the cost. `clean`: on the images alone. Where images of another
             site are at hand, compare both on these.
         calibration: `temperature` also makes answers as sure as they are right, by one number that is fitted to
             answers out of fold, or on `validation`; None leaves that.

@@ -11,9 +11,9 @@ import torch
 import zoo
 from fusion.data import folds as folds_
 from fusion.data import labels as labels_
+from fusion.data import shifts
 from fusion.data.labels import Targets
 from fusion.data.samples import Samples, fingerprint
-from fusion.data.shifts import FITTED, shift
 from fusion.estimators import parameters
 from fusion.features import extract
 from fusion.features.taps import Taps
@@ -86,16 +86,23 @@ class Job:
 
     def _solve_shifted(self, folds: folds_.Folds) -> Fitted:
         """Fit and choose on images and their copies, all copies of an image on one side of each fold."""
-        changes = [partial(shift, name=name) for name in FITTED]
-        copies, count = 1 + len(changes), len(self.samples)
-        views = [extract.varied(taps, self.samples.images, changes) for taps in self.taps]
-        blocks = [np.concatenate(block) for view in views for block in zip(*view, strict=True)]
-        labels = np.concatenate([self.samples.labels] * copies)
-        each = np.ones(count) if self.weighting.images is None else self.weighting.images
-        weighting = Weighting(self.weighting.balanced, np.tile(each / copies, copies))
-        places = np.arange(copies)[:, None] * count
-        tiled = [((places + train).ravel(), (places + test).ravel()) for train, test in folds]
-        return self._solved_on(blocks, labels, tiled, weighting)
+        parts = shifts.copies(len(self.samples))
+        rows = shifts.rows(parts)
+        blocks = [block for taps in self.taps for block in self._copied(taps, parts)]
+        given = 1 if self.weighting.images is None else self.weighting.images[rows]
+        weighting = Weighting(self.weighting.balanced, given / np.bincount(rows)[rows])
+        return self._solved_on(blocks, self.samples.labels[rows], folds_.of_copies(folds, rows), weighting)
+
+    def _copied(self, taps: Taps, parts: list[shifts.Part]) -> list[extract.Floats]:
+        """Features (M, D) at each depth, of images and copies in the order of `shifts.rows`."""
+        views = [
+            view
+            for index, names in parts
+            for view in extract.varied(
+                taps, self.samples.take(index).images, [partial(shifts.shift, name=name) for name in names]
+            )
+        ]
+        return [np.concatenate(block) for block in zip(*views, strict=True)]
 
     def _solved_on(
         self, blocks: list[Any], labels: npt.NDArray[np.int64], folds: folds_.Folds, weighting: Weighting

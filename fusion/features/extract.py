@@ -16,6 +16,7 @@ from fusion.features.taps import Taps
 
 Floats = npt.NDArray[np.float32]
 Compute = Callable[[zoo.Encoder, Tensor], list[Tensor]]
+Change = Callable[[Tensor], Tensor]  # of pixels (N, C, H, W) in [0, 1]
 
 BATCH = 64
 
@@ -88,15 +89,13 @@ def blocks(taps: Taps, images: Any, *, batch: int = BATCH) -> list[Floats]:
     return _run(taps.encoder, images, batch, lambda own, x: own.at_depths(x, taps.places))
 
 
-def varied(
-    taps: Taps, images: Any, changes: Sequence[Callable[[Tensor], Tensor]], *, batch: int = BATCH
-) -> list[list[Floats]]:
+def varied(taps: Taps, images: Any, changes: Sequence[Change], *, batch: int = BATCH) -> list[list[Floats]]:
     """`blocks` of `images` as they are and after each change, all from one decoding: 1 + len(changes) lists.
 
     Args:
         taps: As in `blocks`.
         images: As in `extract`.
-        changes: Of pixels (N, C, H, W) in [0, 1], such as `fusion.data.shifts.shift` of one name.
+        changes: Such as `fusion.data.shifts.shift` of one name.
         batch: Images at a time.
     """
 

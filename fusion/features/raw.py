@@ -1,12 +1,13 @@
 """The control that every encoder must beat: an image as 16 x 16 grey pixels."""
 
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
+from torch import Tensor
 
 import zoo
+from fusion.features.extract import Change, Floats
 
 NAME = "raw pixels"
 
@@ -14,14 +15,28 @@ _SIDE = 16
 _BATCH = 64
 
 
-def pixels(images: Any) -> npt.NDArray[np.float32]:
+def pixels(images: Any) -> Floats:
     """(N, 256) grey pixels, read by the rule of an encoder that takes one channel.
 
     Args:
         images: What `encoder.preprocess` takes.
     """
+    return varied(images, [])[0]
+
+
+def varied(images: Any, changes: Sequence[Change]) -> list[Floats]:
+    """`pixels` of images as they are and after each change: 1 + len(changes) of (N, 256).
+
+    Args:
+        images: As in `pixels`.
+        changes: As in `fusion.features.extract.varied`.
+    """
     images = zoo.listed(images)
     reader = zoo.untrained("mocov2-mini", 0.25).preprocess
-    parts = [reader(images[start : start + _BATCH]) for start in range(0, len(images), _BATCH)]
-    small = torch.nn.functional.adaptive_avg_pool2d(torch.cat(parts), _SIDE)  # (N, 1, H, W) -> (N, 1, 16, 16)
+    whole = torch.cat([reader(images[start : start + _BATCH]) for start in range(0, len(images), _BATCH)])
+    return [_small(whole), *(_small(reader.varied(whole, change)) for change in changes)]
+
+
+def _small(x: Tensor) -> Floats:
+    small = torch.nn.functional.adaptive_avg_pool2d(x, _SIDE)  # (N, 1, H, W) -> (N, 1, 16, 16)
     return small.flatten(1).numpy()

@@ -1,7 +1,7 @@
 """Heads that train: torch modules from the features of one or several encoders to logits.
 
-Each takes blocks (N, D_e), of one encoder at one depth, None where one is missing, and gives (N, K). Blocks are standardised
-by the mean and deviation of the training features, so that a wide or loud encoder does not drown the others.
+Each takes blocks (N, D_e), of one encoder at one depth, None where one is missing, and gives (N, K). Blocks are
+standardised by the mean and deviation of the training features, so that a wide or loud one does not drown the others.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
 """Heads: from the frozen features of one or several encoders to class probabilities.
 
-A head takes features as blocks, (N, D) of one encoder at one depth, None where one is missing, and fits on `folds`, which
-respect groups. Its unit is the `Probe`: scikit-learn's logistic regression, standardised, with balanced classes. Labels are
-(N,) class numbers or (N, K) 0 and 1: multi-label.
+A head takes features as blocks, (N, D) of one encoder at one depth, None where one is missing, and fits on `folds`,
+which respect groups. Its unit is the `Probe`: scikit-learn's logistic regression, standardised, with balanced classes.
+Labels are (N,) class numbers or (N, K) 0 and 1: multi-label.
 """
 
 from collections.abc import Sequence

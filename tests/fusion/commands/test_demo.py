@@ -14,9 +14,11 @@ def test_results_are_plain_json():
     assert values[-1]["row"] == "fusion"
     assert {"auc", "balanced_accuracy", "calibration_error"} <= set(values[0]["test"])
     for row, told in zip(rows, values, strict=True):
-        assert (told["row"], told["budget"], told["depths"]) == (row.choice.row, row.choice.budget, row.choice.depths)
+        assert (told["row"], told["budget"], told["auc_sd"]) == (row.choice.row, row.choice.budget, row.spread)
+        assert [pick["blocks"] for pick in told["picks"]] == [pick.blocks for pick in row.choice.picks]
+        assert [len(pick["C"]) for pick in told["picks"]] == [len(pick.inputs) for pick in row.choice.picks]
         assert told["test"]["auc"] == pytest.approx(vars(row.test.auc))
-        assert told["validation"]["auc"]["value"] == row.choice.validation.auc.value
+        assert told["validation_auc"] == row.choice.validation
         assert (told["fusion_minus_row"] is None) == (told["row"] == "fusion")
 
 
@@ -25,6 +27,6 @@ def test_a_table_has_a_line_for_each_row_of_its_budget():
     table = _table(300, rows)
     own = [row for row in rows if row.choice.budget == 300]
     assert table.title == "300 labels"
-    assert table.row_count == len(own) == 12
-    assert list(table.columns[1].cells) == [f"{row.choice.validation.auc.value:.3f}" for row in own]
-    assert [row.style for row in table.rows] == [None] * 11 + ["bold"]
+    assert table.row_count == len(own) == 13
+    assert list(table.columns[1].cells) == [f"{row.choice.validation:.3f}" for row in own]
+    assert [row.style for row in table.rows] == [None] * 12 + ["bold"]

@@ -108,3 +108,12 @@ def test_folds_keep_copies_together():
         assert not {image.tobytes() for image in images[train]} & {image.tobytes() for image in images[test]}
     train, test = folds.held_out(numbers, groups, 4, 0)
     assert not {image.tobytes() for image in images[train]} & {image.tobytes() for image in images[test]}
+
+
+def test_copies_go_with_their_images():
+    rows = np.array([0, 1, 2, 0, 1, 2, 3, 3])  # two copied once, then another one
+    found = folds.of_copies([(np.array([0, 3]), np.array([1, 2])), (np.array([1, 2]), np.array([0, 3]))], rows)
+    assert [[side.tolist() for side in pair] for pair in found] == [
+        [[0, 3, 6, 7], [1, 2, 4, 5]],
+        [[1, 2, 4, 5], [0, 3, 6, 7]],
+    ]

@@ -1,5 +1,6 @@
 """What another scanner may do to an image: fixed, by name, and never dependent on the batch."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -59,3 +60,20 @@ def test_other_names_and_shapes_are_refused():
 @pytest.mark.parametrize("name", shifts.names())
 def test_what_is_a_rounding_below_black_is_black(name):
     assert torch.isfinite(shifts.shift(IMAGES - 1e-7, name)).all()
+
+
+@pytest.mark.parametrize("count", [1, 60, shifts.MANY - 1])
+def test_few_images_are_copied_by_every_kind(count):
+    ((index, names),) = shifts.copies(count)
+    assert index.tolist() == list(range(count))
+    assert names == shifts.FITTED
+    assert shifts.rows([(index, names)]).tolist() == list(range(count)) * 6
+
+
+@pytest.mark.parametrize("count", [shifts.MANY, 4031])
+def test_of_many_images_each_is_copied_once_and_kinds_share_them_evenly(count):
+    parts = shifts.copies(count)
+    assert [names for _, names in parts] == [(name,) for name in shifts.FITTED]
+    sizes = [len(index) for index, _ in parts]
+    assert max(sizes) - min(sizes) <= 1
+    assert np.bincount(shifts.rows(parts)).tolist() == [2] * count

@@ -4,30 +4,42 @@ import numpy as np
 
 from fusion.data.samples import Samples
 from fusion.demo import protocol
-from fusion.demo.protocol import Choice, Outcome
+from fusion.demo.features import DEPTHS, ENCODERS
+from fusion.demo.protocol import Choice, Outcome, Pick
 from fusion.evaluation import score
 from fusion.features import raw
+from fusion.heads.calibration import neutral
+from fusion.heads.solved import SOLVED
 
 REGIONS = np.array(["cerebellum", "deep", "frontal", "occipital", "parietal", "temporal"])
 TEST = Samples(np.zeros((72, 8, 8), np.uint8), np.tile(REGIONS, 12), np.arange(72) // 6)
 
 
 def outcomes():
-    """In the order of the table; of the random controls two seeds."""
+    """In the order of the table; of drawn labels two draws, of all labels two random controls."""
     rng = np.random.default_rng(0)
     return [row for budget in protocol.BUDGETS for row in _rows(rng, budget)]
 
 
 def _rows(rng, budget):
-    names, levels = protocol.ENCODERS, range(len(protocol.DEPTHS))
-    inputs = {raw.NAME: [[(raw.NAME, 0)]], "random init": [[(f"random init {seed}", 3)] for seed in (0, 1)]}
-    inputs |= {f"{name} @ {protocol.DEPTHS[level]:g}": [[(name, level)]] for name in names for level in levels}
-    inputs |= {"all-concat @ 1": [[(name, 3) for name in names]], "fusion": [[(names[0], 1), (names[1], 2)]]}
+    drawn, levels = 1 if budget is None else 2, range(len(DEPTHS))
+    inputs = {raw.NAME: [[(raw.NAME, 0)]] * drawn, "random init @ 0.25": [[(f"random init {s}", 0)] for s in (0, 1)]}
+    inputs |= {f"{name} @ {DEPTHS[level]:g}": [[(name, level)]] * drawn for name in ENCODERS for level in levels}
+    inputs |= {protocol.SINGLE: [[(ENCODERS[0], 1)], [(ENCODERS[1], 0)]][:drawn]}
+    inputs |= {"all-concat @ 1": [[(name, 3) for name in ENCODERS]] * drawn}
+    inputs |= {protocol.FUSION: [[(ENCODERS[0], 1), (ENCODERS[1], 2)]] * drawn}
     judged = {row: _judged(rng, len(keys)) for row, keys in inputs.items()}
     for row, keys in inputs.items():
-        (held, _), (test, proba) = _judged(rng, 1), judged[row]
-        choice = Choice(row, budget, keys, [], [0.1] * len(keys[0]), held)
-        yield Outcome(choice, test, None if row == "fusion" else judged["fusion"][0] - test, proba)
+        test, proba = judged[row]
+        choice = Choice(row, budget, [Pick(own, _head(own), neutral(6), rng.uniform(0.7, 0.9)) for own in keys])
+        gain = None if row == protocol.FUSION else judged[protocol.FUSION][0] - test
+        yield Outcome(choice, test, 0.012 if len(keys) > 1 else None, gain, proba)
+
+
+def _head(keys):
+    head = SOLVED[protocol.HEAD]()
+    head.strengths = (0.1,) * len(keys)
+    return head
 
 
 def _judged(rng, models):

@@ -283,6 +283,19 @@ def test_a_head_is_chosen_and_fitted_on_shifted_copies_where_asked(monkeypatch):
     )
 
 
+def test_of_many_images_each_is_fitted_with_one_copy(monkeypatch):
+    seen, count = [], len(TRAIN.labels)
+    monkeypatch.setattr(shifts, "MANY", count)
+    monkeypatch.setattr(fitting.SOLVED["concat"], "fit", record(fitting.SOLVED["concat"].fit, seen))
+    FusionClassifier(SMALL[:1], C=0.1, folds=3, select="shifted").fit(TRAIN.images, TRAIN.labels, TRAIN.groups)
+    (blocks, y, folds, _, weighting) = seen[0]
+    rows = shifts.rows(shifts.copies(count))
+    assert blocks[0].shape[0] == len(y) == 2 * count
+    np.testing.assert_array_equal(y, np.unique(TRAIN.labels, return_inverse=True)[1][rows])
+    assert weighting.images.tolist() == [0.5] * 2 * count
+    assert not any(set(rows[train]) & set(rows[test]) for train, test in folds)
+
+
 def record(fit, seen):
     def recorded(self, *args, **options):
         seen.append(args)
