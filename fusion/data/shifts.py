@@ -7,6 +7,7 @@ draws at random is in `fusion.data.augmentation`.
 
 import zlib
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +16,8 @@ from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode, functional
 
 Ints = npt.NDArray[np.int64]
-Part = tuple[Ints, tuple[str, ...]]  # images (n,), and the shifts that each of them is copied by
 Shift = Callable[[Tensor], Tensor]  # (N, C, H, W) float32 in [0, 1] -> the same
+Part = tuple[Ints, list[Shift]]  # images (n,), and the shifts that each of them is copied by
 
 # Those that probes are fitted on where they are to stand another scanner: half of the kinds, fixed when only the others
 # judged (tests/benchmarks/test_shifts.py).
@@ -58,13 +59,18 @@ def copies(count: int) -> list[Part]:
     """Which of `count` images are copied by which of `FITTED`: all by all, or where they are many each by one."""
     index = np.arange(count)
     if count < MANY:
-        return [(index, FITTED)]
-    return [(index[place :: len(FITTED)], (name,)) for place, name in enumerate(FITTED)]
+        return [(index, fitted())]
+    return [(index[place :: len(FITTED)], [kind]) for place, kind in enumerate(fitted())]
+
+
+def fitted() -> list[Shift]:
+    """The shifts of `FITTED`."""
+    return [partial(shift, name=name) for name in FITTED]
 
 
 def rows(parts: Sequence[Part]) -> Ints:
     """(M,) which image each is or is a copy of: part by part the images as they are, then those under each shift."""
-    return np.concatenate([np.tile(index, 1 + len(names)) for index, names in parts])
+    return np.concatenate([np.tile(index, 1 + len(kinds)) for index, kinds in parts])
 
 
 def _bias_field(images: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +9,7 @@ import torch
 
 import zoo
 from fusion.data.samples import Samples
-from fusion.data.shifts import Part, rows, shift
+from fusion.data.shifts import Part, rows
 from fusion.features import extract, raw
 from fusion.features.taps import Taps, load, whole
 
@@ -61,14 +60,11 @@ def features(found: Sources, samples: Samples, parts: Sequence[Part], step: Step
     """Features of the images that `parts` name, each as it is and as its copies are."""
     levels: dict[str, list[Floats]] = {}
     for name, taps in found.items():
-        views = [view for index, names in parts for view in _views(taps, samples.images[index], names)]
-        levels[name] = [np.concatenate(level) for level in zip(*views, strict=True)]
+        levels[name] = _pixels(samples, parts) if taps is None else list(extract.copied(taps, samples.images, parts))
         step(name)
     return Features(rows(parts), levels)
 
 
-def _views(taps: Taps | None, images: npt.NDArray[np.uint8], names: Sequence[str]) -> list[list[Floats]]:
-    changes = [partial(shift, name=name) for name in names]
-    if taps is None:
-        return [[view] for view in raw.varied(images, changes)]
-    return [list(view) for view in extract.varied(taps, images, changes)]
+def _pixels(samples: Samples, parts: Sequence[Part]) -> list[Floats]:
+    views = [view for index, kinds in parts for view in raw.varied(samples.images[index], kinds)]
+    return [np.concatenate(views)]

@@ -118,7 +118,7 @@ def choose(sources: Sources, step: Step) -> list[Choice]:
 def judge(choices: list[Choice], sources: Sources, step: Step) -> tuple[list[Outcome], Samples]:
     """Judge every choice on the test brain, once."""
     test = brain_regions("test")
-    found = features(sources, test, [(np.arange(len(test)), ())], step)
+    found = features(sources, test, [(np.arange(len(test)), [])], step)
     fusion = {c.budget: _judged(c, test, found) for c in choices if c.row == FUSION}
     rows = []
     for choice in choices:
@@ -174,10 +174,10 @@ class _Bench:
         self.train, whole = brain_regions("train"), brain_regions("validation")
         self.drawn = {n: [self._places(n, seed) for seed in DRAWS] for n in BUDGETS if n is not None}
         few = np.unique(np.concatenate([index for draws in self.drawn.values() for index in draws]))
-        self.few = features(sources, self.train, [(few, shifts.FITTED)], step)
+        self.few = features(sources, self.train, [(few, shifts.fitted())], step)
         self.many = features(sources, self.train, shifts.copies(len(self.train)), step)
         self.validation = whole.take(np.arange(0, len(whole), _EVERY))
-        held = [(np.arange(len(self.validation)), shifts.FITTED)]
+        held = [(np.arange(len(self.validation)), shifts.fitted())]
         self.held = features(sources, self.validation, held, step)
         self.classes = np.unique(self.train.labels)
         self.truth = np.searchsorted(self.classes, self.validation.labels)

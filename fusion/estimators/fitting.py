@@ -1,7 +1,6 @@
 """How a classifier is fitted: a head solved on frozen features, or encoders and head tuned together."""
 
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -88,21 +87,11 @@ class Job:
         """Fit and choose on images and their copies, all copies of an image on one side of each fold."""
         parts = shifts.copies(len(self.samples))
         rows = shifts.rows(parts)
-        blocks = [block for taps in self.taps for block in self._copied(taps, parts)]
+        copies = [extract.copied(taps, self.samples.images, parts) for taps in self.taps]
         given = 1 if self.weighting.images is None else self.weighting.images[rows]
         weighting = Weighting(self.weighting.balanced, given / np.bincount(rows)[rows])
+        blocks = [block for own in copies for block in own]
         return self._solved_on(blocks, self.samples.labels[rows], folds_.of_copies(folds, rows), weighting)
-
-    def _copied(self, taps: Taps, parts: list[shifts.Part]) -> list[extract.Floats]:
-        """Features (M, D) at each depth, of images and copies in the order of `shifts.rows`."""
-        views = [
-            view
-            for index, names in parts
-            for view in extract.varied(
-                taps, self.samples.take(index).images, [partial(shifts.shift, name=name) for name in names]
-            )
-        ]
-        return [np.concatenate(block) for block in zip(*views, strict=True)]
 
     def _solved_on(
         self, blocks: list[Any], labels: npt.NDArray[np.int64], folds: folds_.Folds, weighting: Weighting

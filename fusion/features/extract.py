@@ -107,6 +107,23 @@ def varied(taps: Taps, images: Any, changes: Sequence[Change], *, batch: int = B
     return [found[start : start + count] for start in range(0, len(found), count)]
 
 
+def copied(
+    taps: Taps, images: Any, parts: Sequence[tuple[npt.NDArray[np.int64], Sequence[Change]]], *, batch: int = BATCH
+) -> list[Floats]:
+    """Blocks (M, D_l) of images and of copies: part by part the images, then these after each change.
+
+    Args:
+        taps: As in `blocks`.
+        images: As in `extract`.
+        parts: Which images (n,) are copied by which changes, such as `fusion.data.shifts.copies`.
+        batch: Images at a time.
+    """
+    given = zoo.listed(images)
+    some = [(given[index] if isinstance(given, np.ndarray) else [given[i] for i in index], c) for index, c in parts]
+    views = [view for own, changes in some for view in varied(taps, own, changes, batch=batch)]
+    return [np.concatenate(block) for block in zip(*views, strict=True)]
+
+
 def levels(encoder: zoo.Encoder, images: Any, *, batch: int = BATCH) -> list[Floats]:
     """The features at the end of every kept block, from one pass: for each of `encoder.depths` (N, D_l).
 

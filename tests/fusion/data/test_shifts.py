@@ -64,16 +64,16 @@ def test_what_is_a_rounding_below_black_is_black(name):
 
 @pytest.mark.parametrize("count", [1, 60, shifts.MANY - 1])
 def test_few_images_are_copied_by_every_kind(count):
-    ((index, names),) = shifts.copies(count)
+    ((index, kinds),) = shifts.copies(count)
     assert index.tolist() == list(range(count))
-    assert names == shifts.FITTED
-    assert shifts.rows([(index, names)]).tolist() == list(range(count)) * 6
+    assert tuple(kind.keywords["name"] for kind in kinds) == shifts.FITTED
+    assert shifts.rows([(index, kinds)]).tolist() == list(range(count)) * 6
 
 
 @pytest.mark.parametrize("count", [shifts.MANY, 4031])
 def test_of_many_images_each_is_copied_once_and_kinds_share_them_evenly(count):
     parts = shifts.copies(count)
-    assert [names for _, names in parts] == [(name,) for name in shifts.FITTED]
+    assert tuple(kind.keywords["name"] for _, (kind,) in parts) == shifts.FITTED
     sizes = [len(index) for index, _ in parts]
     assert max(sizes) - min(sizes) <= 1
     assert np.bincount(shifts.rows(parts)).tolist() == [2] * count

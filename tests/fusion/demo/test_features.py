@@ -1,5 +1,7 @@
 """The demo's features: of images as they are and of their copies, as a user's own passes would give them."""
 
+from functools import partial
+
 import numpy as np
 import torch
 
@@ -23,13 +25,14 @@ def test_sources_end_where_they_should():
 def test_features_are_those_of_the_images_and_of_their_copies():
     named = {name: taps for name, taps in features.sources().items() if name in (raw.NAME, "mocov2-mini")}
     steps = []
-    parts = [(np.array([4, 1]), ("darker", "noisy")), (np.array([0]), ())]
+    names = ("darker", "noisy")
+    parts = [(np.array([4, 1]), [partial(shifts.shift, name=name) for name in names]), (np.array([0]), [])]
     found = features.features(named, SAMPLES, parts, steps.append)
     assert steps == list(named)
     assert found.rows.tolist() == [4, 1, 4, 1, 4, 1, 0]
 
     pixels = torch.from_numpy(SAMPLES.images[:, None] / np.float32(255))  # (N, 1, H, W)
-    views = [pixels[[4, 1]], *(shifts.shift(pixels[[4, 1]], name) for name in parts[0][1]), pixels[[0]]]
+    views = [pixels[[4, 1]], *(shifts.shift(pixels[[4, 1]], name) for name in names), pixels[[0]]]
     arrays = torch.cat(views)[:, 0].numpy()
     own = [extract.extract("mocov2-mini@0.5", arrays), raw.pixels(arrays)]
     for block, wanted in zip(found.of([("mocov2-mini", 1), (raw.NAME, 0)]), own, strict=True):
