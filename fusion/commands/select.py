@@ -44,6 +44,9 @@ def select(
     labels: Annotated[int | None, typer.Option(help="Draw this many images, as many of each class.")] = None,
     folds: Annotated[int, typer.Option(help="Of the cross-validation.")] = 5,
     window: Window = None,
+    select: Annotated[
+        str, typer.Option(help="shifted: judge on copies as other scanners might have made them too.")
+    ] = "clean",
     json_path: Json = None,
 ) -> None:
     """Say which encoders to fuse, cut where, judged without training them."""
@@ -60,9 +63,10 @@ def select(
         part = draw(part, labels, 0)
         unit = "images" if part.groups is None else "groups"
         with busy(f"{', '.join(names)} on {len(part)} images"):
-            found = scan(scanned, part.images, part.labels, part.groups, folds=folds)
+            found = scan(scanned, part.images, part.labels, part.groups, folds=folds, select=select)
         task = f"{_counted(part)}, {'drawn from' if labels else 'all of'} {said}."
         options = {"data": source, "split": split, "labels": labels, "folds": folds, "window": window}
+        options |= {"select": select} if select != "clean" else {}
         command = command_line("select", names, options)
         shown = {"depths": charts.depth_curves(found)}
         if found.pairs:

@@ -1,5 +1,6 @@
 """Folds of a fit: groups stay whole, and every fold can teach every class."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ def folds(numbers: Ints, groups: npt.NDArray[Any] | None, count: int, seed: int)
     return list(split.split(numbers, numbers, groups))
 
 
-def of_copies(found: Folds, rows: Ints) -> Folds:
+def of_copies(found: Sequence[tuple[Ints, Ints]], rows: Ints) -> Folds:
     """Folds of images as those of copies, all of an image on one side: (M,) `rows` tell which image each shows."""
     return [(np.flatnonzero(np.isin(rows, fit)), np.flatnonzero(np.isin(rows, rest))) for fit, rest in found]
 

@@ -268,7 +268,8 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return self.encoders
         from fusion.selection import scan  # only here: a classifier is otherwise no part of choosing one
 
-        self.scan_ = scan.scan(self.candidates or scan.EMBEDDED, X, y, groups, folds=self.folds, device=self.device)
+        options: dict[str, Any] = {"folds": self.folds, "device": self.device, "select": self.select}
+        self.scan_ = scan.scan(self.candidates or scan.EMBEDDED, X, y, groups, **options)
         return self.scan_.recommended
 
     def _check_fitted(self, verb: str) -> None:

@@ -25,7 +25,8 @@ from fusion.evaluation.intervals import Interval
 from fusion.features import extract
 from fusion.heads.probe import Folds
 from fusion.heads.solved import Ints
-from fusion.selection import nesting
+from fusion.selection import candidates, nesting
+from fusion.selection.candidates import Blocks
 from fusion.selection.nesting import Nested, nested
 from fusion.selection.recommendation import Inside, Key, Panel, Recommendation, stability
 from fusion.selection.scores import h_score, knn, logme
@@ -33,8 +34,6 @@ from fusion.similarity.interval import interval
 from fusion.similarity.measures import cka
 
 EMBEDDED = ("mocov2-mini", "mae-mini")
-Blocks = dict[str, list[extract.Floats]]  # by encoder, (N, D) of each depth
-
 LEAST = 3  # folds, and images of a class
 NEIGHBOURS = 10  # or as many as a small fold has
 
@@ -124,6 +123,7 @@ def scan(
     *,
     folds: int = 5,
     device: str = "auto",
+    select: str = "clean",
 ) -> Scan:
     """Judge every depth of every encoder, and which to fuse, on labelled images, without training an encoder.
 
@@ -135,6 +135,8 @@ def scan(
         groups: (N,) patients; no fold holds a part of one, and draws are of whole ones.
         folds: Of the cross-validation, 3 at least: one judges, and the others choose penalties, depths and the set.
         device: `auto` takes the GPU where there is one.
+        select: `shifted` judges on images and on copies as other scanners might have made them, with probes that were
+            fitted on such; as of `FusionClassifier`, at its cost. `clean`: on the images alone.
 
     Raises:
         ValueError: There is no encoder or two have one name, labels are several per image, a class has fewer images or
@@ -154,19 +156,12 @@ def scan(
         raise ValueError("labels must be one per image to select (got several). Scan for each label by itself.")
     members = folds_.members(groups, len(images), images)
     split = _split(known, members, folds)
-    loaded = extract.loaded(_whole(encoders), device)
-    names = [_name(encoder) for encoder in loaded]
-    if len(set(names)) < len(names):
-        raise ValueError(f"encoders must be given once each (got {[e.name for e in loaded]}). Leave depths out.")
-    blocks = {name: extract.levels(encoder, images) for name, encoder in zip(names, loaded, strict=True)}
-    depths = {name: encoder.depths for name, encoder in zip(names, loaded, strict=True)}
-    return _judged(blocks, depths, known.numbers, members, split)
-
-
-def _whole(encoders: Sequence[str | zoo.Encoder]) -> list[str | zoo.Encoder]:
-    if isinstance(encoders, str) or not len(encoders):
-        raise ValueError(f"encoders must be a list of names or encoders (got {encoders!r}). Try ['mae-mini'].")
-    return [encoder if isinstance(encoder, zoo.Encoder) or "@" in encoder else f"{encoder}@1" for encoder in encoders]
+    found = candidates.load(encoders, device)
+    blocks, rows = candidates.features(found, images, select)
+    depths = {name: encoder.depths for name, encoder in found.items()}
+    if select == "shifted":  # copies are of one unit, on one side of each fold
+        members, split = (rows if members is None else members[rows]), folds_.of_copies(split, rows)
+    return _judged(blocks, depths, known.numbers[rows], members, split)
 
 
 def _split(known: labels_.Targets, members: npt.NDArray[Any] | None, folds: int) -> Folds:
@@ -181,12 +176,6 @@ def _split(known: labels_.Targets, members: npt.NDArray[Any] | None, folds: int)
     split = folds_.folds(known.numbers, members, folds, 0)
     nesting.check(known.numbers, split)
     return split
-
-
-def _name(encoder: zoo.Encoder) -> str:
-    """Its own, not its card's: what no name loads must not be recommended by one that loads something else."""
-    tuned = encoder.report is not None and encoder.report.verified == "fine-tuned"
-    return encoder.name.replace(f"@{encoder.depth:g}", "") + (", fine-tuned" if tuned else "")
 
 
 def _judged(

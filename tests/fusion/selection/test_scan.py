@@ -147,3 +147,24 @@ def test_where_no_fold_has_two_classes_all_are_judged_together():
     assert found.recommended == ["a@0.5"]
     assert found.auc > 0.9
     assert np.isnan(found.spread)
+
+
+def test_it_judges_on_shifted_copies_where_asked(monkeypatch):
+    seen = []
+    judged = scan_._judged
+    monkeypatch.setattr(scan_, "_judged", lambda *given: seen.append(given) or judged(*given))
+    some = TRAIN.take(np.arange(0, len(TRAIN.labels), 3))
+    found = scan(["mae-mini@0.25"], some.images, some.labels, folds=3, select="shifted")
+    assert 0.5 < found.auc < 1
+    _, _, y, groups, split = seen[0]
+    assert y.tolist() == np.tile(np.unique(some.labels, return_inverse=True)[1], 6).tolist()
+    assert not any(set(groups[train]) & set(groups[test]) for train, test in split)
+    assert len(set(groups)) == len(some.labels)
+
+
+def test_auto_scans_as_it_fits():
+    some = TRAIN.take(np.arange(0, len(TRAIN.labels), 3))
+    model = fusion.FusionClassifier("auto", candidates=["mae-mini@0.25"], folds=3, C=0.1, select="shifted")
+    model.fit(some.images, some.labels)
+    wanted = scan(["mae-mini@0.25"], some.images, some.labels, folds=3, select="shifted")
+    assert model.scan_.auc == pytest.approx(wanted.auc, abs=1e-6)
