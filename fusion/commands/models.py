@@ -40,7 +40,10 @@ def fit(  # noqa: PLR0913 - each is an option of its own
     output: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder for the model.")] = Path("model"),
     encoder: Annotated[
         list[str] | None,
-        typer.Option(help="Name, name@depth, or name@0.25+0.5+1 or name@quarters for several depths; repeatable."),
+        typer.Option(
+            help="Name, name@depth, or of several depths name@0.25+0.5+1 or name@quarters; may be repeated. "
+            "Otherwise those in the package."
+        ),
     ] = None,
     head: Annotated[str, typer.Option(help="concat, convex, gated, attention, stack or mean.")] = "concat",
     strategy: Annotated[str, typer.Option(help="How the encoders' weights move, of fusion.strategies().")] = "probe",

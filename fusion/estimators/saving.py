@@ -112,9 +112,10 @@ def load(kind: type[T], folder: Path, encoders: Sequence[zoo.Encoder] | None, de
 
 def _again(held: Held, given: zoo.Encoder | None) -> str | zoo.Encoder | Taps:
     """What another fit of the model takes for the encoder."""
-    if held.depths is None or len(held.depths) == 1:
+    if held.depths in (None, [held.depth]):
         return given or held.name
-    return Taps(given, tuple(held.depths)) if given else joined(held.name, held.depths)
+    depths = tuple(held.depths or ())
+    return Taps(given, depths) if given else joined(held.name, depths)
 
 
 def _held(taps: Taps, origin: str) -> tuple[Held, Tensors]:

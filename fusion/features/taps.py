@@ -152,4 +152,4 @@ def _check_rising(depths: Sequence[float], name: str) -> None:
 
 
 def _said(depths: Sequence[float]) -> str:
-    return "+".join(f"{depth:g}" for depth in depths)
+    return "+".join(f"{depth:.12g}" for depth in depths)  # 1/6 in fewer digits would be the next block

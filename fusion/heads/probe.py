@@ -218,6 +218,15 @@ def choose(folded: OutOfFold, figure: Callable[[Strengths], float]) -> Strengths
     return tuple(c * flag for c, flag in zip(best, on, strict=True))
 
 
+def shared(strengths: Strengths) -> Strengths:
+    """What is left of each strength for blocks side by side: its share, as many as are on.
+
+    Each was chosen as if its block were the only one; E blocks that say the same would else count as one of E times
+    the strength.
+    """
+    return tuple(c / sum(other > 0 for other in strengths) for c in strengths)
+
+
 def kept(alone: Sequence[float], figure: Callable[[Flags], float]) -> Flags:
     """The blocks that are left when, one by one, each is left out without which the figure is higher.
 

@@ -28,6 +28,7 @@ from fusion.heads.probe import (
     fit_probe,
     log_loss,
     normalised,
+    shared,
 )
 
 Floats = npt.NDArray[np.float64]
@@ -94,7 +95,8 @@ class SolvedConcat:
         hold: bool = True,
     ) -> Self:
         folded = OutOfFold(blocks, y, folds, weighting)
-        self.strengths = tuple(penalties or choose(folded, lambda strengths: folded.auc(folded.together(strengths))))
+        chosen = penalties or shared(choose(folded, lambda strengths: folded.auc(folded.together(shared(strengths)))))
+        self.strengths = tuple(chosen)
         self.held = normalised(folded.together(self.strengths, TOLERANCE), y.ndim == 2) if hold else None
         self.widths = [block.shape[1] for block in blocks]
         x, stretch = np.concatenate(blocks, axis=1), _stretch(self.strengths, self.widths)

@@ -103,6 +103,11 @@ def test_several_depths_of_an_encoder_of_ones_own_come_back(tiny, tmp_path):
     tuned([Taps(zoo.load("mae-mini@0.5"), (0.25, 0.5))], "probe").save(tmp_path / "zoo")
     again = FusionClassifier.load(tmp_path / "zoo")
     assert (again.encoders, again.taps_[0].name) == (["mae-mini@0.25+0.5"], "mae-mini@0.5")
+    inside = tuned([Taps(zoo.load("mae-mini@0.5"), (0.25,))], "probe")
+    inside.save(tmp_path / "inside")
+    again = FusionClassifier.load(tmp_path / "inside")
+    same(again, inside)
+    assert again.encoders == ["mae-mini@0.25"]
 
 
 def test_a_record_from_before_there_were_several_depths_is_read(tmp_path):

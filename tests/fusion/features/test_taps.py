@@ -7,7 +7,7 @@ import torch
 import zoo
 from fusion import Taps
 from fusion.features import extract, taps
-from tests.small_fits import IMAGES, VIT, own
+from tests.small_fits import IMAGES, RESNET, VIT, own
 
 
 @pytest.mark.parametrize(
@@ -81,6 +81,12 @@ def test_an_encoder_may_reach_deeper_than_its_taps(tmp_path):
     inside = Taps(own(tmp_path), [0.5])
     np.testing.assert_array_equal(extract.blocks(inside, IMAGES)[0], extract.blocks(found, IMAGES)[1])
     assert inside.widths == (8,)
+
+
+def test_a_name_keeps_depths_apart_that_round_alike(tmp_path):
+    sixth = Taps(own(tmp_path, architecture="resnet26", kwargs=f"{RESNET}, layers: [3, 3, 3, 3]"), (1 / 12, 1 / 6))
+    name = taps.joined("tiny", sixth.depths)
+    assert Taps(sixth.encoder, taps.split(name)[1]).places == sixth.places == [0, 1]
 
 
 @pytest.mark.parametrize("depths", [(), 0.5, (0.5, "deep"), (0, 1), (float("nan"),), None])

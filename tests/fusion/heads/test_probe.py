@@ -71,6 +71,18 @@ def test_the_strength_of_a_block_alone_is_the_one_with_the_best_auc(problem):
     assert probe_.choose(folded, lambda _: 0.0) == (folded.best_alone()[0],)
 
 
+def test_blocks_that_say_the_same_share_the_strength_of_one(problem):
+    (x, _), y, folds, _ = problem
+    folded = OutOfFold([x] * 4, y, folds)
+    both = folded.together((0.25,) * 4, 1e-6), folded.alone(0, 1.0, 1e-6)
+    np.testing.assert_allclose(*both, atol=1e-2)
+    assert probe_.shared((1.0, 0.5, 0.0, 2.0)) == (1 / 3, 0.5 / 3, 0.0, 2 / 3)
+    assert probe_.shared((3.0,)) == (3.0,)
+    eight, alone = (SOLVED["concat"]().fit([x] * count, y, folds, None) for count in (8, 1))
+    assert eight.strengths == (alone.strengths[0] / 8,) * 8
+    np.testing.assert_allclose(eight.log_proba([x] * 8), alone.log_proba([x]), atol=0.05)
+
+
 @pytest.mark.parametrize("head", ["concat", "mean"])
 def test_a_partner_of_noise_is_left_out_and_a_good_one_is_kept(head, problem):
     (x, _), y, folds, _ = problem
