@@ -24,6 +24,8 @@ def pixels(images: Any, window: Sequence[float] | None = None) -> npt.NDArray[np
     """
     images = zoo.listed(images)
     reader = zoo.untrained("mocov2-mini", 0.25, window=window).preprocess
-    parts = [reader(images[start : start + _BATCH]) for start in range(0, len(images), _BATCH)]
+    doubts: list[str] = []
+    parts = [reader(images[start : start + _BATCH], doubts=doubts) for start in range(0, len(images), _BATCH)]
+    reader.tell(doubts, len(images))
     small = torch.nn.functional.adaptive_avg_pool2d(torch.cat(parts), _SIDE)  # (N, 1, H, W) -> (N, 1, 16, 16)
     return small.flatten(1).numpy()

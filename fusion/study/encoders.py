@@ -51,9 +51,11 @@ def warm_norms(encoder: zoo.Encoder, images: Any) -> None:
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum, norm.training = None, True  # None: the plain mean over batches
+    doubts: list[str] = []
     with torch.inference_mode():
         for rows in np.array_split(np.arange(len(images)), -(-len(images) // _BATCH)) if norms else ():
-            encoder(encoder.preprocess(images[rows[0] : rows[-1] + 1]))
+            encoder(encoder.preprocess(images[rows[0] : rows[-1] + 1], doubts=doubts))
+    encoder.preprocess.tell(doubts, len(images) if norms else 0)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum, norm.training = momentum, False
 
