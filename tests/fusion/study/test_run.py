@@ -173,7 +173,7 @@ def volumes(tmp_path):
 def test_volumes_are_read_by_the_window_of_the_config(volumes, tmp_path):
     few = {"encoders": ["mocov2-mini@0.25"], "only": {}, "strategies": ["probe"], "labels": [None], "contests": []}
     plumbing = {"encoders": ["mae-mini@0.25"], "strategies": ["probe"], "images": 8}
-    with pytest.raises(ValueError, match="must have a window to read NIfTI"):
+    with pytest.raises(ValueError, match=r"window must be given for slices of NIfTI, .* \(36 of 36 images\)"):
         run.run(config(**few), tmp_path / "none", volumes)
     for name, window in (("study", [-100, 200]), ("wide", [-200, 300])):
         named = config(**few, mechanics=plumbing, window=window)
