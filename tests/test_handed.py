@@ -133,3 +133,27 @@ def test_a_study(tmp_path, regions):
                 use()
 
     assert walk(tmp_path / "study", tmp_path, read) >= 4
+
+
+@pytest.mark.slow
+def test_a_study_that_was_left_amid_a_fit(tmp_path, regions, monkeypatch):
+    """Its `work` holds the checkpoint that the fit goes on from."""
+    own = {"strategies": ["full"], "reference": "full", "raw_pixels": False, "training": {"epochs": 1, "batch": 4}}
+    small = config(encoders=["mocov2-mini@0.25"], only={}, labels=[6], contests=[], stop_images=6, **own)
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FusionClassifier, "save", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run.run(small, tmp_path / "study", regions)
+    monkeypatch.undo()
+    assert list((tmp_path / "study" / "work").glob("*/epoch-*/*"))
+    done = []
+
+    def read(place):
+        with contextlib.suppress(ValueError, OSError):
+            done.append(run.run(small, place, regions))
+
+    assert walk(tmp_path / "study", tmp_path, read) >= 8
+    assert done

@@ -141,13 +141,20 @@ def restore(card: Card, depth: float, tensors: Mapping[str, Tensor]) -> Encoder:
     return encoder.eval()
 
 
-def untrained(name: str, depth: float | None = None, *, seed: int = 0, size: int | None = None) -> Encoder:
+def untrained(
+    name: str,
+    depth: float | None = None,
+    *,
+    seed: int = 0,
+    size: int | None = None,
+    window: Sequence[float] | None = None,
+) -> Encoder:
     """The architecture of `name` at `depth` with random weights drawn under `seed`: a control, never a fallback.
 
-    `size` is the side of its input in pixels, where another than the card's is wanted.
+    `size` is the side of its input in pixels, where another than the card's is wanted; `window` as in `load`.
     """
     name, depth = _split(name, depth)
-    record = cards.find(name)
+    record = cards.fill(cards.find(name), window=window)
     if size is not None:
         record = record.model_copy(update={"input": record.input.model_copy(update={"size": size})})
     depth, evidence = _resolve(record, depth)

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from fusion.commands.console import busy, clear_errors, console, plain, say
+from fusion.commands.windows import Window
 
 if TYPE_CHECKING:
     from fusion.study.run import Plan
@@ -31,6 +32,7 @@ def run(
     jobs: Annotated[int, typer.Option(help="Processes, of one thread each.")] = os.cpu_count() or 1,
     small: Annotated[bool, typer.Option("--small", help="The offline form, on the task that ships.")] = False,
     final: Annotated[bool, typer.Option("--final", help="Open the test part, after every choice is made.")] = False,
+    window: Window = None,
 ) -> None:
     """Run a study, or go on with it; every result lands at once and is never computed again."""
     from fusion.study import config as configs
@@ -42,6 +44,8 @@ def run(
         if small:
             found = found.in_small()
             study.check_offline(found)
+        if window is not None:
+            found = configs.parse({**found.model_dump(), "window": list(window)}, config)
         place = output or Path(f"study-{found.name}")
         columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
         with Progress(

@@ -137,6 +137,12 @@ def _part(split: str) -> str:
 
 
 def _opened(data: Samples, window: Window | None) -> Samples:
+    slices = sum(map(units.is_slice, data.paths)) if window is None else 0
+    if slices:  # not one of them could be read, whatever it holds
+        raise ValueError(
+            f"window must be given for slices of NIfTI, which states no range ({slices} of {len(data)} images). "
+            "Pass --window LOW HIGH in their unit; in Python window=[low, high], in a study's config `window`."
+        )
     broken = unreadable(data.paths, window)
     if broken:
         rows = sum(path in broken for path in data.paths)

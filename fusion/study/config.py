@@ -2,6 +2,7 @@
 
 import difflib
 import itertools
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from fusion.data.sets.sources import LEAST_FOLDS, resolved
 
 FOLDER = Path(__file__).parent / "configs"
 BRAIN_REGIONS = "brain-regions"
+_SHIPPED = {"data": BRAIN_REGIONS, "targets": None, "window": None}  # of every small form
 # What a variant of a named strategy may say, of which types, and in words.
 _VARIANT = {"strategy": (str,), "alpha": (int, float), "statistics": (str,)}
 _VALUES = {"strategy": "a name", "alpha": "numbers", "statistics": "modes of fusion.Training"}
@@ -36,6 +38,13 @@ def _depth(value: Any) -> Any:
     if value is not None and not (type(value) in (int, float) and 0 < value <= 1):
         raise ValueError("must be null (the card's) or a number in (0, 1] such as 0.75")
     return None if value is None else float(value)
+
+
+def _window(value: Any) -> Any:
+    ends = value if isinstance(value, list) and all(type(end) in (int, float) for end in value) else []
+    if value is not None and not (len(ends) == 2 and 0 < ends[1] - ends[0] < math.inf):
+        raise ValueError("must be null or [low, high], the lower end first, in the images' unit, such as [-1000, 400]")
+    return value and [float(end) for end in ends]
 
 
 def _strategies(value: Any) -> Any:
@@ -111,6 +120,8 @@ class Config(_Record):
         name, title, source: What it is called, what it asks, and the paper it follows.
         data: A folder per class, a CSV, an `.npz`, or `brain-regions`, the task that ships; None: given at the start.
         folds: Into so many the data are divided, for a study each; None keeps their own parts.
+        window: The low and high end by which images are read, in their unit: for NIfTI, which states none, grey DICOM
+            and float arrays. None leaves it to the cards.
         targets: Data by name, for a study each; None: the data are the only target.
         encoders: Each entry one encoder, `name` or `name@depth`, or several that are fused; `untrained:name` is its
             architecture with random weights.
@@ -137,6 +148,7 @@ class Config(_Record):
     source: str | None = None
     data: str | None = None
     folds: Annotated[int, Field(ge=LEAST_FOLDS)] | None = None
+    window: Annotated[list[float] | None, BeforeValidator(_window)] = None
     targets: Annotated[dict[Word, str], Field(min_length=1)] | None = None
     encoders: Annotated[list[Names], Field(min_length=1)]
     depths: Depths = [None]
@@ -184,7 +196,7 @@ class Config(_Record):
         values = self.model_dump()
         own = values.pop("small")
         merged = {k: {**values[k], **v} if k == "training" and isinstance(v, dict) else v for k, v in own.items()}
-        return parse({**values, **merged, "data": BRAIN_REGIONS, "targets": None}, f"{self.name} in its small form")
+        return parse({**values, **merged, **_SHIPPED}, f"{self.name} in its small form")
 
 
 def ready_made() -> list[str]:
@@ -235,11 +247,7 @@ def variant(definition: Any) -> dict[str, Any]:
 
 
 def source(config: Config, data: str | Path | None) -> str:
-    """The source of a study wherever it runs: its path is absolute.
-
-    Args:
-        config: Of the study.
-        data: Goes before what the config names.
+    """The source of a study wherever it runs, its path absolute; `data` goes before what the config names.
 
     Raises:
         ValueError: Neither names one, or its fold is none.
@@ -281,14 +289,7 @@ def _said(error: ValidationError) -> str:
         return f"key must be one of {', '.join(allowed)} (got {key!r}). Nearest: {near[0]}"
     if detail["type"] == "missing":
         return f"{key} must be given (got nothing)"
-    rule = (
-        detail["msg"]
-        .removeprefix("Value error, ")
-        .replace("Input should", "must")
-        .replace("List should", "must")
-        .replace("Dictionary should", "must")
-        .replace("String should", "must")
-    )
+    rule = re.sub("(Input|List|Dictionary|String) should", "must", detail["msg"].removeprefix("Value error, "))
     return f"{key} {rule} (got {detail['input']!r})" if key else rule
 
 

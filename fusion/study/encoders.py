@@ -1,5 +1,6 @@
 """What the names of a study's encoders stand for: a card, random weights (`untrained:CARD`), or the brain-MR VGG16."""
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -12,10 +13,14 @@ from fusion.study.grid import Facts
 
 RANDOM = "untrained:"  # no card's name has a colon
 
+Window = Sequence[float] | None
+
 _BATCH = 64
 
 
-def load(name: str, *, untrained: bool = False, seed: int = 0, size: int | None = None) -> zoo.Encoder:
+def load(
+    name: str, *, untrained: bool = False, seed: int = 0, size: int | None = None, window: Window = None
+) -> zoo.Encoder:
     """The encoder of a name, `name@depth`.
 
     Args:
@@ -23,14 +28,16 @@ def load(name: str, *, untrained: bool = False, seed: int = 0, size: int | None 
         untrained: Random weights, whatever the name says.
         seed: Of random weights.
         size: Side of the input of networks with random weights; None takes the card's.
+        window: By which images are read; None takes the card's.
 
     Raises:
         Absent: It is optional, and its package is not installed.
+        ValueError: The card has another window.
     """
     if untrained or is_random(name):
-        return zoo.untrained(name.removeprefix(RANDOM), seed=seed, size=size)
+        return zoo.untrained(name.removeprefix(RANDOM), seed=seed, size=size, window=window)
     stem, depth = zoo.split_name(name)
-    return brain_mr.load(depth) if stem == brain_mr.NAME else zoo.load(name)
+    return brain_mr.load(depth, window=window) if stem == brain_mr.NAME else zoo.load(name, window=window)
 
 
 def warm_norms(encoder: zoo.Encoder, images: Any) -> None:
@@ -44,9 +51,11 @@ def warm_norms(encoder: zoo.Encoder, images: Any) -> None:
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum, norm.training = None, True  # None: the plain mean over batches
+    doubts: list[str] = []
     with torch.inference_mode():
         for rows in np.array_split(np.arange(len(images)), -(-len(images) // _BATCH)) if norms else ():
-            encoder(encoder.preprocess(images[rows[0] : rows[-1] + 1]))
+            encoder(encoder.preprocess(images[rows[0] : rows[-1] + 1], doubts=doubts))
+    encoder.preprocess.tell(doubts, len(images) if norms else 0)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum, norm.training = momentum, False
 
@@ -64,6 +73,11 @@ def card(name: str) -> zoo.Card | None:
     """
     found = None if _stem(name) == brain_mr.NAME else zoo.card(_stem(name).removeprefix(RANDOM))
     return None if is_random(name) else found
+
+
+def own_window(name: str) -> Window:
+    """The window that the name's card states; None where it states none."""
+    return None if _stem(name) == brain_mr.NAME else zoo.card(_stem(name).removeprefix(RANDOM)).input.window
 
 
 def facts(name: str) -> Facts:

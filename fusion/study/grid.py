@@ -172,5 +172,7 @@ def _placed(row: Cell, seed: int, config: Config, data: str) -> Cell:
     }
     definition = config.strategies.get(row.strategy, row.strategy)
     size = config.mechanics.size if row.untrained and config.mechanics else None
-    context = digest([_FORMAT, definition, training, config.stop_images, size, data])
+    # Only where there is one: cells of before there were windows go on under their keys.
+    window = [config.window] if config.window else []
+    context = digest([_FORMAT, definition, training, config.stop_images, size, data, *window])
     return Cell(**{**asdict(row), "seed": seed, "context": context})

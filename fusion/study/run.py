@@ -63,7 +63,7 @@ def check(config: Config) -> None:
     Raises:
         ValueError: An encoder, head, strategy or field of training is unknown; the nearest are offered.
     """
-    for name in [*(config.mechanics.encoders if config.mechanics else ()), *chain(*config.encoders)]:
+    for name in _named(config):
         encoders.facts(name)
     for head in config.heads:
         _known("heads", head, modules.TRAINED)
@@ -88,6 +88,16 @@ def _check_variant(told: Mapping[str, Any]) -> None:
     Training(statistics=told.get("statistics", "strategy"))  # its value
 
 
+def _check_window(config: Config, source: str) -> None:
+    if config.window is None:
+        return
+    if sources.divided(source)[0] == sources.BRAIN_REGIONS:
+        raise ValueError(f"window must be left out for {sources.BRAIN_REGIONS} (got {config.window}). Drop the key.")
+    named = {name: encoders.own_window(name) for name in _named(config)}
+    if other := {name: own for name, own in named.items() if own not in (None, config.window)}:
+        raise ValueError(f"window must be that of the cards, {other} (got {config.window}). Change it or drop it.")
+
+
 def check_offline(config: Config) -> None:
     """Refuse a config that would fetch weights.
 
@@ -107,8 +117,7 @@ def lay_out(config: Config, data: str) -> Grid:
     Raises:
         ValueError: There is no such encoder, or its depth is none.
     """
-    named = [*chain(*config.encoders), *(config.mechanics.encoders if config.mechanics else ())]
-    facts = {stem: encoders.facts(stem) for stem in {zoo.split_name(name)[0] for name in named}}
+    facts = {stem: encoders.facts(stem) for stem in {zoo.split_name(name)[0] for name in _named(config)}}
     return grid.lay_out(config, facts, data, _absent(facts))
 
 
@@ -128,7 +137,8 @@ def plan(config: Config, data: str | Path | None = None) -> Plan:
     if config.several:
         raise ValueError(f"config must be of one study ({config.name} has folds or targets). Call series.run.")
     source = config_.source(config, data)
-    train, validation = sources.open_parts(source)
+    _check_window(config, source)
+    train, validation = sources.open_parts(source, config.window)
     fingerprint = samples.fingerprint(train, validation)
     laid = lay_out(config, fingerprint)
     return Plan(config, source, laid.cells, laid.left_out, laid.skipped, fingerprint, train, validation)
@@ -228,6 +238,7 @@ def task(found: Plan, output: Path, cell: Cell, *, alone: bool = False) -> Task:
         train=found.train,
         validation=found.validation,
         size=found.config.mechanics.size if found.config.mechanics else None,
+        window=found.config.window,
         alone=alone,
     )
 
@@ -253,12 +264,16 @@ def _judge(found: Plan, output: Path) -> None:
     cells = [cell for row in chosen if not row.row.untrained for cell in row.cells]
     pairs = [(pair.name, str(pair.ours), str(pair.theirs)) for pair in choice.pair(found.config, chosen)]
     folder_.choose(output, {"cells": [cell.key for cell in cells], "contests": pairs})
-    test = sources.open_test(found.source)
+    test = sources.open_test(found.source, found.config.window)
     sample = samples.fingerprint(test)
     folder_.keep(output / "final" / "part.npz", test.labels, test.groups)
     for cell in cells:
         if not folder_.answered(output, cell.key, sample):
             folder_.answer(output, cell.key, sample, cell_.answers(task(found, output, cell), test))
+
+
+def _named(config: Config) -> list[str]:
+    return [*(config.mechanics.encoders if config.mechanics else ()), *chain(*config.encoders)]
 
 
 def _absent(stems: Collection[str]) -> dict[str, str]:

@@ -12,7 +12,8 @@ import zoo
 from fusion.data.samples import Samples, taken
 
 Vary = Callable[[Tensor, Sequence[int]], Tensor]  # pixels in [0, 1] and a seed per image -> the same, varied
-Batch = dict[str, Any]  # "images": one (N, C, H, W) per encoder; "target": (N,) or (N, K); "index": (N,)
+# "images": one (N, C, H, W) per encoder; "target": (N,) or (N, K); "index": (N,); "doubts": a list per encoder
+Batch = dict[str, Any]
 
 
 class Order(Sampler[int]):
@@ -38,13 +39,39 @@ class Collate:
     def __call__(self, indices: Sequence[int]) -> Batch:
         picked = taken(self.samples.images, indices)
         seeds = [int(np.random.SeedSequence([self.seed, self.epoch, i]).generate_state(1)[0]) for i in indices]
-        prepared = [self._varied(preprocess, preprocess(picked), seeds) for preprocess in self.inputs]
-        index = torch.tensor(list(indices))
-        return {"images": prepared, "target": torch.from_numpy(self.samples.labels[list(indices)]), "index": index}
+        doubts: list[list[str]] = [[] for _ in self.inputs]
+        inputs = zip(self.inputs, doubts, strict=True)
+        prepared = [self._varied(read, read(picked, doubts=found), seeds) for read, found in inputs]
+        target, index = torch.from_numpy(self.samples.labels[list(indices)]), torch.tensor(list(indices))
+        return {"images": prepared, "target": target, "index": index, "doubts": doubts}
 
     def _varied(self, preprocess: Any, x: Tensor, seeds: Sequence[int]) -> Tensor:
         vary = self.vary
         return x if vary is None else cast(Tensor, preprocess.varied(x, lambda pixels: vary(pixels, seeds)))
+
+
+class Doubts:
+    """What is doubtful about training images, told once a fit: of all batches of an epoch, whoever read them."""
+
+    def __init__(self, encoders: Sequence[zoo.Encoder]) -> None:
+        self.inputs, self.told, self.seen = [encoder.preprocess for encoder in encoders], False, 0
+        self.found: list[list[str]] = [[] for _ in encoders]
+
+    def heard(self, batch: Batch) -> Batch:
+        """Take note of a batch, which is handed back."""
+        if not self.told:
+            self.seen += len(batch["index"])
+            for held, found in zip(self.found, batch["doubts"], strict=True):
+                held += found
+        return batch
+
+    def tell(self) -> None:
+        """Warn of what was heard, by the first encoder that doubts."""
+        if not self.told:
+            first = next((pair for pair in zip(self.inputs, self.found, strict=True) if pair[1]), None)
+            if first:
+                first[0].tell(first[1], self.seen)
+            self.told = True
 
 
 def loader(samples: Samples, encoders: Sequence[zoo.Encoder], batch: int, workers: int = 0) -> "DataLoader[Any]":

@@ -24,7 +24,7 @@ from fusion.evaluation import metrics
 from fusion.heads import losses
 from fusion.heads.losses import EVEN, Weighting
 from fusion.tuning import lora, rules
-from fusion.tuning.batches import Batch, Shuffled, loader
+from fusion.tuning.batches import Batch, Doubts, Shuffled, loader
 from fusion.tuning.checkpoints import Checkpoints, Progress
 from fusion.tuning.finite import Finite
 from fusion.tuning.network import Fused, neighbours, set_modes
@@ -77,7 +77,7 @@ class Fit:
         rates = [default_rate(e.card.architecture) if given is None else given for e in self.encoders]
         self.learning_rate = max(rates)
         self.shares = [rate / self.learning_rate if self.learning_rate else 1.0 for rate in rates]
-        self.progress = Progress()
+        self.progress, self.doubts = Progress(), Doubts(self.encoders)
         self.earlier, self.started = 0.0, time.monotonic()
 
     def run(self, solve: Callable[[Fused], None], identity: dict[str, Any]) -> list[dict[str, Any]]:
@@ -188,7 +188,8 @@ class Fit:
         steps, total = len(self.loader), 0.0
         for step, batch in enumerate(self.loader):
             share = cosine(self.progress.in_stretch * steps + step, stretch.epochs * steps, self.settings.warmup)
-            total += self._step(stretch, batch, self.learning_rate * share, step)
+            total += self._step(stretch, self.doubts.heard(batch), self.learning_rate * share, step)
+        self.doubts.tell()
         self.progress.end_epoch()
         if self.accelerator.num_processes > 1:
             for buffer in self.network.buffers():  # BatchNorm statistics: one network, that of the first process

@@ -56,16 +56,20 @@ def _own(path: Path, layout: str) -> Local:
 def _beside(card: Card) -> Local:
     if card.weights.file is None:
         raise WeightsError(f"weights must be given: no file can be fetched ({card.source.url}). Pass weights=PATH.")
-    path, expected = cards.weights_file(card), card.weights.sha256
+    path, expected, size = cards.weights_file(card), card.weights.sha256, card.weights.size
+    if expected is None and size is not None and path.is_file() and (found := path.stat().st_size) != size:
+        raise WeightsError(
+            f"{path} must have {size} bytes, as its card says (got {found}). Copy it anew, or correct the card."
+        )
     if not path.is_file() or (expected is None and card.weights.digests is None):
         return _own(path, card.weights.layout)
     if expected is None:
         pinned = _pinned(card)
         return Local(path, card.weights.layout, "card", pinned.file if pinned else None, pinned)
-    if (found := digests_.sha256_file(path)) != expected:
+    if (digest := digests_.sha256_file(path)) != expected:
         cause = fault(path) or "its bytes are not the published ones"
-        raise WeightsError(f"{path} must have sha256 {expected} (got {found}): {cause}. Delete it and load again.")
-    return Local(path, card.weights.layout, "card", found, _pinned(card))
+        raise WeightsError(f"{path} must have sha256 {expected} (got {digest}): {cause}. Delete it and load again.")
+    return Local(path, card.weights.layout, "card", digest, _pinned(card))
 
 
 def _refuse_pickle(path: Path) -> None:

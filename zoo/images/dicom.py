@@ -70,7 +70,8 @@ def _check_deflated(path: str, most: int) -> None:
         if not getattr(meta.get("TransferSyntaxUID"), "is_deflated", False):
             return
         inflater, grown = zlib.decompressobj(-zlib.MAX_WBITS), 0
-        while piece := inflater.unconsumed_tail or file.read(_PIECE):
+        # After its end comes a byte of padding, where its length is odd.
+        while not inflater.eof and (piece := inflater.unconsumed_tail or file.read(_PIECE)):
             grown += len(inflater.decompress(piece, _PIECE))
             if grown > most:
                 raise ValueError(f"its deflated record must be of at most {most} bytes")

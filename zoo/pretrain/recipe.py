@@ -1,5 +1,6 @@
 """What the two methods share: the recipe they are given and the Lightning module they fill in."""
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,13 +31,26 @@ class Recipe:
 
 
 def read(path: Path) -> Recipe:
-    """Read the recipe in `path`; raises `ValueError` when a key is unknown or missing."""
-    values = yaml.safe_load(path.read_text())
+    """Read the recipe in `path`; raises `ValueError` when a key is unknown or missing, or stands there twice."""
+    try:
+        values = yaml.load(path.read_text(), _Once)
+    except yaml.YAMLError as error:
+        raise ValueError(f"recipe {path} must be valid YAML (got {' '.join(str(error).split())}). Edit it.") from None
     known = set(Recipe.__dataclass_fields__)
     wrong = sorted(known.symmetric_difference(values))
     if wrong:
         raise ValueError(f"recipe {path} must hold exactly {sorted(known)} (differs in {wrong}). Edit that file.")
     return Recipe(**values)
+
+
+class _Once(yaml.SafeLoader):
+    """Refuses a key that is given twice: YAML would let the last one win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        counts = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        if twice := [name for name, count in counts.items() if count > 1]:
+            raise yaml.YAMLError(f"the key {twice[0]!r} twice")
+        return super().construct_mapping(node, deep)
 
 
 class Pretraining(LightningModule):

@@ -57,48 +57,49 @@ def divided(source: str | Path) -> tuple[str, tuple[int, int] | None]:
     return base, (fold, folds)
 
 
-def open_parts(source: str) -> tuple[Samples, Samples]:
+def open_parts(source: str, window: files.Window | None = None) -> tuple[Samples, Samples]:
     """Training and validation; the test part stays closed.
 
     Args:
         source: `brain-regions`, or what `files.parts` takes; or a fold of one of these, whose own parts are then
             put together and divided anew: that fold is the test part, the next one validation, the others training. Of
             `brain-regions` only the training brain is divided; the test brain stays closed.
+        window: As in `files.read`.
 
     Raises:
         ValueError: The data cannot be read or split.
     """
     base, fold = divided(source)
     if fold is not None:
-        train, validation, _ = _folded(base, *fold)
+        train, validation, _ = _folded(base, *fold, window)
         return train, validation
     if base == BRAIN_REGIONS:
         return brain_regions("train"), brain_regions("validation")
-    found = files.parts(base, seed=0)
+    found = files.parts(base, seed=0, window=window)
     return found["train"], found["validation"]
 
 
-def open_test(source: str) -> Samples:
+def open_test(source: str, window: files.Window | None = None) -> Samples:
     """The test part: only for the final table, after every choice is made."""
     base, fold = divided(source)
     if fold is not None:
-        return _folded(base, *fold)[2]
-    return brain_regions("test") if base == BRAIN_REGIONS else files.parts(base, seed=0)["test"]
+        return _folded(base, *fold, window)[2]
+    return brain_regions("test") if base == BRAIN_REGIONS else files.parts(base, seed=0, window=window)["test"]
 
 
-def _folded(base: str, fold: int, folds: int) -> tuple[Samples, Samples, Samples]:
+def _folded(base: str, fold: int, folds: int, window: files.Window | None) -> tuple[Samples, Samples, Samples]:
     """Training, validation and test data of one fold."""
-    pool = _pool(base)
+    pool = _pool(base, window)
     rows = splits.divide(pool.held(pool.classes), pool.classes, pool.groups, count=folds, seed=0)
     test, validation = rows[fold - 1], rows[fold % folds]
     rest = np.setdiff1d(np.arange(len(pool)), np.concatenate([test, validation]))
     return pool.take(rest), pool.take(validation), pool.take(test)
 
 
-def _pool(base: str) -> Samples:
+def _pool(base: str, window: files.Window | None) -> Samples:
     """All that is divided into folds; of `brain-regions` never the test brain."""
     if base != BRAIN_REGIONS:
-        return files.read(base)
+        return files.read(base, window=window)
     slabs = [brain_regions("train"), brain_regions("validation")]
     images, labels, groups = (
         np.concatenate([getattr(s, key) for s in slabs]) for key in ("images", "labels", "groups")

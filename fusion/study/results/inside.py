@@ -164,7 +164,7 @@ def measure(output: Path) -> Representations:
     changes: dict[Tuned, list[_Change]] = {}
     alone: dict[str, str] = {}
     for member, found, rows, truth in judged:
-        images = sources.open_test(member.source).images
+        images = sources.open_test(member.source, found.config.window).images
         for run, models in _runs(member, found, rows, truth, images):
             moved = [Likeness(run, m.name, m.tuned, cca_of(m.before, m.after)) for m in models]
             likeness += [*moved, *_between(run, models, images)]
@@ -198,7 +198,8 @@ def _runs(
     member: Member, found: Results, rows: Sequence[Row], truth: Judged, images: Any
 ) -> Iterator[tuple[Run, list[_Model]]]:
     """Of the rows of one encoder, with the learning rates that validation chose."""
-    train, validation = sources.open_parts(member.source)
+    window = found.config.window
+    parts = sources.open_parts(member.source, window)
     fits: dict[Run, list[Callable[[], _Model]]] = {}
     chosen = (chosen for chosen in found.chosen if not chosen.row.untrained)
     for own, row in zip(chosen, rows, strict=True):
@@ -206,7 +207,7 @@ def _runs(
             definition = found.config.strategies[row.strategy]
             figures = score.score(truth.labels, row.probabilities, truth.classes, truth.groups, resamples=1)
             for cell, proba in zip(own.cells, row.probabilities, strict=True):
-                task = Task(cell, member.folder, definition, {}, None, train, validation, None, alone=False)
+                task = Task(cell, member.folder, definition, {}, None, *parts, None, alone=False, window=window)
                 fit = partial(_model, task, images, truth.classes[proba.argmax(1)], figures.auc.value, own.auc)
                 fits.setdefault(Run(member, cell.labels, cell.seed), []).append(fit)
     for run, own_fits in fits.items():  # one at a time: samples are large

@@ -220,7 +220,7 @@ def _page(output: Path, found: Results, validation: list[Line], test: list[Line]
     data = "" if found.study["source"] == config.data else f" --data {found.study['source']}"
     return page.StudyPage(
         title=config.title or config.name,
-        task=_task(found.study["source"]),
+        task=_task(found.study["source"]) + _view(config),
         command=f"fusion study run config.yaml{data}{' --final' if found.test else ''}",
         settings=config.model_dump(mode="json", exclude={"small"}),
         validation=validation,
@@ -243,6 +243,11 @@ def _task(source: str) -> str:
         return f"{said} {_BRAINS}" if brain else said
     said += f" Fold {fold[0]} of {fold[1]} is the test part, the next one validation, the others training."
     return f"{said} {_SLABS}" if brain else said
+
+
+def _view(config: Config) -> str:
+    """Which window the images were read by, where the config has one."""
+    return "" if config.window is None else " Images are read by the window [{:g}, {:g}].".format(*config.window)
 
 
 def _warnings(found: Results, now: State) -> list[str]:

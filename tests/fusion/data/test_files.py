@@ -93,7 +93,7 @@ def test_a_slice_of_a_volume_is_a_path(folder):
     found = files.read(folder / "data.csv", window=(0, 99))
     assert [path.name for path in found.paths] == ["brain.nii.gz:42", "brain.nii.gz:7"]
     assert len(set(found.groups)) == 1  # slices of one volume are not independent
-    with pytest.raises(ValueError, match=r"2 of 2 are not: .*window"):
+    with pytest.raises(ValueError, match=r"window must be given for slices .*\(2 of 2 images\)\. Pass --window"):
         files.read(folder / "data.csv")
     (folder / "data.csv").write_text("path,label\nother.nii.gz:42,cat\nbrain.nii.gz:44,dog\n")
     with pytest.raises(ValueError, match=r"2 of 2 are not: .*No such file.*brain\.nii\.gz:44"):

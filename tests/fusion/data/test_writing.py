@@ -48,6 +48,20 @@ def test_who_writes_at_the_same_time_writes_a_file_of_their_own(tmp_path):
     assert list(tmp_path.iterdir()) == [place]
 
 
+def test_no_link_that_waits_is_followed_and_the_name_of_a_part_is_drawn(tmp_path):
+    place, mine = tmp_path / "table.csv", tmp_path / "mine"
+    mine.write_text("precious")
+    for name in ("table.csv", "table.csv.part", ".table.csv.part"):
+        (tmp_path / name).symlink_to(mine)
+    names = set()
+    for _ in range(3):
+        with replacing(place) as part:
+            part.write_text("new")
+            names.add(part.name)
+    assert len(names) == 3
+    assert (mine.read_text(), place.read_text(), place.is_symlink()) == ("precious", "new", False)
+
+
 def test_a_file_may_be_read_by_whom_the_mask_lets(tmp_path):
     before = os.umask(0o027)
     try:

@@ -4,6 +4,8 @@ import copy
 import hashlib
 import json
 import re
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -17,6 +19,7 @@ from fusion import FusionClassifier, Taps, Training, brain_regions
 from fusion.data import writing
 from fusion.estimators import record
 from fusion.heads.solved import SOLVED
+from tests.conftest import ROOT
 
 TRAIN = brain_regions("train", labels=36)
 OTHERS = brain_regions("validation", labels=12).images
@@ -231,6 +234,51 @@ def test_of_two_savers_at_a_time_one_stands_whole(tmp_path):
     found = FusionClassifier.load(tmp_path).predict_proba(OTHERS)
     assert any(np.array_equal(found, model.predict_proba(OTHERS)) for model in models)
     assert files(tmp_path) == ["ATTRIBUTION.md", "head.safetensors", "model.json"]
+
+
+def test_a_link_that_waits_in_the_folder_is_not_followed(tmp_path):
+    """At the names that parts had once, at those of the files, and at that of the lock."""
+    (mine := tmp_path / "mine").write_text("precious")
+    model, folder = tuned(PAIR[1:], "probe"), tmp_path / "model"
+    folder.mkdir()
+    for name in ("model.json", "head.safetensors", "ATTRIBUTION.md"):
+        (folder / name).symlink_to(mine)
+        (folder / f"{name}.part").symlink_to(mine)
+    model.save(folder)
+    assert mine.read_text() == "precious"
+    assert not (folder / "model.json").is_symlink()
+    same(FusionClassifier.load(folder), model)
+    (other := tmp_path / "other").mkdir()
+    (other / ".lock").symlink_to(mine)
+    with pytest.raises(OSError, match="link"):
+        model.save(other)
+    assert mine.read_text() == "precious"
+
+
+KILLED = """
+import os, sys
+from fusion import FusionClassifier
+model, left = FusionClassifier.load(sys.argv[1]), [int(sys.argv[2])]
+
+def hook(event, args):
+    if event in ("os.rename", "os.remove") and sys.argv[1] in str(args):
+        left[0] -= 1
+        if left[0] < 0:
+            os._exit(9)
+
+sys.addaudithook(hook)
+model.save(sys.argv[1])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("after", range(4))
+def test_a_process_that_is_killed_at_any_step_of_a_save_leaves_a_model(after, tmp_path):
+    model = tuned(PAIR[1:])
+    model.save(tmp_path)
+    done = subprocess.run([sys.executable, "-c", KILLED, tmp_path, str(after)], cwd=ROOT, check=False)
+    assert done.returncode == 9
+    same(FusionClassifier.load(tmp_path), model)
 
 
 @pytest.fixture(scope="module")

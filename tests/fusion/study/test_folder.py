@@ -98,6 +98,9 @@ def test_other_facts_are_refused_and_change_nothing(change, said, tmp_path):
     assert (folder.config(tmp_path), folder.study(tmp_path)) == ({"name": "x"}, FACTS)
     folder.agree(tmp_path, {"name": "x"}, FACTS | {"cells": {"more": 1}})
     assert folder.study(tmp_path)["cells"] == {"more": 1}
+    folder.agree(tmp_path, {"name": "x", "window": None}, FACTS)  # begun before there was the key
+    with pytest.raises(ValueError, match=r"the same config \(got others in window\)"):
+        folder.agree(tmp_path, {"name": "x", "window": [0.0, 1.0]}, FACTS)
 
 
 def test_answers_count_for_the_part_that_they_were_given_to(tmp_path):

@@ -112,12 +112,18 @@ def test_the_key_hangs_on_everything_that_changes_the_result():
         {"labels": [60]},
         {"seeds": [1]},
         {"learning_rates": [0.1]},
+        {"window": [0, 1]},
+        {"window": [0, 2]},
     ]
     keys = [cells(**change)[0].key for change in changes]
     assert len(set(keys)) == len(changes)
     assert grid.lay_out(config(), FACTS, "other data").cells[0].key not in keys
     told = {"title": "y", "contests": [{"name": "n", "ours": {}, "theirs": {}}], "raw_pixels": True}
     assert keys[0] in {cell.key for cell in cells(**told)}
+
+
+def test_without_a_window_keys_are_those_of_the_time_before_windows():
+    assert cells()[0].key == cells(window=None)[0].key == "d6efcdb48662d0f985bc"
 
 
 def test_strength_and_mode_of_a_variant_tell_cells_apart():

@@ -3,15 +3,18 @@
 import os
 import signal
 
+import nibabel
 import numpy as np
 import pytest
 from PIL import Image
 
 from fusion.data.sets import brain_regions as brain_regions_
 from fusion.data.sets import sources
+from fusion.estimators.classifier import FusionClassifier
 from fusion.study import config as config_
 from fusion.study import folder, run
 from fusion.study.results import read
+from tests.conftest import ROOT
 from tests.fusion.command import call
 from tests.fusion.study import on_paper
 from tests.fusion.study.small_studies import as_file, assert_equal, config, landed, one_thread, started, table, wait_for
@@ -113,11 +116,11 @@ def test_the_final_table_is_judged_after_all_choices(data, tmp_path, monkeypatch
     output, order = tmp_path / "study", []
     open_test = sources.open_test
 
-    def opened(source):
+    def opened(*given):
         assert (output / "final" / "choices.json").exists()
         assert read.state(output).missing == []
         order.append("test")
-        return open_test(source)
+        return open_test(*given)
 
     monkeypatch.setattr(sources, "open_test", opened)
     small = config(labels=[24], seeds=[0, 1], strategies=["probe"])
@@ -153,6 +156,61 @@ def test_a_study_of_a_fold_judges_without_the_test_brain(tmp_path, monkeypatch):
     assert "says nothing about another brain" in page
     assert "MNI152" not in page
     assert read.results(tmp_path).study["source"] == "brain-regions@5/5"
+
+
+@pytest.fixture
+def volumes(tmp_path):
+    """Two slices of each of 18 volumes, brighter in every second one, with patients."""
+    rng, rows = np.random.default_rng(0), ["path,label,patient"]
+    for k in range(18):
+        voxels = rng.integers(-60, 60, (24, 24, 2)).astype(np.int16) + 100 * (k % 2)
+        nibabel.Nifti1Image(voxels, np.eye(4)).to_filename(tmp_path / f"{k}.nii")
+        rows += [f"{k}.nii:{z},{'ab'[k % 2]},p{k}" for z in range(2)]
+    (tmp_path / "data.csv").write_text("\n".join(rows))
+    return tmp_path / "data.csv"
+
+
+def test_volumes_are_read_by_the_window_of_the_config(volumes, tmp_path):
+    few = {"encoders": ["mocov2-mini@0.25"], "only": {}, "strategies": ["probe"], "labels": [None], "contests": []}
+    plumbing = {"encoders": ["mae-mini@0.25"], "strategies": ["probe"], "images": 8}
+    with pytest.raises(ValueError, match=r"window must be given for slices of NIfTI, .* \(36 of 36 images\)"):
+        run.run(config(**few), tmp_path / "none", volumes)
+    for name, window in (("study", [-100, 200]), ("wide", [-200, 300])):
+        named = config(**few, mechanics=plumbing, window=window)
+        found = run.run(named, tmp_path / name, volumes, final=True)
+        now = read.state(tmp_path / name)
+        assert (len(now.done), now.failed) == (3, {})
+        model = FusionClassifier.load(tmp_path / name / "models" / found.cells[2].key)
+        assert model.encoders_[0].card.input.window == window
+        said = f"Images are read by the window [{window[0]}, {window[1]}]."
+        assert said in read.write(tmp_path / name)[-1].read_text()
+    first, other = (read.results(tmp_path / name) for name in ("study", "wide"))
+    for ours, theirs in zip(first.validation[0] + first.test[0], other.validation[0] + other.test[0], strict=True):
+        assert not np.array_equal(ours.probabilities, theirs.probabilities)  # raw pixels among them
+    with pytest.raises(ValueError, match=r"must be of the same config \(got others in window\)"):
+        run.run(config(**few, mechanics=plumbing, window=[-100, 300]), tmp_path / "study", volumes)
+
+
+def test_the_command_takes_a_window_and_what_it_leaves_can_be_looked_into(volumes, tmp_path):
+    few = {"encoders": ["mocov2-mini@0.25"], "only": {}, "strategies": ["probe"], "labels": [None], "contests": []}
+    path = as_file(tmp_path / "config.json", **few, folds=3, raw_pixels=False)
+    given = (path, "--data", volumes, "--output", tmp_path / "study", "--jobs", 1, "--final", "--window", -100, 200)
+    call("study", "run", *given)
+    call("study", "inside", tmp_path / "study")
+    kept = folder.config(tmp_path / "study" / "data" / "fold-1")
+    assert kept["window"] == [-100, 200]
+
+
+def test_a_window_that_can_have_no_effect_or_is_not_the_cards_is_refused(volumes, tmp_path, monkeypatch):
+    few = config(window=[0, 1])
+    with pytest.raises(ValueError, match=r"window must be left out for brain-regions \(got \[0.0, 1.0\]\)"):
+        run.plan(few, "brain-regions")
+    own = tmp_path / "cards" / "mine.md"
+    own.parent.mkdir()
+    own.write_text((ROOT / "cards" / "mae-mini.md").read_text().replace("window: null", "window: [0.0, 2.0]"))
+    monkeypatch.setenv("ZOO_CARDS", str(own.parent))
+    with pytest.raises(ValueError, match=r"window must be that of the cards, {'mine': \[0.0, 2.0\]} \(got \[0.0, 1.0"):
+        run.plan(config(encoders=["mine"], only={}, window=[0, 1]), volumes)
 
 
 def test_a_small_form_that_would_fetch_is_refused():

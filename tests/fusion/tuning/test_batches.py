@@ -1,15 +1,20 @@
 """Order and variation of batches, by seed, epoch and image."""
 
+import warnings
 from itertools import chain
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
 from fusion.data.augmentation import augment
 from fusion.data.samples import Samples
-from fusion.tuning.batches import Collate, Order, Shuffled, loader
-from tests.small_fits import COUNT, IMAGES, LABELS, TRAIN, own
+from fusion.tuning.batches import Collate, Doubts, Order, Shuffled, loader
+from fusion.tuning.loop import Fit
+from fusion.tuning.settings import Training
+from fusion.tuning.strategies import plan
+from tests.small_fits import COUNT, IMAGES, LABELS, TRAIN, fused, own, solve
 
 
 def vary(pixels, seeds):
@@ -109,6 +114,35 @@ def test_the_loader_of_validation_keeps_order_and_all_images(encoder):
     rows = [batch["index"].tolist() for batch in loader(TRAIN, [encoder], 7)]
     assert [len(row) for row in rows] == [7, 7, 7, 3]
     assert list(chain(*rows)) == list(range(COUNT))
+
+
+def faint(count):
+    """Float images of hardly any contrast."""
+    return list(np.random.default_rng(0).integers(100, 104, (count, 32, 32)).astype(np.float32) / 255)
+
+
+def test_doubts_travel_with_their_batch_and_are_told_once(encoder, tmp_path):
+    other = own(tmp_path, "other", 0.5, seed=3)
+    places, told = Samples([*faint(5), *(IMAGES[:2] / np.float32(255))], LABELS[:7]), Doubts([encoder, other])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        batches = [told.heard(batch) for batch in loader(places, [encoder, other], 3)]
+    assert [[len(found) for found in batch["doubts"]] for batch in batches] == [[3, 3], [2, 2], [0, 0]]
+    with pytest.warns(UserWarning, match=r"nearly constant .* So are 4 more of 7 images\.$") as caught:
+        told.tell()
+    told.heard(batches[0])
+    told.tell()
+    assert len(caught) == 1
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_fit_on_faint_images_says_so_once(encoder, workers):
+    images, held = faint(COUNT), Samples(faint(8), LABELS[:8])
+    network, settings = fused([encoder]), Training(epochs=3, batch=8, workers=workers)
+    fit = Fit(network, plan("full", [encoder], 3), Samples(images, LABELS), held, settings, device="cpu")
+    with pytest.warns(UserWarning, match="nearly constant") as caught:
+        fit.run(solve, {})
+    assert len([note for note in caught if "nearly constant" in str(note.message)]) == 1
 
 
 def test_files_and_several_labels(encoder, tmp_path):

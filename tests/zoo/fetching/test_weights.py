@@ -82,6 +82,20 @@ def test_pinned_digests_that_are_nowhere_are_no_first_use(hub, tmp_path):
         read(local)
 
 
+@pytest.mark.parametrize("pinned", [True, False])
+def test_a_file_beside_its_card_has_the_size_that_the_card_states(pinned, hub, tmp_path):
+    card, data = small.publish(hub, tmp_path, pinned=pinned)
+    (tmp_path / "model.safetensors").write_bytes(data)
+    own = {"repo": None, "revision": None, "size": len(data)}
+    local = card.model_copy(update={"weights": card.weights.model_copy(update=own)})
+    assert right(open_weights(local).read(["half"]), data)
+    wrong = local.model_copy(update={"weights": local.weights.model_copy(update={"size": len(data) + 1})})
+    with pytest.raises(
+        WeightsError, match=rf"must have {len(data) + 1} bytes, as its card says \(got {len(data)}\)\. Copy it anew"
+    ):
+        open_weights(wrong)
+
+
 def test_a_file_that_the_card_s_own_sha256_denies_is_refused_at_the_first_byte(hub, tmp_path):
     card, data = small.publish(hub, tmp_path, pinned=False)
     denied = card.model_copy(update={"weights": card.weights.model_copy(update={"sha256": "0" * 64})})

@@ -9,6 +9,7 @@ import numpy as np
 import pydicom
 import pytest
 from PIL import Image
+from pydicom.filereader import read_dataset, read_preamble
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless
 
 import zoo
@@ -77,6 +78,23 @@ def test_a_deflated_record_is_not_inflated_beyond_the_limit(tmp_path):
     assert os.path.getsize(path) < 2**20
     with pytest.raises(ValueError, match=r"its deflated record must be of at most \d+ bytes"):
         read(path, None)
+
+
+def test_deflated_records_of_odd_and_even_length_are_read(tmp_path):
+    """An odd one is padded, and what is larger than a piece is inflated in several."""
+    seen, noise = set(), np.random.default_rng(0).integers(0, 256, (9, 1200), dtype=np.uint8)
+    for rows in range(1, 9):
+        pixels = np.zeros((1200, 1200), np.uint8)
+        pixels[:rows] = noise[:rows]
+        path = write(tmp_path / "a.dcm", pixels, syntax=DeflatedExplicitVRLittleEndian)
+        np.testing.assert_allclose(read(path, None).squeeze(), pixels / 255, atol=1e-6)
+        with path.open("rb") as file:
+            read_preamble(file, force=True)
+            read_dataset(file, False, True, stop_when=lambda tag, *_: tag.group != 2)
+            inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+            inflater.decompress(file.read())
+        seen.add(inflater.unused_data)
+    assert seen == {b"", b"\0"}
 
 
 def test_a_code_stream_cannot_be_larger_than_the_limit(tmp_path):

@@ -20,6 +20,22 @@ def test_a_bad_recipe_is_refused(old, new, wrong, tmp_path):
         recipe.read(tmp_path / "recipe.yaml")
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("seed: 0\n", "seed: 0\nseed: 1\n", "the key 'seed' twice"),
+        ("mr: 192", "mr: 192, mr: 8", "the key 'mr' twice"),
+        ("seed: 0", "seed: [", "while parsing"),
+    ],
+)
+def test_a_recipe_that_says_two_things_or_nothing_is_refused(old, new, said, tmp_path):
+    text = RECIPE.format(method="restorative", options=OPTIONS["restorative"])
+    assert old in text
+    (tmp_path / "recipe.yaml").write_text(text.replace(old, new))
+    with pytest.raises(ValueError, match=rf"^recipe .*recipe\.yaml must be valid YAML \(got {said}.*\)\. Edit it\.$"):
+        recipe.read(tmp_path / "recipe.yaml")
+
+
 def test_a_recipe_is_read_as_it_is_written(tmp_path):
     (tmp_path / "recipe.yaml").write_text(RECIPE.format(method="contrastive", options=OPTIONS["contrastive"]))
     found = recipe.read(tmp_path / "recipe.yaml")
