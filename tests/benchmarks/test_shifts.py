@@ -3,11 +3,12 @@
 python -m pytest tests/benchmarks/test_shifts.py -m benchmark -s
 """
 
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import pytest
 
+import zoo
 from fusion import FusionClassifier, brain_regions
 from fusion.data import shifts
 from fusion.evaluation.metrics import auc
@@ -18,11 +19,17 @@ OTHERS = [name for name in shifts.names() if name not in shifts.FITTED]
 DRAWS = 4
 
 
+@cache
+def varied(name):
+    """Features of validation images, clean and under each shift that no probe was fitted on."""
+    changes = [partial(shifts.shift, name=other) for other in OTHERS]
+    return extract.varied(zoo.load(name), HELD.images, changes)
+
+
 def figures(model):
     """AUC on clean images, and the mean over shifts that no probe was fitted on."""
     truth = np.searchsorted(model.classes_, HELD.labels)
-    changes = [partial(shifts.shift, name=name) for name in OTHERS]
-    blocks = zip(*(extract.varied(e, HELD.images, changes) for e in model.encoders_), strict=True)
+    blocks = zip(*(varied(encoder.name) for encoder in model.encoders_), strict=True)
     probas = [np.exp(model.calibration_.apply(model.head_.log_proba(list(each)))) for each in blocks]
     clean, *shifted = (auc(truth, proba)(np.ones(len(truth))) for proba in probas)
     return clean, float(np.mean(shifted))
