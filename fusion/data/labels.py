@@ -59,7 +59,11 @@ def numbered(y: Any, count: int, classes: npt.NDArray[Any], *, multilabel: bool)
         found = _several(y, count, classes)
         if found.shape != (count, len(classes)):
             raise ValueError(f"y must be {(count, len(classes))} (got {found.shape}). Check X and y.")
-        return _both_sides(found, classes)
+        if one_sided := _one_sided(found, classes):
+            raise ValueError(
+                f"validation must hold images with and without every label (not {one_sided[:5]}). Add images."
+            )
+        return found
     places = placed(y, count, classes, multilabel=False)
     absent = [name for place, name in enumerate(classes.tolist()) if place not in places]
     if absent:
@@ -89,8 +93,8 @@ def _several(y: Any, count: int, classes: npt.NDArray[Any]) -> Ints:
     if door.are_lists(y):
         return door.table(door.named_rows(y), classes)
     if door.columns(y):
-        return _indicator(door.by_name(y, classes), count).numbers
-    return _indicator(y, count).numbers
+        return _zeros_and_ones(door.by_name(y, classes), count)
+    return _zeros_and_ones(y, count)
 
 
 def _listed(y: Sequence[Any], count: int) -> Targets:
@@ -112,7 +116,8 @@ def _shape(y: Any, count: int) -> tuple[int, ...]:
     return shape
 
 
-def _indicator(y: Any, count: int) -> Targets:
+def _zeros_and_ones(y: Any, count: int) -> Ints:
+    """(N, K), whatever the columns are called."""
     _shape(y, count)
     labels = door.plain(y)
     values = door.listed(labels.ravel())
@@ -123,15 +128,23 @@ def _indicator(y: Any, count: int) -> Targets:
             f"y must be 0 or 1 per image and label, ({count}, K) (got shape {labels.shape}, values {found}). "
             "Decide what unknown labels are to be."
         )
-    names = door.columns(y)
-    classes = np.arange(labels.shape[1]) if names is None else door.array(names)
+    return labels.astype(np.int64)
+
+
+def _indicator(y: Any, count: int) -> Targets:
+    numbers, names = _zeros_and_ones(y, count), door.columns(y)
+    classes = np.arange(numbers.shape[1]) if names is None else door.array(names)
     if len(set(classes.tolist())) < len(classes):
         raise ValueError(f"columns of y must have different names (got {classes.tolist()}). Rename them.")
-    return Targets(classes, _both_sides(labels.astype(np.int64), classes))
+    return Targets(classes, _both_sides(numbers, classes))
+
+
+def _one_sided(numbers: Ints, classes: npt.NDArray[Any]) -> list[Any]:
+    """Labels that all images have, or none."""
+    return list(classes[numbers.min(0) == numbers.max(0)].tolist())
 
 
 def _both_sides(numbers: Ints, classes: npt.NDArray[Any]) -> Ints:
-    one_sided = classes[numbers.min(0) == numbers.max(0)].tolist()
-    if one_sided:
+    if one_sided := _one_sided(numbers, classes):
         raise ValueError(f"every label must have images with and without it (not {one_sided[:5]}). Add images.")
     return numbers

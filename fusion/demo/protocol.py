@@ -25,7 +25,7 @@ from fusion.evaluation import metrics, score
 from fusion.features import raw
 from fusion.heads.calibration import Calibration, calibrate, frequencies
 from fusion.heads.losses import Weighting
-from fusion.heads.probe import GRID, Folds, Strengths
+from fusion.heads.probe import GRID, Folds, Strengths, shared
 from fusion.heads.solved import SOLVED, Head
 
 BUDGETS: tuple[int | None, ...] = (60, 300, None)
@@ -161,7 +161,7 @@ class _Draw:
     weighting: Weighting
     wanted: npt.NDArray[np.float64]
 
-    def fit(self, keys: list[Key], penalties: list[float] | None) -> Head:
+    def fit(self, keys: list[Key], penalties: Sequence[float] | None) -> Head:
         head = cast(Head, SOLVED[HEAD]())
         blocks = self.held.of(keys, self.index)
         return head.fit(blocks, self.y, self.folds, penalties, self.weighting, hold=False)
@@ -204,14 +204,14 @@ class _Bench:
             *(("random init @ 0.25", self._best(draw, [(f"random init {seed}", 0)])) for seed in seeds),
             *((f"{name} @ {DEPTHS[level]:g}", pick) for (name, level), pick in at.items()),
             (SINGLE, max(best, key=_validation)),
-            ("all-concat @ 1", self._pick(draw, deepest, [[at[key].strengths[0] for key in deepest]])),
+            ("all-concat @ 1", self._pick(draw, deepest, [shared(tuple(at[key].strengths[0] for key in deepest))])),
             (FUSION, self._pick(draw, [pick.inputs[0] for pick in best], [None])),
         ]
 
     def _best(self, draw: _Draw, keys: list[Key]) -> Pick:
         return self._pick(draw, keys, [[penalty] for penalty in GRID])
 
-    def _pick(self, draw: _Draw, keys: list[Key], grid: Sequence[list[float] | None]) -> Pick:
+    def _pick(self, draw: _Draw, keys: list[Key], grid: Sequence[Sequence[float] | None]) -> Pick:
         heads = [draw.fit(keys, penalties) for penalties in grid]
         answers = [np.asarray(head.log_proba(self.held.of(keys))) for head in heads]
         figures = [self._auc(said) for said in answers]

@@ -22,9 +22,6 @@ OfRows = Callable[[Ints], float]  # a figure of the rows that are given by numbe
 LEAST = 6  # groups for an interval: fewer say little but which of them these are
 CARRIERS = 3  # groups of a class for an interval: the spread of two is hardly known, that of one not at all
 
-LEAST = 6  # groups for an interval: fewer say little but which of them these are
-CARRIERS = 3  # groups of a class for an interval: the spread of two is hardly known, that of one not at all
-
 _REDRAWS = 100
 _FAR = 700.0  # the largest exponent of e that is finite
 _UNLIKE = 2.0  # that groups of unlike size count as fewer holds in full only where size is all that they differ in

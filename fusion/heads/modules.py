@@ -58,6 +58,10 @@ class TrainedHead(nn.Module):
         """Standardised blocks, and which of them are there (E,) -> (N, K)."""
         raise NotImplementedError
 
+    def looks(self) -> list[bool]:
+        """Of each block whether it moves any answer; what a head was solved without, it may not look at."""
+        raise NotImplementedError
+
     def standardise(self, blocks: Sequence[npt.NDArray[np.floating]]) -> None:
         """Take mean and deviation from training features (N, D_e)."""
         for standard, block in zip(self.standards, blocks, strict=True):
@@ -81,6 +85,9 @@ class Concat(TrainedHead):
         del seen
         return cast(Tensor, self.linear(torch.cat(blocks, 1)))
 
+    def looks(self) -> list[bool]:
+        return [bool(part.any()) for part in torch.split(self.linear.weight, self.widths, 1)]
+
 
 class Mean(TrainedHead):
     """A linear map per block; the plain mean of their logits."""
@@ -97,6 +104,9 @@ class Mean(TrainedHead):
         """(N, E, K) -> (N, K)."""
         del blocks
         return parts[:, seen].mean(1)
+
+    def looks(self) -> list[bool]:
+        return [bool(linear.weight.any()) for linear in cast("list[nn.Linear]", self.linears)]
 
 
 class Convex(Mean):
@@ -139,6 +149,10 @@ class Stack(Mean):
         opinions = opinions if self.multilabel else opinions.log_softmax(-1)
         return cast(Tensor, self.second(opinions.flatten(1)))
 
+    def looks(self) -> list[bool]:
+        heard = [bool(part.any()) for part in torch.split(self.second.weight, self.classes, 1)]
+        return [flag and own for flag, own in zip(heard, super().looks(), strict=True)]
+
 
 class Attention(TrainedHead):
     """A learned query looks at one token per block. Source: Vaswani et al. arXiv:1706.03762, multi-head attention."""
@@ -156,6 +170,9 @@ class Attention(TrainedHead):
         missing = (~seen).expand(len(tokens), -1)
         found, _ = self.attention(query, tokens, tokens, key_padding_mask=missing, need_weights=False)
         return cast(Tensor, self.linear(found[:, 0]))  # (N, 1, D) -> (N, K)
+
+    def looks(self) -> list[bool]:
+        return [bool(token.weight.any()) for token in cast("list[nn.Linear]", self.tokens)]
 
 
 TRAINED: dict[str, type[TrainedHead]] = {

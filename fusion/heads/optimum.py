@@ -31,7 +31,7 @@ class ModuleHead:
 
     Fitted by itself, on frozen features, it is the optimum of the probe's objective: balanced log-loss with an L2
     penalty on all weights, found by L-BFGS. That is how `gated` and `attention` are probes. Blocks that only cost are
-    left out, unless `drop` is False, as it must be where the module trains on.
+    left out, unless `drop` is False, as it must be where the module trains on; they answer where no other is there.
     """
 
     def __init__(self, kind: str, module: TrainedHead | None = None, seed: int = 0, *, drop: bool = True) -> None:
@@ -39,7 +39,7 @@ class ModuleHead:
         self.tolerance = 0.0  # L-BFGS goes on until nothing is gained
         self.strengths: Strengths | None = None
         self.held: Floats | None = None
-        self.on: Sequence[bool] = () if module is None else (True,) * len(module.widths)
+        self.kept: Flags = () if module is None else (True,) * len(module.widths)
 
     def fit(
         self,
@@ -62,16 +62,21 @@ class ModuleHead:
             )
         job = _Optima(self.kind, blocks, y, folds, weighting, self.seed)
         strength = penalties[0] if penalties else max(_GRID, key=lambda c: job.auc(c, job.all))
-        on = job.kept(strength) if self.drop and not penalties else job.all
-        self.strengths, self.on = tuple(strength * flag for flag in on), on
-        self.held = job.held(strength, on) if hold else None
-        self.module = job.optimum(strength, on)
+        self.kept = job.kept(strength) if self.drop and not penalties else job.all
+        self.strengths = tuple(strength * flag for flag in self.kept)
+        self.held = job.held(strength, self.kept) if hold else None
+        self.module = job.whole(strength, self.kept)
         return self
 
     def log_proba(self, blocks: Sequence[Block | None]) -> Floats:
         """Blocks (N, D_e), None where missing -> (N, K)."""
-        left = [x if flag else None for x, flag in zip(blocks, self.on, strict=True)]
+        left = [x if flag else None for x, flag in zip(blocks, self.kept, strict=True)]
         return _answers(cast(TrainedHead, self.module), blocks if all(x is None for x in left) else left)
+
+    @property
+    def on(self) -> Sequence[bool]:
+        """Of each block whether the module looks at it at all."""
+        return cast(TrainedHead, self.module).looks()
 
     @property
     def size(self) -> int:
@@ -81,7 +86,7 @@ class ModuleHead:
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """The module's numbers, and which blocks it looks at where these are not all."""
         own = {name: value.cpu().numpy() for name, value in cast(TrainedHead, self.module).state_dict().items()}
-        return own if all(self.on) else {**own, "on": np.array(self.on, np.float32)}
+        return own if all(self.kept) else {**own, "on": np.array(self.kept, np.float32)}
 
     @classmethod
     def restore(cls, kind: str, arrays: dict[str, npt.NDArray[Any]], multilabel: bool) -> Self:
@@ -91,7 +96,7 @@ class ModuleHead:
         module = TRAINED[kind](widths, len(arrays[f"{last}.bias"]), multilabel)
         module.load_state_dict({name: torch.from_numpy(value) for name, value in arrays.items() if name != "on"})
         head = cls(kind, module)
-        head.on = [bool(flag) for flag in arrays["on"] > 0] if "on" in arrays else head.on
+        head.kept = tuple(bool(flag) for flag in arrays["on"] > 0) if "on" in arrays else head.kept
         return head
 
 
@@ -127,29 +132,41 @@ class _Optima:
             self._known[strength, on] = found
         return self._known[strength, on]
 
-    def optimum(self, strength: float, on: Flags, rows: Ints | None = None) -> TrainedHead:
+    def whole(self, strength: float, on: Flags) -> TrainedHead:
+        """The module that is fitted on all images; what is left out answers by itself, and moves no joint answer."""
+        rows = np.arange(len(self.y))
+        module = self.optimum(strength, on, rows)
+        for place in (e for e, flag in enumerate(on) if not flag):
+            own = [p for name, p in module.named_parameters() if f".{place}." in name]
+            self._descend(module, own, strength, tuple(e == place for e in range(len(on))), rows)
+        return module
+
+    def optimum(self, strength: float, on: Flags, rows: Ints) -> TrainedHead:
         """The module that is fitted on some of the images."""
-        rows = np.arange(len(self.y)) if rows is None else rows
-        y, weighting, classes = self.y[rows], self.weighting.take(rows), count(self.y)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            module = TRAINED[self.kind]([x.shape[1] for x in self.blocks], classes, y.ndim == 2)
+            module = TRAINED[self.kind]([x.shape[1] for x in self.blocks], count(self.y), self.y.ndim == 2)
         module.standardise([x[rows] for x in self.blocks])
+        self._descend(module, list(module.parameters()), strength, on, rows)
+        return module
+
+    def _descend(self, module: TrainedHead, moving: list[nn.Parameter], strength: float, on: Flags, rows: Ints) -> None:
+        """Move some parameters to where the objective is least."""
+        y, weighting = self.y[rows], self.weighting.take(rows)
         inputs = [None if x is None else torch.from_numpy(x) for x in self._some(on, rows)]
-        target, weight = torch.from_numpy(y), weighting.classes(y, classes)
+        target, weight = torch.from_numpy(y), weighting.classes(y, count(self.y))
         each = 1.0 if weighting.images is None else torch.from_numpy(weighting.images.astype(np.float32))
-        solver = torch.optim.LBFGS(module.parameters(), max_iter=_STEPS, line_search_fn="strong_wolfe")
+        solver = torch.optim.LBFGS(moving, max_iter=_STEPS, line_search_fn="strong_wolfe")
 
         def objective() -> Tensor:
-            solver.zero_grad()
-            squares = torch.stack([p.square().sum() for p in module.parameters() if p.ndim > 1]).sum()
+            module.zero_grad()
+            squares = torch.stack([p.square().sum() for p in moving if p.ndim > 1]).sum()
             value = (each * losses(module(inputs), target, weight)).mean() + squares / (2 * strength * y.size)
             value.backward()  # type: ignore[no-untyped-call]
             return value
 
         with torch.autocast("cpu", enabled=False):  # rounded gradients would end the descent too soon
             solver.step(objective)  # type: ignore[no-untyped-call]
-        return module
 
     def _some(self, on: Flags, rows: Ints) -> list[Block | None]:
         return [x[rows] if flag else None for x, flag in zip(self.blocks, on, strict=True)]

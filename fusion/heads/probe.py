@@ -188,6 +188,10 @@ class OutOfFold:
         # Not the lowest log-loss: where groups differ much, that one rewards hardly daring to predict.
         return auc_of(self.y, opinions)
 
+    def best_together(self) -> Strengths:
+        """The strengths of blocks side by side: those of each alone, shared, 0 of one that only costs."""
+        return shared(choose(self, lambda strengths: self.auc(self.together(shared(strengths)))))
+
     def best_alone(self) -> list[float]:
         """The strength of each block as if it were the only one."""
         return [max(GRID, key=lambda c: self.auc(self.alone(e, c))) for e in range(self.size)]

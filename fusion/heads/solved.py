@@ -28,7 +28,6 @@ from fusion.heads.probe import (
     fit_probe,
     log_loss,
     normalised,
-    shared,
 )
 
 Floats = npt.NDArray[np.float64]
@@ -95,11 +94,11 @@ class SolvedConcat:
         hold: bool = True,
     ) -> Self:
         folded = OutOfFold(blocks, y, folds, weighting)
-        chosen = penalties or shared(choose(folded, lambda strengths: folded.auc(folded.together(shared(strengths)))))
-        self.strengths = tuple(chosen)
+        self.strengths = tuple(penalties or folded.best_together())
         self.held = normalised(folded.together(self.strengths, TOLERANCE), y.ndim == 2) if hold else None
         self.widths = [block.shape[1] for block in blocks]
-        x, stretch = np.concatenate(blocks, axis=1), _stretch(self.strengths, self.widths)
+        # A penalty 1/C on the weights of a block is a penalty of 1 on the weights of that block times sqrt(C).
+        x, stretch = np.concatenate(blocks, axis=1), np.repeat(np.sqrt(self.strengths), self.widths)
         self.probe = fit_probe(x, y, count(y), 1.0, stretch, self.tolerance, weighting)
         return self
 
@@ -150,12 +149,11 @@ class _Probes:
     ) -> Self:
         folded = OutOfFold(blocks, y, folds, weighting)
         self.strengths = tuple(penalties or self._chosen(folded))
-        on = [c or GRID[0] for c in self.strengths]  # one that is left out has a probe too, for whoever has no other
-        self.weights = self._weigh(folded, on)
-        pairs = zip(blocks, on, strict=True)
+        self.weights = self._weigh(folded, self.strengths)
+        pairs = [(x, c or GRID[0]) for x, c in zip(blocks, self.strengths, strict=True)]
         self.probes = [fit_probe(x, y, count(y), c, None, self.tolerance, weighting) for x, c in pairs]
         if hold:
-            joined = self._combine(_opinions(folded, on), self.weights, np.full(len(on), True))
+            joined = self._combine(_opinions(folded, self.strengths), self.weights, np.full(len(blocks), True))
             self.held = normalised(joined, y.ndim == 2)
         return self
 
@@ -209,16 +207,27 @@ class SolvedMean(_Probes):
         return choose(folded, figure)
 
     def _weigh(self, folded: OutOfFold, strengths: Sequence[float]) -> Floats:
-        del folded, strengths
-        on = np.asarray(_fitted(self.strengths)) > 0
+        del folded
+        on = np.asarray(strengths) > 0
         return np.asarray(on / on.sum())
 
 
 class SolvedConvex(_Probes):
-    """Weights >= 0 that sum to 1, fitted on out-of-fold log-probabilities: a partner that does not help gets 0."""
+    """Weights >= 0 that sum to 1, fitted on out-of-fold log-probabilities of those that do not only cost.
+
+    Log-loss alone would let noise in: it makes an opinion that is too sure of itself less so.
+    """
+
+    def _chosen(self, folded: OutOfFold) -> Sequence[float]:
+        def figure(strengths: Strengths) -> float:
+            joined = np.einsum("e,enk->nk", self._weigh(folded, strengths), _opinions(folded, strengths))
+            return folded.auc(normalised(joined, folded.y.ndim == 2))
+
+        return choose(folded, figure)
 
     def _weigh(self, folded: OutOfFold, strengths: Sequence[float]) -> Floats:
-        y, weighting, opinions = folded.y, folded.weighting, _opinions(folded, strengths)
+        y, weighting, weights, on = folded.y, folded.weighting, np.zeros(len(strengths)), np.asarray(strengths) > 0
+        opinions = _opinions(folded, strengths)[on]
         found = minimize(
             lambda w: log_loss(y, normalised(np.einsum("e,enk->nk", w, opinions), y.ndim == 2), weighting),
             np.full(len(opinions), 1 / len(opinions)),
@@ -226,7 +235,7 @@ class SolvedConvex(_Probes):
             bounds=[(0, 1)] * len(opinions),
             constraints={"type": "eq", "fun": lambda w: w.sum() - 1},
         )
-        weights = np.clip(found.x, 0, None)
+        weights[on] = np.clip(found.x, 0, None)
         return np.asarray(weights / weights.sum())
 
 
@@ -274,8 +283,8 @@ SOLVED: dict[str, type[SolvedConcat] | type[_Probes]] = {
 
 
 def _opinions(folded: OutOfFold, strengths: Sequence[float]) -> Floats:
-    """(E, N, K) out of fold, of each probe."""
-    return np.stack([folded.alone(e, c, TOLERANCE) for e, c in enumerate(strengths)])
+    """(E, N, K) out of fold, of each probe; one that is left out has one too, for whoever has no other."""
+    return np.stack([folded.alone(e, c or GRID[0], TOLERANCE) for e, c in enumerate(strengths)])
 
 
 def _size(blocks: Some) -> int:
@@ -283,11 +292,6 @@ def _size(blocks: Some) -> int:
     if not present:
         raise ValueError("blocks must not all be missing (got none). Keep one encoder.")
     return present[0]
-
-
-def _stretch(penalties: Sequence[float], widths: Sequence[int]) -> Floats:
-    # A penalty 1/C on the weights of a block is a penalty of 1 on the weights of that block times sqrt(C).
-    return np.repeat(np.sqrt(penalties), widths)
 
 
 def _fitted(value: T | None) -> T:

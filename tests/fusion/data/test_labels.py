@@ -115,7 +115,7 @@ def test_further_labels_must_be_those_of_training(y, message):
     [
         ([["a"], ["b"], ["c"]], r"y must be \(4, 3\) \(got \(3, 3\)\). Check X and y"),
         ([["a"], ["b"], ["z"], ["c"]], r"y must hold labels of training \(got \['z'\]\). Known: \['a', 'b', 'c'\]"),
-        ([["a"], ["b"], [], []], r"every label must have images with and without it \(not \['c'\]\)"),
+        ([["a"], ["b"], [], []], r"validation must hold images with and without every label \(not \['c'\]\)"),
         (np.array(TABLE)[:, :2], r"y must be \(4, 3\) \(got \(4, 2\)\)"),
         (
             np.array([0, 1, 1, 0]),

@@ -1,6 +1,7 @@
 """A fit: what it trains on, what stops it, and how much each image counts."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.metrics import log_loss
@@ -18,7 +19,7 @@ from tests.fusion.estimators.small_models import HELD, PAIR, SHORT, TRAIN
 SMALL = ["mae-mini@0.25", "mae-mini@0.5"]
 LISTS = [["deep"] if label == "deep" else ["lobe"] if label != "cerebellum" else [] for label in TRAIN.labels]
 TABLE = np.array([["deep" in labels, "lobe" in labels] for labels in LISTS]).astype(int)
-
+NO_LOBE = r"validation must hold images with and without every label \(not \['lobe'\]\)\. Add images\."
 
 RARE = np.r_[np.flatnonzero(TRAIN.labels != "deep"), np.flatnonzero(TRAIN.labels == "deep")[:3]]
 
@@ -70,7 +71,9 @@ def test_labels_of_validation_images_are_those_of_training(labels, message):
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ([["deep"] if label == "deep" else [] for label in HELD.labels], r"every label .*\(not \['lobe'\]\)"),
+        ([["deep"] if label == "deep" else [] for label in HELD.labels], NO_LOBE),
+        (np.tile([[1, 0], [0, 0]], (30, 1)), NO_LOBE),
+        (pd.DataFrame(np.tile([[0, 1], [0, 0]], (30, 1)), columns=["lobe", "deep"]), NO_LOBE),
         ([["deep"], ["lobe"], ["skull"], []] * 15, r"y must hold labels of training \(got \['skull'\]\)"),
         (np.tile(np.eye(3), (20, 1)), r"y must be \(60, 2\) \(got \(60, 3\)\)"),
     ],

@@ -109,6 +109,38 @@ def test_trained_probes_learn_and_answer_without_an_encoder(name):
 
 
 @pytest.mark.parametrize("name", ["gated", "attention"])
+def test_what_is_left_out_answers_by_itself_and_moves_no_joint_answer(name, monkeypatch):
+    monkeypatch.setattr(optimum, "_STEPS", 50)
+    monkeypatch.setattr(optimum, "kept", lambda alone, figure: (True, False, False))
+    y, (good, loud) = targets("classes"), blocks()
+    halves = [good[:, :3], good, loud]
+    head = ModuleHead(name).fit(halves, y, folds(y, None, 3, 0), None, hold=False)
+    assert head.strengths[0] > 0
+    assert head.strengths[1:] == (0, 0)
+    assert list(head.on) == [True, True, True]
+    spared = head.log_proba([None, good, None])
+    assert (spared.argmax(1) == y).mean() > 0.6
+    assert np.isfinite(head.log_proba([None, good, loud])).all()
+    np.testing.assert_array_equal(head.log_proba(halves), head.log_proba([halves[0], None, None]))
+    again = ModuleHead.restore(name, head.arrays(), False)
+    for given in (halves, [None, good, None]):
+        np.testing.assert_array_equal(again.log_proba(given), head.log_proba(given))
+
+
+@pytest.mark.parametrize("name", ["concat", "mean", "stack"])
+def test_what_a_solved_head_left_out_the_module_does_not_look_at(name):
+    y, (good, loud) = targets("classes"), blocks()
+    noise = np.concatenate([loud, np.random.default_rng(2).normal(size=(150, 300))], 1).astype(np.float32)
+    arrays = solved_.SOLVED[name]().fit([good, noise], y, folds(y, None, 3, 0), None).arrays()
+    module = TRAINED[name]([6, 309], 3)
+    assert ModuleHead(name, module).on == [True, True]
+    take_over(module, arrays)
+    assert ModuleHead(name, module).on == [True, False]
+    left = ModuleHead(name, module).log_proba([None, noise])
+    assert np.ptp(left, axis=0).max() < 1e-6
+
+
+@pytest.mark.parametrize("name", ["gated", "attention"])
 def test_the_same_seed_gives_the_same_head_and_leaves_the_random_state(name, monkeypatch):
     monkeypatch.setattr(optimum, "_STEPS", 30)
     state = torch.get_rng_state()

@@ -43,6 +43,23 @@ def test_convex_weights_are_the_best_on_the_simplex(problem):
     assert loss(*head.weights) <= min(loss(w, 1 - w) for w in np.linspace(0, 1, 101)) + 1e-5
 
 
+def test_convex_does_not_cool_by_noise():
+    """Few images and a weak penalty: opinions too sure of themselves, which the loss would mix with noise."""
+    rng = np.random.default_rng(0)
+    y = np.arange(60) % 3
+    x, noise = rng.normal(size=(60, 40)) + 0.9 * np.eye(3, 40)[y], rng.normal(size=(60, 256))
+    folds = [
+        (np.flatnonzero(np.arange(60) // 3 % 4 != k), np.flatnonzero(np.arange(60) // 3 % 4 == k)) for k in range(4)
+    ]
+    alone = SOLVED["convex"]().fit([x], y, folds, None).strengths
+    cooled = SOLVED["convex"]().fit([x, noise], y, folds, [*alone, 0.01])
+    assert cooled.weights[1] > 0.1
+    found = SOLVED["convex"]().fit([x, noise], y, folds, None)
+    assert found.strengths == (*alone, 0)
+    assert found.weights.tolist() == [1, 0]
+    np.testing.assert_allclose(found.log_proba([None, noise]), found.probes[1].log_proba(noise), atol=1e-6)
+
+
 @pytest.mark.parametrize("name", SOLVED)
 def test_every_head_learns_and_survives_its_arrays(name, problem):
     blocks, y, folds, _ = problem
