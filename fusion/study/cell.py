@@ -179,6 +179,7 @@ def _classifier(task: Task, train: Samples, validation: Samples) -> FusionClassi
         folds=folds_.most(train.labels, train.groups),
         training=_training(task),
         seed=cell.seed,
+        select=variant(task.definition).get("select", "clean"),
     )
     stop = validation
     if task.stop_images is not None and task.stop_images < len(validation):

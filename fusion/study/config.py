@@ -19,8 +19,8 @@ FOLDER = Path(__file__).parent / "configs"
 BRAIN_REGIONS = "brain-regions"
 _SHIPPED = {"data": BRAIN_REGIONS, "targets": None, "window": None}  # of every small form
 # What a variant of a named strategy may say, of which types, and in words.
-_VARIANT = {"strategy": (str,), "alpha": (int, float), "statistics": (str,)}
-_VALUES = {"strategy": "a name", "alpha": "numbers", "statistics": "modes of fusion.Training"}
+_VARIANT = {"strategy": (str,), "alpha": (int, float), "statistics": (str,), "select": (str,)}
+_VALUES = {"strategy": "a name", "alpha": "numbers", "statistics": "modes of fusion.Training", "select": "ways"}
 
 
 def _listed(value: Any) -> Any:
@@ -128,8 +128,8 @@ class Config(_Record):
         depths: For encoders named without one; None is the card's.
         heads: Of fused entries.
         strategies: From label to definition: a name, a list of phases, or one of either per encoder; or a variant of a
-            name, `{strategy: NAME, alpha: A, statistics: MODE}`, all optional: NAME is else the label, `alpha` the
-            strength of an SP penalty, `statistics` goes before that of `training`. Lists in it make a row of each.
+            name, `{strategy: NAME, alpha: A, statistics: MODE, select: WAY}`, all optional: NAME is else the label,
+            `alpha` an SP penalty's, `statistics` goes before that of `training`. Lists in it make a row of each.
         only: The strategies of an encoder that is not to have all.
         labels: Training images: None takes all, an integer that many, a fraction that share of each class.
         learning_rates: Of which validation chooses one per row.
@@ -241,7 +241,7 @@ def parse(values: Any, source: str) -> Config:
 
 
 def variant(definition: Any) -> dict[str, Any]:
-    """What a definition says beside its strategy, with the strategy: `strategy`, `alpha`, `statistics`."""
+    """What a definition says beside its strategy, with the strategy: `strategy`, `alpha`, `statistics`, `select`."""
     named = isinstance(definition, dict) and "strategy" in definition and definition.keys() <= set(_VARIANT)
     return dict(definition) if named else {"strategy": definition}
 

@@ -90,7 +90,7 @@ def lay_out(
             if reason is not None:
                 left_out |= {f"{' + '.join(entry)}, {label}": reason} if reason else {}
                 continue
-            rates = [None] if _frozen(definition) else config.learning_rates
+            rates = [None] if frozen(definition) else config.learning_rates
             for head, labels, rate in itertools.product(heads[len(entry) > 1], config.labels, rates):
                 rows.append(Cell(entry, head, label, labels, rate, 0))
     placed = (_placed(row, seed, config, data) for row in rows for seed in ([0] if row.untrained else config.seeds))
@@ -142,7 +142,8 @@ def _impossible(
     return next(filter(None, reasons), None)
 
 
-def _frozen(definition: Any) -> bool:
+def frozen(definition: Any) -> bool:
+    """Whether a definition leaves every encoder as it is."""
     parts = definition.values() if isinstance(definition, dict) else definition
     return definition == "probe" or (not isinstance(parts, str) and all(map(_still, parts)))
 

@@ -86,6 +86,11 @@ def _check_variant(told: Mapping[str, Any]) -> None:
         if not told["alpha"] >= 0:
             raise ValueError(f"alpha must be a number from 0 (got {told['alpha']!r}). Try alpha: 0.01.")
     Training(statistics=told.get("statistics", "strategy"))  # its value
+    select, still = told.get("select", "clean"), grid.frozen(told["strategy"])
+    if select != "clean" and not (select == "shifted" and still):
+        raise ValueError(
+            f"select must be clean, or shifted of a strategy that trains nothing (got {select!r}). Drop it."
+        )
 
 
 def _check_window(config: Config, source: str) -> None:

@@ -41,6 +41,23 @@ def test_the_kept_models_answer_as_their_cells_did(undisturbed, data):
         np.testing.assert_allclose(cell_.answers(task, found.validation), kept, atol=1e-6)
 
 
+def test_a_probe_may_be_fitted_on_shifted_copies(tmp_path, data):
+    rows = [{"probe": {"select": ["clean", "shifted"]}}]
+    small = {"encoders": ["mae-mini@0.25"], "labels": [24], "seeds": [0], "only": {}, "raw_pixels": False}
+    found = run.plan(config(strategies=rows, reference="probe, select clean", contests=[], **small), data)
+    told = {}
+    for cell in [cell for cell in found.cells if cell.encoders and not cell.untrained]:
+        cell_.work(run.task(found, tmp_path, cell))
+        model = FusionClassifier.load(tmp_path / "models" / cell.key)
+        told[cell.strategy] = model.select, model.head_.probe.mean
+    assert {label: select for label, (select, _) in told.items()} == {
+        "probe, select clean": "clean",
+        "probe, select shifted": "shifted",
+    }
+    first, second = (mean for _, mean in told.values())
+    assert not np.allclose(first, second, rtol=1e-3)
+
+
 def test_a_variant_reaches_the_fit(tmp_path, data):
     rows = [{"pulled": {"strategy": "l2-sp", "alpha": [0.0, 1e4], "statistics": ["batch", "frozen"]}}]
     small = {"encoders": ["mocov2-mini@0.5"], "labels": [24], "seeds": [0], "only": {}, "raw_pixels": False}

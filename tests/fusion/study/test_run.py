@@ -233,6 +233,10 @@ def test_a_small_form_that_would_fetch_is_refused():
         ),
         ({"encoders": ["mae-mini@1.5"]}, r"depth must be a number in \(0, 1\] \(got '1.5'\)"),
         ({"encoders": ["mae-mini@x"]}, r"depth must be a number in \(0, 1\] \(got 'x'\)\. Try mae-mini@0.75"),
+        (
+            {"encoders": ["mae-mini"], "strategies": [{"full": {"select": "shifted"}}], "reference": "full"},
+            r"select must be clean, or shifted of a strategy that trains nothing \(got 'shifted'\)\. Drop it\.",
+        ),
         ({"encoders": ["mae-mini"], "training": {"epochs": 0}}, r"epochs must be an integer from 1 \(got 0\)"),
     ],
 )
