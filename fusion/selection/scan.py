@@ -98,8 +98,8 @@ class Scan:
         folds: Of the cross-validation.
         stability: In what share of draws of groups the same depth of each encoder, and the same set ("set"), was
             recommended; the short list stays as it is. A fold of which a draw holds one class does not count in it.
-        spread: Standard error of `auc`, from how it differs between folds; too small, on noise by about a third, as
-            folds share images to learn from. NaN where fewer than two have images of two classes.
+        spread: Standard error of `auc`, from how it differs between folds, corrected for the images that they share to
+            learn from. NaN where fewer than two have images of two classes.
 
     Where no fold has images of two classes, as if each is one patient, AUCs are of all folds together instead.
     """

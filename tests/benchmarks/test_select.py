@@ -22,6 +22,7 @@ from tests.fusion.selection.small_task import best_of, noise
 NAMES = ("mocov2-mini", "mae-mini")
 HELD = brain_regions("validation")
 RUNS = 40  # of scans of noise
+SETS = 100  # of data that know something, or nothing
 DEPTHS = [k / 8 for k in range(1, 9)]
 
 
@@ -91,8 +92,19 @@ def test_scan_of_noise(depths):
     print(f"\n{' + '.join(map(str, depths))} depths of noise, {RUNS} scans, mean and standard error:")
     errors = {name: np.std(own, ddof=1) / np.sqrt(RUNS) for name, own in figures.items()}
     print({name: f"{np.mean(own):.4f} ({errors[name]:.4f})" for name, own in figures.items()})
-    said, seen = np.mean([one.spread for one in found]), np.std(figures["auc"], ddof=1)
-    print(f"spread: {said:.4f} said, {seen:.4f} seen from scan to scan")
     assert abs(np.mean(figures["auc"]) - 0.5) < 2 * errors["auc"]
     assert abs(np.mean(figures["gain"])) < 2 * errors["gain"]
     assert np.mean(figures["best level"]) > 0.5 + 2 * errors["best level"]
+
+
+@pytest.mark.benchmark
+@pytest.mark.parametrize("apart", [0.0, 0.4])
+@pytest.mark.parametrize("folds", [3, 5])
+def test_spread_is_how_much_scans_differ(folds, apart):
+    """From data set to data set, of features that know nothing and of those that know something."""
+    found = [noise((2, 2), seed, folds=folds, apart=apart) for seed in range(SETS)]
+    seen, said = np.std([one.auc for one in found], ddof=1), np.sqrt(np.mean([one.spread**2 for one in found]))
+    plain = said / np.sqrt(1 + folds / (folds - 1))  # as if folds shared no images
+    print(f"\n{folds} folds, means {apart} apart: AUC {np.mean([one.auc for one in found]):.3f}; spread:", end=" ")
+    print(f"{seen:.4f} seen, {said:.4f} said ({said / seen:.2f} of it), {plain:.4f} uncorrected ({plain / seen:.2f})")
+    assert 0.8 < said / seen < 1.4

@@ -63,8 +63,9 @@ def test_folds_of_one_class_each_are_pooled():
     assert by_fold.auc(y, scores, y)(np.ones(40)) == pytest.approx(metrics.auc_of(y, scores))
 
 
-def test_spread_is_the_standard_error_over_folds_that_have_an_auc():
-    assert by_fold.spread(np.array([0.6, np.nan, 0.8, 0.7])) == pytest.approx(0.1 / np.sqrt(3))
+def test_spread_is_the_corrected_standard_error_over_folds_that_have_an_auc():
+    """Of four folds each is a third of the others."""
+    assert by_fold.spread(np.array([0.6, np.nan, 0.8, 0.7])) == pytest.approx(0.1 * np.sqrt(1 / 3 + 1 / 3))
     assert np.isnan(by_fold.spread(np.array([0.6, np.nan])))
 
 

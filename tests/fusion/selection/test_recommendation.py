@@ -95,7 +95,7 @@ def test_what_is_chosen_inside_a_fold_is_judged_on_it():
         np.testing.assert_allclose(answers[fold == i], judged.outer.opinions["e0"][depth][fold == i])
     areas = [metrics.auc_of(y[fold == i], answers[fold == i]) for i in range(3)]
     assert judged.auc(answers) == pytest.approx(np.mean(areas))
-    assert judged.spread(answers) == pytest.approx(np.std(areas, ddof=1) / np.sqrt(3))
+    assert judged.spread(answers) == pytest.approx(np.std(areas, ddof=1) * np.sqrt(1 / 3 + 1 / 2))
     assert judged.auc(answers) < judged.outer.recommend(np.ones(1200)).auc - 0.03
 
 
