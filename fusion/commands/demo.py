@@ -47,6 +47,9 @@ def demo(
     record(output / "results.json", results)
     for budget in protocol.BUDGETS:
         console.print(_table(budget, rows))
+        for row in rows:
+            if row.choice.budget == budget and row.choice.row in (protocol.SINGLE, protocol.FUSION):
+                say(page.row_name(row.choice))
     say("One brain against one brain: trained on Colin27, tested on MNI152; 95 % intervals over its slabs.")
     say("Heads are fitted on images and shifted copies; depths were chosen on the validation slabs, shifted too.")
     say(f"60 and 300 labels: means of {len(protocol.DRAWS)} draws, whose deviation (sd) no interval holds.")
@@ -65,7 +68,7 @@ def _table(budget: int | None, rows: "list[Outcome]") -> Table:
             test, held = row.test, f"{row.choice.validation:.3f}"
             error = f"{test.calibration_error.value:.3f}"
             cells = [held, _short(test.auc), page.spread(row), _short(test.balanced_accuracy), error]
-            table.add_row(page.row_name(row.choice), *cells, style="bold" if row.choice.row == "fusion" else None)
+            table.add_row(row.choice.row, *cells, style="bold" if row.choice.row == "fusion" else None)
     return table
 
 
@@ -88,4 +91,4 @@ def _picked(pick: "Pick") -> dict[str, Any]:
 
 def _row(row: "Outcome") -> dict[str, Any]:
     gain = figures(row.gain) if row.gain else None
-    return {**_chosen(row.choice), "test": figures(row.test), "auc_sd": row.spread, "fusion_minus_row": gain}
+    return {**_chosen(row.choice), "test": figures(row.test), "aucs": row.aucs, "fusion_minus_row": gain}

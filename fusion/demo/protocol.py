@@ -93,16 +93,21 @@ class Outcome:
     Attributes:
         choice: The row.
         test: Its figures.
-        spread: Standard deviation of the AUC over draws; None of one.
+        aucs: Of each draw.
         gain: Where it is not the fusion, how much that is above it.
         probabilities: (N, K) of each draw.
     """
 
     choice: Choice
     test: score.Evaluation
-    spread: float | None
+    aucs: list[float]
     gain: score.Evaluation | None
     probabilities: Probas
+
+    @property
+    def spread(self) -> float | None:
+        """Standard deviation of the AUC over draws; None of one."""
+        return float(np.std(self.aucs, ddof=1)) if len(self.aucs) > 1 else None
 
 
 def choose(sources: Sources, step: Step) -> list[Choice]:
@@ -118,13 +123,14 @@ def choose(sources: Sources, step: Step) -> list[Choice]:
 def judge(choices: list[Choice], sources: Sources, step: Step) -> tuple[list[Outcome], Samples]:
     """Judge every choice on the test brain, once."""
     test = brain_regions("test")
+    y = np.unique(test.labels, return_inverse=True)[1]
     found = features(sources, test, [(np.arange(len(test)), [])], step)
     fusion = {c.budget: _judged(c, test, found) for c in choices if c.row == FUSION}
     rows = []
     for choice in choices:
         figures, probas = fusion[choice.budget] if choice.row == FUSION else _judged(choice, test, found)
         gain = None if choice.row == FUSION else fusion[choice.budget][0] - figures
-        rows.append(Outcome(choice, figures, _spread(test, probas), gain, probas))
+        rows.append(Outcome(choice, figures, [metrics.auc_of(y, proba) for proba in probas], gain, probas))
     step("test brain")
     return rows, test
 
@@ -143,11 +149,6 @@ def _judged(choice: Choice, test: Samples, found: Features) -> tuple[score.Evalu
     classes = np.unique(test.labels)
     said = np.array([classes[each.argmax(1)] for each in own])
     return score.score(test.labels, probas, classes, test.groups, decisions=said), probas
-
-
-def _spread(test: Samples, probas: Probas) -> float | None:
-    y = np.unique(test.labels, return_inverse=True)[1]
-    return float(np.std([metrics.auc_of(y, proba) for proba in probas], ddof=1)) if len(probas) > 1 else None
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,8 @@ def test_the_table_holds_every_row_at_every_budget_with_intervals(demonstrated):
         for interval in (row.test.auc, row.test.balanced_accuracy, row.test.calibration_error):
             assert interval.low <= interval.high
         assert row.test.groups == 12
-        assert (row.spread is None) == (len(row.choice.picks) == 1)
+        assert np.mean(row.aucs) == pytest.approx(row.test.auc.value)
+        assert row.spread == (None if len(row.choice.picks) == 1 else pytest.approx(np.ptp(row.aucs) / 2**0.5))
         assert (row.gain is None) == (row.choice.row == "fusion")
     for row in rows:
         drawn = row.choice.budget is not None or row.choice.row == "random init @ 0.25"
