@@ -100,7 +100,7 @@ def test_what_the_first_page_repeats_is_what_the_rooms_say():
     quoted = re.findall(INTERVAL, top)
     assert len(quoted) == 15
     assert set(quoted) <= set(re.findall(INTERVAL, demo))
-    fusions = re.findall(r"^\| fusion @.*", demo, flags=re.MULTILINE)
+    fusions = re.findall(r"^\| fusion: @.*", demo, flags=re.MULTILINE)
     assert re.findall(INTERVAL, next(line for line in top.split("\n") if line.startswith("| fusion of"))) == [
         re.findall(INTERVAL, line)[0] for line in fusions
     ]
