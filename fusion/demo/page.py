@@ -74,8 +74,7 @@ def confusion(rows: list[Outcome], test: Samples) -> Figure:
     """The fusion's confusion matrix with all labels, as shares of each true region."""
     fused = next(row for row in _of(rows, None) if row.choice.row == FUSION)
     names = np.unique(test.labels)
-    predicted = names[fused.probabilities[0].argmax(1)]
-    shares = confusion_matrix(test.labels, predicted, labels=names, normalize="true")
+    shares = confusion_matrix(test.labels, fused.decisions[0], labels=names, normalize="true")
     figure = Figure(figsize=(5, 4.2), layout="constrained")
     panel = figure.subplots()
     panel.imshow(shares, cmap="Blues", vmin=0, vmax=1)

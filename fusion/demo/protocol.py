@@ -8,7 +8,7 @@ itself, and a temperature is fitted to what each row says of those slabs.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -96,6 +96,7 @@ class Outcome:
         aucs: Of each draw.
         gain: Where it is not the fusion, how much that is above it.
         probabilities: (N, K) of each draw.
+        decisions: (N,) of each draw, what `predict` would say: as classes count in the fit.
     """
 
     choice: Choice
@@ -103,6 +104,7 @@ class Outcome:
     aucs: list[float]
     gain: score.Evaluation | None
     probabilities: Probas
+    decisions: list[npt.NDArray[np.str_]]
 
     @property
     def spread(self) -> float | None:
@@ -123,14 +125,12 @@ def choose(sources: Sources, step: Step) -> list[Choice]:
 def judge(choices: list[Choice], sources: Sources, step: Step) -> tuple[list[Outcome], Samples]:
     """Judge every choice on the test brain, once."""
     test = brain_regions("test")
-    y = np.unique(test.labels, return_inverse=True)[1]
     found = features(sources, test, [(np.arange(len(test)), [])], step)
-    fusion = {c.budget: _judged(c, test, found) for c in choices if c.row == FUSION}
-    rows = []
-    for choice in choices:
-        figures, probas = fusion[choice.budget] if choice.row == FUSION else _judged(choice, test, found)
-        gain = None if choice.row == FUSION else fusion[choice.budget][0] - figures
-        rows.append(Outcome(choice, figures, [metrics.auc_of(y, proba) for proba in probas], gain, probas))
+    rows = [_judged(choice, test, found) for choice in choices]
+    fusion = {row.choice.budget: row.test for row in rows if row.choice.row == FUSION}
+    rows = [
+        row if row.choice.row == FUSION else replace(row, gain=fusion[row.choice.budget] - row.test) for row in rows
+    ]
     step("test brain")
     return rows, test
 
@@ -143,12 +143,13 @@ def fitted(choices: list[Choice]) -> FusionClassifier:
     return model.fit(train.images, train.labels, train.groups)
 
 
-def _judged(choice: Choice, test: Samples, found: Features) -> tuple[score.Evaluation, Probas]:
+def _judged(choice: Choice, test: Samples, found: Features) -> Outcome:
     own = [pick.head.log_proba(found.of(pick.inputs)) for pick in choice.picks]
     probas = [np.exp(pick.calibration.apply(said)) for pick, said in zip(choice.picks, own, strict=True)]
-    classes = np.unique(test.labels)
-    said = np.array([classes[each.argmax(1)] for each in own])
-    return score.score(test.labels, probas, classes, test.groups, decisions=said), probas
+    classes, y = np.unique(test.labels, return_inverse=True)
+    said = [classes[each.argmax(1)] for each in own]
+    figures = score.score(test.labels, probas, classes, test.groups, decisions=np.array(said))
+    return Outcome(choice, figures, [metrics.auc_of(y, proba) for proba in probas], None, probas, said)
 
 
 @dataclass(frozen=True)

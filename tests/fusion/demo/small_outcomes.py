@@ -33,7 +33,7 @@ def _rows(rng, budget):
         test, proba = judged[row]
         choice = Choice(row, budget, [Pick(own, _head(own), neutral(6), rng.uniform(0.7, 0.9)) for own in keys])
         gain = None if row == protocol.FUSION else judged[protocol.FUSION][0] - test
-        yield Outcome(choice, test, [0.8, 0.9][: len(keys)], gain, proba)
+        yield Outcome(choice, test, [0.8, 0.9][: len(keys)], gain, proba, [REGIONS[p.argmax(1)] for p in proba])
 
 
 def _head(keys):
