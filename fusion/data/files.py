@@ -137,7 +137,9 @@ def _part(split: str) -> str:
 
 
 def _opened(data: Samples, window: Window | None) -> Samples:
-    slices = sum(map(units.is_slice, data.paths)) if window is None else 0
+    volumes = (".nii", ".nii.gz")
+    named = [units.is_slice(path) or str(path).lower().endswith(volumes) for path in data.paths]
+    slices = sum(named) if window is None else 0
     if slices:  # not one of them could be read, whatever it holds
         raise ValueError(
             f"window must be given for slices of NIfTI, which states no range ({slices} of {len(data)} images). "

@@ -42,7 +42,8 @@ def use(scan: Scan, unit: str = "groups", window: Window = None) -> str:
     if window is not None:  # names alone would be loaded by another
         loads = (f"zoo.load({json.dumps(name)}, window={json.dumps(window)})" for name in scan.recommended)
         encoders = f"[{', '.join(loads)}]"
-    return f"model = FusionClassifier({encoders}{mean}, folds={scan.folds}).fit({given})"
+    way = f", select={json.dumps(scan.select)}" if scan.select != "clean" else ""
+    return f"model = FusionClassifier({encoders}{mean}, folds={scan.folds}{way}).fit({given})"
 
 
 def verdict(scan: Scan, unit: str = "groups") -> list[str]:
@@ -52,8 +53,9 @@ def verdict(scan: Scan, unit: str = "groups") -> list[str]:
     best = f"Take {names} alone" if alone else f"Fuse {names}"
     how = "of its probe" if alone else "of the mean of their probes"
     why = " No partner adds to it." if alone and scan.pairs else ""
+    on = "images and shifted copies" if scan.select == "shifted" else "images"
     return [
-        f"{best}: AUC {scan.auc:.3f} {how}{_within(scan)}, on images that neither probes nor choice had seen.{why}",
+        f"{best}: AUC {scan.auc:.3f} {how}{_within(scan)}, on {on} that neither probes nor choice had seen.{why}",
         f"The baseline: one probe on all encoders at their last depth, concatenated, has AUC {scan.concat:.3f}.",
         *_stability(scan, unit),
         "For these figures depths and set were chosen anew without each fold that judges them, so that some folds may "

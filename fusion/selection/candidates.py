@@ -32,14 +32,21 @@ def load(encoders: Sequence[str | zoo.Encoder], device: str) -> dict[str, zoo.En
     return found
 
 
-def features(found: dict[str, zoo.Encoder], images: Any, select: str) -> tuple[Blocks, Ints]:
-    """Features at every depth, and (M,) which image each row is of; where `select` is `shifted`, of copies as well.
+def check_way(select: str) -> None:
+    """Refuse another way to select than those of `WAYS`.
 
     Raises:
-        ValueError: `select` is not one of `WAYS`.
+        ValueError: It is another.
     """
     if select not in WAYS:
         raise ValueError(f"select must be 'clean' or 'shifted' (got {select!r}). Leave it out for 'clean'.")
+
+
+def features(found: dict[str, zoo.Encoder], images: Any, select: str) -> tuple[Blocks, Ints]:
+    """Features at every depth, and (M,) which image each row is of; where `select` is `shifted`, of copies as well.
+
+    The first row of each image is as it is.
+    """
     if select == "clean":
         return {name: extract.levels(encoder, images) for name, encoder in found.items()}, np.arange(len(images))
     parts = shifts.copies(len(images))

@@ -45,7 +45,7 @@ def short_list(blocks: Sequence[Block], y: Ints, train: Ints) -> set[int]:
     return shortlisted([logme(x[kept], y[kept]) for x in blocks])
 
 
-def nested(x: Block, y: Ints, folds: Folds, wanted: Collection[int] | None = None) -> Nested:
+def nested(x: Block, y: Ints, folds: Folds, wanted: Collection[int] | None = None, *, copies: int = 1) -> Nested:
     """Opinions as of `out_of_fold`, the penalty of each fold chosen on the other folds alone, by their mean AUC.
 
     The inner folds are the other outer ones, so that one fit without two folds serves both of them; `check` says
@@ -56,29 +56,31 @@ def nested(x: Block, y: Ints, folds: Folds, wanted: Collection[int] | None = Non
         y: (N,) class numbers.
         folds: Of the cross-validation, three at least.
         wanted: Numbers of the folds that are asked for; all by default.
+        copies: Rows of each image, of which each counts so much less, as in the fit of a classifier.
     """
     asked = range(len(folds)) if wanted is None else sorted(wanted)
-    tried = _tried(x, y, [test for _, test in folds], asked)
+    grid = [strength / copies for strength in GRID]
+    tried = _tried(x, y, [test for _, test in folds], asked, grid)
     outer, place, inner = np.full((len(y), count(y)), np.nan), by_fold.places(folds, len(y)), {}
     for i in asked:
         train, test = folds[i]
         even = np.ones(len(train))
         best = int(np.argmax([by_fold.auc(y[train], said[train], place[train])(even) for said in tried[i]]))
-        outer[test] = fit_probe(x[train], y[train], count(y), GRID[best]).opinions(x[test])
+        outer[test] = fit_probe(x[train], y[train], count(y), grid[best]).opinions(x[test])
         inner[i] = tried[i][best].copy()
     return Nested(outer, inner)
 
 
-def _tried(x: Block, y: Ints, held: list[Ints], asked: Collection[int]) -> dict[int, Floats]:
+def _tried(x: Block, y: Ints, held: list[Ints], asked: Collection[int], grid: Sequence[float]) -> dict[int, Floats]:
     """By outer fold, the inner opinions (P, N, K) at each penalty."""
-    found = {i: np.full((len(GRID), len(y), count(y)), np.nan) for i in asked}
+    found = {i: np.full((len(grid), len(y), count(y)), np.nan) for i in asked}
     for pair in itertools.combinations(range(len(held)), 2):
         takers = [(i, j) for i, j in (pair, pair[::-1]) if i in found]
         if not takers:
             continue
         both = np.concatenate([held[i] for i in pair])
         bench = OutOfFold([x], y, [(np.setdiff1d(np.arange(len(y)), both), both)])
-        for place, penalty in enumerate(GRID):
+        for place, penalty in enumerate(grid):
             said = bench.alone(0, penalty)
             for i, j in takers:
                 found[i][place, held[j]] = said[held[j]]

@@ -11,7 +11,7 @@ are chosen without the fold that judges them. Source: Varma and Simon 2006 (BMC 
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -100,6 +100,7 @@ class Scan:
             recommended; the short list stays as it is. A fold of which a draw holds one class does not count in it.
         spread: Standard error of `auc`, from how it differs between folds, corrected for the images that they share to
             learn from. NaN where fewer than two have images of two classes.
+        select: What was judged on: `clean` images, or `shifted` copies of them as well, in every figure but CKA.
 
     Where no fold has images of two classes, as if each is one patient, AUCs are of all folds together instead.
     """
@@ -113,6 +114,7 @@ class Scan:
     folds: int
     stability: dict[str, float]
     spread: float = float("nan")
+    select: str = "clean"
 
 
 def scan(
@@ -150,6 +152,7 @@ def scan(
         >>> len(found.levels)
         8
     """
+    candidates.check_way(select)
     images = zoo.listed(images)
     known = labels_.read(labels, len(images))
     if known.multilabel:
@@ -161,7 +164,8 @@ def scan(
     depths = {name: encoder.depths for name, encoder in found.items()}
     if select == "shifted":  # copies are of one unit, on one side of each fold
         members, split = (rows if members is None else members[rows]), folds_.of_copies(split, rows)
-    return _judged(blocks, depths, known.numbers[rows], members, split)
+    plain = np.unique(rows, return_index=True)[1]  # of each image the first row, as it is
+    return replace(_judged(blocks, depths, known.numbers[rows], members, split, plain), select=select)
 
 
 def _split(known: labels_.Targets, members: npt.NDArray[Any] | None, folds: int) -> Folds:
@@ -179,11 +183,18 @@ def _split(known: labels_.Targets, members: npt.NDArray[Any] | None, folds: int)
 
 
 def _judged(
-    blocks: Blocks, depths: dict[str, tuple[float, ...]], y: Ints, groups: npt.NDArray[Any] | None, split: Folds
+    blocks: Blocks,
+    depths: dict[str, tuple[float, ...]],
+    y: Ints,
+    groups: npt.NDArray[Any] | None,
+    split: Folds,
+    plain: Ints,
 ) -> Scan:
+    """Judge rows (M,), of which those of `plain` are the images as they are and the others copies."""
+    copies = len(y) // len(plain)
     scores = {name: [logme(x, y) for x in found] for name, found in blocks.items()}
     short = {name: nesting.shortlisted(found) for name, found in scores.items()}
-    inside = _probed(blocks, depths, short, y, split)
+    inside = _probed(blocks, depths, short, y, split, copies)
     opinions = {
         name: {d: inside.outer.opinions[name][d] for d in (depths[name][i] for i in sorted(short[name]))}
         for name in blocks
@@ -192,12 +203,12 @@ def _judged(
     best, honest = panel.recommend(np.ones(len(y))), inside.recommended()
     last = np.concatenate([found[-1] for found in blocks.values()], axis=1)
     return Scan(
-        levels=_levels(blocks, depths, scores, panel, split),
+        levels=_levels(blocks, depths, scores, panel, split, copies),
         recommended=[_named(*key) for key in best.keys],
         auc=inside.auc(honest),
         depths=best.depths,
-        concat=inside.auc(nested(last, y, split).outer),
-        pairs=_pairs({e: blocks[e][depths[e].index(d)] for e, d in best.depths.items()}, best, inside, groups),
+        concat=inside.auc(nested(last, y, split, copies=copies).outer),
+        pairs=_pairs({e: blocks[e][depths[e].index(d)] for e, d in best.depths.items()}, best, inside, groups, plain),
         folds=len(split),
         stability=stability(panel, best, groups),
         spread=inside.spread(honest),
@@ -205,7 +216,12 @@ def _judged(
 
 
 def _probed(
-    blocks: Blocks, depths: dict[str, tuple[float, ...]], short: dict[str, set[int]], y: Ints, split: Folds
+    blocks: Blocks,
+    depths: dict[str, tuple[float, ...]],
+    short: dict[str, set[int]],
+    y: Ints,
+    split: Folds,
+    copies: int,
 ) -> Inside:
     """Probes of the depths that are short-listed by all images, or without one of the folds, for this fold alone."""
     opinions: dict[str, dict[float, Nested]] = {}
@@ -216,15 +232,22 @@ def _probed(
             i: range(len(split)) if i in short[name] else [k for k, own in enumerate(lists) if i in own]
             for i in sorted(short[name].union(*lists))
         }
-        opinions[name] = {depths[name][i]: nested(found[i], y, split, folds) for i, folds in wanted.items()}
+        opinions[name] = {
+            depths[name][i]: nested(found[i], y, split, folds, copies=copies) for i, folds in wanted.items()
+        }
         without[name] = [{depths[name][i] for i in own} for own in lists]
     return Inside(opinions, without, y, split)
 
 
 def _levels(
-    blocks: Blocks, depths: dict[str, tuple[float, ...]], scores: dict[str, list[float]], panel: Panel, split: Folds
+    blocks: Blocks,
+    depths: dict[str, tuple[float, ...]],
+    scores: dict[str, list[float]],
+    panel: Panel,
+    split: Folds,
+    copies: int,
 ) -> list[Level]:
-    y, near = panel.y, min(NEIGHBOURS, *(len(train) for train, _ in split))
+    y, near = panel.y, min(NEIGHBOURS * copies, *(len(train) for train, _ in split))
     levels = []
     for name, found in blocks.items():
         for depth, x, score in zip(depths[name], found, scores[name], strict=True):
@@ -235,9 +258,13 @@ def _levels(
 
 
 def _pairs(
-    chosen: dict[str, extract.Floats], best: Recommendation, inside: Inside, groups: npt.NDArray[Any] | None
+    chosen: dict[str, extract.Floats],
+    best: Recommendation,
+    inside: Inside,
+    groups: npt.NDArray[Any] | None,
+    plain: Ints,
 ) -> list[Pair]:
-    found = []
+    found, own = [], {name: x[plain] for name, x in chosen.items()}  # copies would make any two features alike
     for names in itertools.combinations(chosen, 2):
         keys = [(name, best.depths[name]) for name in names]
         together, alone = (inside.auc(answers) for answers in (inside.together(names), inside.better(names)))
@@ -246,7 +273,7 @@ def _pairs(
                 names=(_named(*keys[0]), _named(*keys[1])),
                 auc=together,
                 gain=together - alone,
-                cka=_likeness(chosen[names[0]], chosen[names[1]], groups),
+                cka=_likeness(own[names[0]], own[names[1]], None if groups is None else groups[plain]),
                 kappa=_kappa(inside.outer, keys, groups),
             )
         )
@@ -254,8 +281,9 @@ def _pairs(
 
 
 def _likeness(x: extract.Floats, y: extract.Floats, groups: npt.NDArray[Any] | None) -> Interval:
+    alone = groups is None or len(np.unique(groups)) == len(x)
     try:
-        return interval(cka, x, y, groups)
+        return interval(cka, x, y, None if alone else groups)
     except ValueError:  # too few patients, or too few images of half of them
         return Interval(cka(x, y), np.nan, np.nan)
 

@@ -15,10 +15,12 @@ import torch
 import zoo
 from fusion.data import folds as folds_
 from fusion.data import labels as labels_
+from fusion.data import shifts
 from fusion.data.samples import Samples, draw
 from fusion.estimators.classifier import FusionClassifier
 from fusion.evaluation import metrics, score
 from fusion.features import raw
+from fusion.heads.losses import Weighting
 from fusion.heads.solved import SolvedConcat
 from fusion.study import encoders as encoders_
 from fusion.study import folder, grid
@@ -101,7 +103,7 @@ def answers(task: Task, part: Samples) -> Floats:
     """(N, K) of the landed cell on another part, by its kept model."""
     cell = task.cell
     if not cell.encoders:  # seconds to fit anew, and the same to the bit
-        return Pixels(cell.seed, task.window).fit(draw(task.train, cell.labels, cell.seed)).predict_proba(part.images)
+        return _pixels(task).fit(draw(task.train, cell.labels, cell.seed)).predict_proba(part.images)
     place = task.output / "models" / cell.key
     return _own(FusionClassifier.load(place), part.images)
 
@@ -109,15 +111,21 @@ def answers(task: Task, part: Samples) -> Floats:
 class Pixels:
     """The control: a probe on 16 x 16 grey pixels."""
 
-    def __init__(self, seed: int, window: encoders_.Window = None) -> None:
-        self.seed, self.window = seed, window
+    def __init__(self, seed: int, window: encoders_.Window = None, select: str = "clean") -> None:
+        self.seed, self.window, self.select = seed, window, select
 
     def fit(self, train: Samples) -> Self:
         """Fit the head; its penalty is chosen on folds, as a probe's is."""
         known = labels_.read(train.labels, len(train))
         folds = folds_.folds(known.numbers, train.groups, folds_.most(train.labels, train.groups), self.seed)
         self.classes_ = known.classes
-        self.head = SolvedConcat().fit([raw.pixels(train.images, self.window)], known.numbers, folds, None, hold=False)
+        parts = shifts.copies(len(train)) if self.select == "shifted" else [(np.arange(len(train)), [])]
+        views = [view for i, kinds in parts for view in raw.varied(train.take(i).images, kinds, self.window)]
+        rows = shifts.rows(parts)
+        weighting = Weighting(images=1 / np.bincount(rows)[rows])
+        placed = folds_.of_copies(folds, rows)
+        y = known.numbers[rows]
+        self.head = SolvedConcat().fit([np.concatenate(views)], y, placed, None, weighting, hold=False)
         return self
 
     def predict_proba(self, images: Any) -> Floats:
@@ -128,6 +136,10 @@ class Pixels:
     def size(self) -> int:
         """Number of values that the head has."""
         return sum(values.size for values in self.head.arrays().values())
+
+
+def _pixels(task: Task) -> Pixels:
+    return Pixels(task.cell.seed, task.window, variant(task.definition).get("select", "clean"))
 
 
 def held(validation: Samples, labels: float | int | None) -> Samples:
@@ -145,7 +157,7 @@ def _fitted(task: Task) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
         model = _classifier(task, train, validation)
         trained, size, history, seconds = model.trained_, _size(model), model.history_, model.seconds_
     else:
-        model = Pixels(cell.seed, task.window).fit(train)
+        model = _pixels(task).fit(train)
         trained, size, history, seconds = model.size, model.size, [], time.monotonic() - started
     proba = _own(model, validation.images)
     if isinstance(model, FusionClassifier) and not cell.untrained:

@@ -15,7 +15,7 @@ import zoo
 from fusion.study.config import Config, variant
 from fusion.tuning.strategies import why_not
 
-_FORMAT = 1
+_FORMAT, _FUSED = 1, 2  # heads of several encoders choose their penalties otherwise since 0.2
 
 
 @dataclass(frozen=True)
@@ -175,5 +175,7 @@ def _placed(row: Cell, seed: int, config: Config, data: str) -> Cell:
     size = config.mechanics.size if row.untrained and config.mechanics else None
     # Only where there is one: cells of before there were windows go on under their keys.
     window = [config.window] if config.window else []
-    context = digest([_FORMAT, definition, training, config.stop_images, size, data, *window])
+    context = digest(
+        [_FUSED if len(row.encoders) > 1 else _FORMAT, definition, training, config.stop_images, size, data, *window]
+    )
     return Cell(**{**asdict(row), "seed": seed, "context": context})

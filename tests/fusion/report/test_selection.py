@@ -80,3 +80,10 @@ def test_one_encoder_has_no_pairs_and_three_have_a_matrix():
     assert names == ["left@0.75", "right@1", "third@0.75"]
     np.testing.assert_array_equal(cka, [[1, 0.4, 0.4], [0.4, 1, 0.4], [0.4, 0.4, 1]])
     np.testing.assert_array_equal(kappa[2], [np.nan, np.nan, 1])
+
+
+def test_what_was_judged_on_copies_says_so_and_is_fitted_so():
+    shifted = dataclasses.replace(SCAN, select="shifted")
+    assert "on images and shifted copies that neither probes nor choice had seen" in selection.verdict(shifted)[0]
+    assert ', select="shifted").fit(' in selection.use(shifted)
+    assert "select=" not in selection.use(SCAN)

@@ -20,7 +20,7 @@ def noise(depths: Sequence[int], seed: int, count: int = 60, folds: int = 5, apa
         for e, many in enumerate(depths)
     }
     places = {f"e{e}": tuple((k + 1) / many for k in range(many)) for e, many in enumerate(depths)}
-    return scan_._judged(blocks, places, y, None, folds_.folds(y, None, folds, seed))
+    return scan_._judged(blocks, places, y, None, folds_.folds(y, None, folds, seed), np.arange(len(y)))
 
 
 def best_of(found: fusion.Scan) -> float:

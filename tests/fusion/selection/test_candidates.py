@@ -47,4 +47,4 @@ def test_shifted_ones_are_of_copies_as_well():
 
 def test_another_way_to_select_is_refused():
     with pytest.raises(ValueError, match=r"select must be 'clean' or 'shifted' \(got 'best'\)"):
-        candidates.features({}, TRAIN.images, "best")
+        candidates.check_way("best")

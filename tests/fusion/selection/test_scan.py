@@ -130,7 +130,7 @@ def test_what_is_said_of_a_fold_does_not_hang_on_its_labels():
     depths, short = dict.fromkeys(blocks, (0.25, 0.5, 0.75, 1.0)), {name: {0, 1, 2} for name in blocks}
     wrong, held = y.copy(), folds[0][1]
     wrong[held] = 1 - y[held]
-    first, second = (scan_._probed(blocks, depths, short, known, folds) for known in (y, wrong))
+    first, second = (scan_._probed(blocks, depths, short, known, folds, 1) for known in (y, wrong))
     assert first.chosen[0] == second.chosen[0]
     np.testing.assert_array_equal(first.recommended()[held], second.recommended()[held])
     np.testing.assert_array_equal(first.better("ab")[held], second.better("ab")[held])
@@ -143,7 +143,7 @@ def test_where_no_fold_has_two_classes_all_are_judged_together():
     groups = np.repeat(np.arange(6), 5)
     y = groups % 2
     blocks = {"a": [rng.normal(size=(30, 4)) + 2 * y[:, None], rng.normal(size=(30, 4))]}
-    found = scan_._judged(blocks, {"a": (0.5, 1.0)}, y, groups, folds_.folds(y, groups, 6, 0))
+    found = scan_._judged(blocks, {"a": (0.5, 1.0)}, y, groups, folds_.folds(y, groups, 6, 0), np.arange(len(y)))
     assert found.recommended == ["a@0.5"]
     assert found.auc > 0.9
     assert np.isnan(found.spread)
@@ -156,7 +156,8 @@ def test_it_judges_on_shifted_copies_where_asked(monkeypatch):
     some = TRAIN.take(np.arange(0, len(TRAIN.labels), 3))
     found = scan(["mae-mini@0.25"], some.images, some.labels, folds=3, select="shifted")
     assert 0.5 < found.auc < 1
-    _, _, y, groups, split = seen[0]
+    _, _, y, groups, split, plain = seen[0]
+    assert plain.tolist() == list(range(len(some.labels)))
     assert y.tolist() == np.tile(np.unique(some.labels, return_inverse=True)[1], 6).tolist()
     assert not any(set(groups[train]) & set(groups[test]) for train, test in split)
     assert len(set(groups)) == len(some.labels)
@@ -168,3 +169,27 @@ def test_auto_scans_as_it_fits():
     model.fit(some.images, some.labels)
     wanted = scan(["mae-mini@0.25"], some.images, some.labels, folds=3, select="shifted")
     assert model.scan_.auc == pytest.approx(wanted.auc, abs=1e-6)
+
+
+def test_copies_do_not_make_encoders_look_alike():
+    some = TRAIN.take(np.arange(0, len(TRAIN.labels), 3))
+    names = ["mae-mini@0.125", "mocov2-mini@0.125"]
+    clean, shifted = (scan(names, some.images, some.labels, folds=3, select=way) for way in ("clean", "shifted"))
+    assert shifted.select == "shifted"
+    assert clean.depths == shifted.depths  # there is one
+    assert shifted.pairs[0].cka.value == pytest.approx(clean.pairs[0].cka.value, abs=1e-4)
+    assert shifted.pairs[0].cka.high - shifted.pairs[0].cka.low == pytest.approx(
+        clean.pairs[0].cka.high - clean.pairs[0].cka.low, abs=1e-3
+    )
+
+
+def test_copies_count_as_much_less_as_there_are(monkeypatch):
+    monkeypatch.setattr(nesting, "GRID", (0.1,))
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(60, 4)), np.arange(60) % 2
+    x[y == 1, 0] += 1
+    folds = folds_.folds(y, None, 3, 0)
+    rows = np.tile(np.arange(60), 6)
+    once = nesting.nested(x, y, folds)
+    copied = nesting.nested(x[rows], y[rows], folds_.of_copies(folds, rows), copies=6)
+    np.testing.assert_allclose(copied.outer[:60], once.outer, atol=1e-3)

@@ -76,3 +76,11 @@ def test_a_variant_reaches_the_fit(tmp_path, data):
     assert [row[0] for row in (*weak, *strong)] == [True, False, True, False]
     assert [row[2] for row in weak] == ["batch", "frozen"]
     assert all(held[1] < free[1] / 2 for held, free in zip(strong, weak, strict=True))
+
+
+def test_raw_pixels_are_fitted_as_the_probes_are_beside_which_they_stand(data):
+    train = run.plan(config(), data).train
+    clean, shifted = (cell_.Pixels(0, select=way).fit(train) for way in ("clean", "shifted"))
+    assert clean.head.probe.mean.shape == shifted.head.probe.mean.shape
+    assert not np.allclose(clean.head.probe.mean, shifted.head.probe.mean, rtol=1e-3)
+    np.testing.assert_allclose(shifted.predict_proba(train.images[:3]).sum(1), 1)
