@@ -6,7 +6,7 @@ that help comes at once.
 
 import typer
 
-from fusion.commands import compare, demo, models, select, study
+from fusion.commands import compare, demo, models, predict, select, study
 
 app = typer.Typer(help="From encoders and images to an answer with an error bar.", no_args_is_help=True)
 studies = typer.Typer(help="Compare encoders and strategies on a data set: run, go on, report.", no_args_is_help=True)
@@ -14,7 +14,7 @@ studies = typer.Typer(help="Compare encoders and strategies on a data set: run, 
 app.command("demo")(demo.demo)
 app.command("fit")(models.fit)
 app.command("evaluate")(models.evaluate)
-app.command("predict")(models.predict)
+app.command("predict")(predict.predict)
 app.command("compare")(compare.compare)
 app.command("changes")(compare.changes)
 app.command("select")(select.select)

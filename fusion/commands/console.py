@@ -3,6 +3,7 @@
 import json
 import math
 import shlex
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +42,18 @@ def clear_errors() -> Iterator[None]:
     except (ValueError, TypeError, OSError) as error:
         say(str(error), style="red")
         raise typer.Exit(1) from None
+
+
+@contextmanager
+def telling() -> Iterator[None]:
+    """Warnings are lines of the console, without the code that they come from."""
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("default")
+        try:
+            yield
+        finally:
+            for text in dict.fromkeys(str(warning.message) for warning in found):
+                say(text, style="yellow")
 
 
 def say(text: str, style: str | None = None) -> None:

@@ -1,8 +1,7 @@
-"""The commands `fusion fit`, `fusion evaluate` and `fusion predict`."""
+"""The commands `fusion fit` and `fusion evaluate`."""
 
 import dataclasses
 import json
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,12 +11,11 @@ import typer
 from rich.table import Table
 
 from fusion.commands import windows
-from fusion.commands.console import Json, busy, clear_errors, console, figures, record, say
+from fusion.commands.console import Json, busy, clear_errors, console, figures, record, say, telling
 from fusion.commands.windows import Window
 
 if TYPE_CHECKING:
     from fusion.data.samples import Samples
-    from fusion.estimators.classifier import FusionClassifier
     from fusion.tuning.settings import Training
 
 _OF_A_PROBE = ("class_weight",)  # what --set may say of it
@@ -63,7 +61,7 @@ def fit(  # noqa: PLR0913 - each is an option of its own
     from fusion.estimators.classifier import FusionClassifier
     from fusion.selection.scan import EMBEDDED
 
-    with clear_errors(), _telling():
+    with clear_errors(), telling():
         settings = _settings(training, strategy)
         encoders, view = windows.windowed(list(encoder or EMBEDDED), window, several=True)
         images, said = open_part(source, "train", split, window=view)
@@ -94,7 +92,7 @@ def evaluate(
     from fusion.estimators.classifier import FusionClassifier
     from fusion.evaluation import intervals, score
 
-    with clear_errors(), _telling():
+    with clear_errors(), telling():
         fitted = FusionClassifier.load(model)
         several = True if fitted.multilabel_ else None
         images, said = open_part(source, "test", split, window=windows.of(fitted.encoders_), several=several)
@@ -117,58 +115,6 @@ def evaluate(
     record(json_path, {**figures(found), "data": said})
 
 
-def predict(
-    model: Annotated[Path, typer.Argument(metavar="MODEL")],
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGES...")],
-    json_path: Json = None,
-) -> None:
-    """Predict single images; those that cannot be read are named, the others still answered."""
-    from fusion.data import files
-    from fusion.estimators.classifier import FusionClassifier
-
-    with clear_errors(), _telling():
-        fitted = FusionClassifier.load(model)
-        broken = files.unreadable(images, windows.of(fitted.encoders_))
-        good = [path for path in images if path not in broken]
-        proba, broken = _answers(fitted, good, broken)
-        good = [path for path in images if path not in broken]
-    told = [_told(fitted, row) for row in proba]
-    for path, answer in zip(good, told, strict=True):
-        labels = ", ".join(map(str, answer["labels"])) if "labels" in answer else answer["label"]
-        _line(path, labels, answer["probability"])
-    for path, why in broken.items():
-        _line(path, f"not read: {why}")
-    answers = [{"path": str(path), **answer} for path, answer in zip(good, told, strict=True)]
-    record(json_path, {"predictions": answers, "unreadable": {str(path): why for path, why in broken.items()}})
-    if broken:
-        raise typer.Exit(1)
-
-
-def _line(*cells: Any) -> None:
-    """Print cells with tabs between them, for other programs too: rich would make blanks of these."""
-    import zoo
-
-    typer.echo("\t".join(zoo.shown(str(cell)).replace("\t", "\\t").replace("\n", "\\n") for cell in cells))
-
-
-def _answers(
-    fitted: "FusionClassifier", good: list[Path], broken: dict[Path, str]
-) -> tuple[list[Any], dict[Path, str]]:
-    """Probabilities of the good images; one that reads and yet cannot be answered is named, and the others go on."""
-    if not good:
-        return [], broken
-    try:
-        return list(fitted.predict_proba(good)), broken
-    except (ValueError, TypeError, OSError):
-        proba, broken = [], dict(broken)
-    for path in good:
-        try:
-            proba.append(fitted.predict_proba([path])[0])
-        except (ValueError, TypeError, OSError) as error:
-            broken[path] = str(error)
-    return proba, broken
-
-
 def _validation(source: str, split: str | None, settings: "Training | None", window: Any) -> "Samples | None":
     """The validation split, by which a training stops early, where the data name one."""
     from fusion.data.files import names_splits, read
@@ -181,36 +127,12 @@ def _validation(source: str, split: str | None, settings: "Training | None", win
 
 
 @contextmanager
-def _telling() -> Iterator[None]:
-    """Warnings are lines of the console, without the code that they come from."""
-    with warnings.catch_warnings(record=True) as found:
-        warnings.simplefilter("default")
-        try:
-            yield
-        finally:
-            for text in dict.fromkeys(str(warning.message) for warning in found):
-                say(text, style="yellow")
-
-
-@contextmanager
 def _advising_options() -> Iterator[None]:
     """An argument of Python is an option here."""
     try:
         yield
     except ValueError as error:
         raise ValueError(str(error).replace("pass allow_seen=True", "add --allow-seen")) from None
-
-
-def _told(model: "FusionClassifier", proba: Any) -> dict[str, Any]:
-    """Of one image the label that `model.predict` says and its probability, or all labels where it may have several."""
-    classes, said = model.classes_.tolist(), model.decide(proba[None])[0]
-    if not model.multilabel_:
-        best = classes.index(said.item() if hasattr(said, "item") else said)
-        return {"label": classes[best], "probability": round(float(proba[best]), 4)}
-    return {
-        "labels": [name for name, flag in zip(classes, said, strict=True) if flag],
-        "probability": {str(name): round(float(value), 4) for name, value in zip(classes, proba, strict=True)},
-    }
 
 
 def _settings(given: list[str] | None, strategy: str) -> "Training | None":

@@ -196,7 +196,7 @@ def _folder(source: Path) -> Samples:
         raise ValueError(f"{source} must hold one folder of images per class (got none). Try {source}/CLASS/IMAGE.png.")
     if {place.name.lower() for place in places} <= _SPLITS:
         raise ValueError(f"{source} must hold folders of classes (got splits). List them in a CSV path,label,split.")
-    files = {place: sorted(_walked(place)) for place in places}
+    files = {place: sorted(walked(place)) for place in places}
     with ThreadPoolExecutor(_THREADS) as pool:  # those without a suffix are opened
         taken = {place: list(pool.map(zoo.is_image, held)) for place, held in files.items()}
     found = {place: [p for p, yes in zip(files[place], taken[place], strict=True) if yes] for place in places}
@@ -212,7 +212,7 @@ def _folder(source: Path) -> Samples:
     return Samples(images, np.array([door.clean(place.name) for place, paths in found.items() for _ in paths]))
 
 
-def _walked(place: Path) -> Iterator[Path]:
+def walked(place: Path) -> Iterator[Path]:
     """The files below a folder, linked folders too, each once; hidden ones are nobody's."""
     above = {os.path.realpath(folder) for folder in place.resolve().parents}
     for folder, inside, names in os.walk(place, onerror=_refuse_unreadable, followlinks=True):
