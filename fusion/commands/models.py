@@ -16,6 +16,7 @@ from fusion.commands.windows import Window
 
 if TYPE_CHECKING:
     from fusion.data.samples import Samples
+    from fusion.evaluation.score import Evaluation
     from fusion.tuning.settings import Training
 
 _OF_A_PROBE = ("class_weight",)  # what --set may say of it
@@ -81,30 +82,26 @@ def fit(  # noqa: PLR0913 - each is an option of its own
 
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(metavar="MODEL")],
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="A saved model; or PREDICTIONS.csv of anybody's, as predict --out.")
+    ],
     source: Data,
     split: Judged = None,
     allow_seen: Annotated[bool, typer.Option("--allow-seen", help="Judge images and patients of the fit too.")] = False,
     json_path: Json = None,
 ) -> None:
-    """Judge a saved model: AUC, balanced accuracy, calibration error, with intervals over patients."""
-    from fusion.data.sets.sources import open_part
-    from fusion.estimators.classifier import FusionClassifier
-    from fusion.evaluation import intervals, score
+    """Judge a saved model, or a CSV of probabilities: AUC and others with intervals over patients."""
+    from fusion.evaluation import intervals
 
     with clear_errors(), telling():
-        fitted = FusionClassifier.load(model)
-        several = True if fitted.multilabel_ else None
-        images, said = open_part(source, "test", split, window=windows.of(fitted.encoders_), several=several)
-        labels = images.named()
-        if fitted.multilabel_ and images.names is None:  # a folder, or an archive of one label each
-            labels = [[label] for label in labels]
-        with _advising_options():
-            found = score.evaluate(fitted, images.images, labels, images.groups, allow_seen=allow_seen)
+        if model.suffix.lower() in (".csv", ".tsv"):
+            found, images, said = _of_predictions(model, source, split, allow_seen)
+        else:
+            found, images, said = _of_model(model, source, split, allow_seen)
     say(f"Judged on: {said}.")
     few = found.groups < intervals.LEAST
     unit = "images, each taken as a patient of its own" if images.groups is None else "patients"
-    few = few or len(found.rare) == len(fitted.classes_)
+    few = few or len(found.rare) == len(found.classes)
     over = f"{found.groups} {unit}: too few for an interval" if few else f"95 % interval over {found.groups} {unit}"
     table = Table(title=f"{found.images} images, {over}")
     table.add_column("figure")
@@ -113,6 +110,49 @@ def evaluate(
         table.add_row(name.replace("_", " "), found.told(name))
     console.print(table)
     record(json_path, {**figures(found), "data": said})
+
+
+def _of_model(model: Path, source: str, split: str | None, allow_seen: bool) -> "tuple[Evaluation, Samples, str]":
+    """The figures of a saved model, on which images, and which these are in words."""
+    from fusion.data.sets.sources import open_part
+    from fusion.estimators.classifier import FusionClassifier
+    from fusion.evaluation import score
+
+    fitted = FusionClassifier.load(model)
+    several = True if fitted.multilabel_ else None
+    images, said = open_part(source, "test", split, window=windows.of(fitted.encoders_), several=several)
+    labels = _lists(images) if fitted.multilabel_ else images.named()
+    with _advising_options():
+        return score.evaluate(fitted, images.images, labels, images.groups, allow_seen=allow_seen), images, said
+
+
+def _of_predictions(table: Path, source: str, split: str | None, allow_seen: bool) -> "tuple[Evaluation, Samples, str]":
+    """The same of probabilities in a CSV, whose rows are matched with the images by path."""
+    from fusion.data.sets import predictions
+    from fusion.data.sets.sources import open_part
+    from fusion.evaluation import score
+
+    if allow_seen:
+        raise ValueError("--allow-seen must come with a saved model: nobody knows what others learned from. Drop it.")
+    given = predictions.read(table)
+    # A window tells whether a volume can be read, and here nothing is computed from it.
+    images, said = open_part(source, "test", split, window=(0.0, 1.0), several=True if given.several else None)
+    if not isinstance(images.images, list):
+        raise ValueError(
+            f"DATA must be a folder or a CSV to be matched by path (got {source!r}). Write out its images."
+        )
+    several = images.names is not None or given.several
+    base = Path(source) if Path(source).is_dir() else Path(source).parent
+    rows = predictions.rows_of(given, images.paths, base, several=several)
+    labels = _lists(images) if several else images.named()
+    decisions = given.decisions(rows, several=several)
+    found = score.score(labels, given.proba[rows], given.classes, images.groups, decisions=decisions)
+    return found, images, f"{said}; probabilities of {table}, whose model may have seen these images"
+
+
+def _lists(images: "Samples") -> list[Any]:
+    """The labels of images that may have several: of a folder, or an archive of one label each, lists of one."""
+    return images.named() if images.names is not None else [[label] for label in images.named()]
 
 
 def _validation(source: str, split: str | None, settings: "Training | None", window: Any) -> "Samples | None":

@@ -50,6 +50,17 @@ def read(source: Path) -> tuple[list[Record], list[str]]:
     Raises:
         ValueError: It is no such table; with the line and the likely cause.
     """
+    header, body = grid(source)
+    places = _places(source, header)
+    return [found for line, cells in body if (found := _row(source, line, cells, header, places))], header
+
+
+def grid(source: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The names of all columns, and (line, cells) of each row that holds anything; both empty for an empty file.
+
+    Raises:
+        ValueError: As `read`.
+    """
     text = _text(source)
     hint = re.match(r"sep=(.)(?:\r\n|\r|\n)", text, flags=re.IGNORECASE)  # of Excel to itself
     separator = hint[1] if hint else _separator(text)
@@ -58,9 +69,7 @@ def read(source: Path) -> tuple[list[Record], list[str]]:
     if not parsed:
         return [], []
     (_, header), *body = parsed
-    header = _with_row_names([labels.clean(name) for name in header], [cells for _, cells in body])
-    places = _places(source, header)
-    return [found for line, cells in body if (found := _row(source, line, cells, header, places))], header
+    return _with_row_names([labels.clean(name) for name in header], [cells for _, cells in body]), body
 
 
 def fill(source: Path, rows: Sequence[Record], column: str, header: Sequence[str]) -> None:

@@ -1,10 +1,15 @@
-"""`fusion predict` at work: folders, CSVs, all probabilities, patients; single files are in `test_models`."""
+"""`fusion predict` at work: folders, CSVs, all probabilities, patients, and what `evaluate` says of these.
+
+Single files are in `test_models`.
+"""
 
 import csv
+import json
 
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.metrics import roc_auc_score
 
 from fusion import FusionClassifier, brain_regions
 from tests.fusion.command import call
@@ -63,7 +68,9 @@ def test_a_patient_is_the_mean_of_their_images(place, tmp_path):
     assert "P9" not in lines
 
 
-def test_every_label_of_a_model_of_several_is_written(tmp_path):
+@pytest.fixture
+def several(tmp_path):
+    """A model of images that may have several labels, or none, and those that it learned from."""
     part = brain_regions("train", labels=24)
     held = np.stack([part.labels != "cerebellum", part.labels == "deep"], 1).astype(int)
     named = [[name for name, on in zip(("brain", "deep"), row, strict=True) if on] for row in held]
@@ -71,8 +78,12 @@ def test_every_label_of_a_model_of_several_is_written(tmp_path):
     (tmp_path / "scans").mkdir()
     for number, image in enumerate(part.images):
         Image.fromarray(image).save(tmp_path / "scans" / f"{number}.png")
-    call("predict", tmp_path / "model", tmp_path / "scans", "--out", tmp_path / "out.csv")
-    rows = read(tmp_path / "out.csv")
+    return tmp_path
+
+
+def test_every_label_of_a_model_of_several_is_written(several):
+    call("predict", several / "model", several / "scans", "--out", several / "out.csv")
+    rows = read(several / "out.csv")
     assert {row["predicted"] for row in rows} > {"", "brain|deep"}
     for row in rows:
         above = [name for name in ("brain", "deep") if float(row[name]) >= 0.5]
@@ -84,3 +95,66 @@ def test_what_cannot_be_asked_is_one_sentence(place):
     assert "--per must be image or patient (got 'slab')" in call(*asked, "--per", "slab", code=1)
     assert "--per patient must come with a CSV" in call(*asked, "--per", "patient", code=1)
     assert "--out must be a file" in call(*asked, "--out", place, code=1)
+
+
+def labelled(place, name, several=False):
+    """New images of the validation slab with their labels, as a CSV; and the model's answers to them."""
+    part = brain_regions("validation", labels=24)
+    (place / name).mkdir()
+    rows = ["path,label,patient"]
+    for number, (image, label) in enumerate(zip(part.images, part.labels, strict=True)):
+        Image.fromarray(image).save(place / name / f"{number}.png")
+        told = "=deep" if label == "deep" else "other"
+        told = {"deep": "brain|deep", "cerebellum": ""}.get(label, "brain") if several else told
+        rows.append(f"{name}/{number}.png,{told},P{number // 2}")
+    (place / f"{name}.csv").write_text("\n".join(rows))
+    return place / f"{name}.csv"
+
+
+def judged(place, model, data, *options):
+    call("evaluate", model, data, "--json", place / "figures.json", *options)
+    return {**json.loads((place / "figures.json").read_text()), "data": None}
+
+
+def test_written_probabilities_are_judged_as_the_model_is(place):
+    data, out = labelled(place, "judged"), place / "said.csv"
+    call("predict", place / "model", data, "--out", out)
+    assert judged(place, out, data) == judged(place, place / "model", data)
+    out.write_text(out.read_text().replace("predicted", "label"))  # without decisions it is the likeliest class
+    likeliest, own = judged(place, out, data), judged(place, place / "model", data)
+    assert likeliest["auc"] == own["auc"]
+    assert likeliest["balanced_accuracy"] != own["balanced_accuracy"]
+
+
+def test_anybodys_probabilities_are_judged(place):
+    """As a model of another package has them: paths of its own folder, columns in another order, more rows."""
+    data, rng = labelled(place, "theirs"), np.random.default_rng(0)
+    truth = np.array([row["label"] == "=deep" for row in read(data)])
+    deep = np.clip(0.5 + 0.2 * (2 * truth - 1) + rng.normal(0, 0.2, 24), 0, 1).round(3)
+    rows = [f"theirs/{k}.png,{1 - p:.3f},{p:.3f}" for k, p in enumerate(deep)]
+    out = place / "theirs-said.csv"
+    out.write_text("\n".join(["path,other,=deep", *reversed(rows), "train/0.png,1,0"]))
+    found = judged(place, out, data)
+    assert found["auc"]["value"] == pytest.approx(roc_auc_score(truth, deep))
+    assert found["groups"] == 12
+    assert "whose model may have seen these images" in call("evaluate", out, data)
+    out.write_text("\n".join(["path,other,=deep", *rows[:-2]]))
+    assert "must hold a row for each image of the data (not so for 2: " in call("evaluate", out, data, code=1)
+    assert "--allow-seen must come with a saved model" in call("evaluate", out, data, "--allow-seen", code=1)
+    assert "must be a folder or a CSV to be matched by path" in call("evaluate", out, "brain-regions", code=1)
+    out.write_text(out.read_text().replace("other", "another"))
+    assert "labels of training (got ['other']). Known: ['another', '=deep']" in call(
+        "evaluate", out, rewritten(data, 22), code=1
+    )
+
+
+def rewritten(data, count):
+    """Only the first images of the data."""
+    data.write_text("\n".join(data.read_text().splitlines()[: 1 + count]))
+    return data
+
+
+def test_probabilities_of_several_labels_are_judged_alike(several):
+    data = labelled(several, "judged", several=True)
+    call("predict", several / "model", data, "--out", several / "said.csv")
+    assert judged(several, several / "said.csv", data) == judged(several, several / "model", data)
