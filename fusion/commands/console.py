@@ -6,6 +6,7 @@ import shlex
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -59,6 +60,13 @@ def telling() -> Iterator[None]:
 def say(text: str, style: str | None = None) -> None:
     """Print the text as it is: what stands in brackets, such as `['mae']`, is no markup."""
     console.print(plain(text), style=style, highlight=False, soft_wrap=True)
+
+
+def tell_version(asked: bool) -> None:
+    """Print the version of the package and end, where it is asked for."""
+    if asked:
+        say(f"sslzoo {version('sslzoo')}")
+        raise typer.Exit
 
 
 def plain(text: str) -> Text:

@@ -55,6 +55,11 @@ def fit(  # noqa: PLR0913 - each is an option of its own
     folds: Annotated[int, typer.Option(help="Folds for the choice of the penalty and of the weights.")] = 5,
     window: Window = None,
     split: Learned = None,
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda or cuda:1; auto takes the GPU where there is one.")
+    ] = "auto",
+    seed: Annotated[int, typer.Option(help="Of the folds, of a new head and of the order of images.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the model that is in the folder.")] = False,
     json_path: Json = None,
 ) -> None:
     """Fit a fusion of encoders on your own images, frozen or fine-tuned."""
@@ -63,6 +68,7 @@ def fit(  # noqa: PLR0913 - each is an option of its own
     from fusion.selection.scan import EMBEDDED
 
     with clear_errors(), telling():
+        _check_free(output, overwrite)
         settings = _settings(training, strategy)
         encoders, view = windows.windowed(list(encoder or EMBEDDED), window, several=True)
         images, said = open_part(source, "train", split, window=view)
@@ -70,7 +76,7 @@ def fit(  # noqa: PLR0913 - each is an option of its own
         stopped = f"; early stopping on its split validation, {len(held)} images" if held else ""
         say(f"Learned from: {said}, {len(images)} images{stopped}.")
         options: dict[str, Any] = {"head": head, "strategy": strategy, "folds": folds, "select": select}
-        model = FusionClassifier(encoders, training=settings, **options)
+        model = FusionClassifier(encoders, training=settings, device=device, seed=seed, **options)
         with busy(f"{strategy} on {len(images)} images"):
             validation = (held.images, held.named()) if held else None
             model.fit(images.images, images.named(), images.groups, validation=validation)
@@ -153,6 +159,15 @@ def _of_predictions(table: Path, source: str, split: str | None, allow_seen: boo
 def _lists(images: "Samples") -> list[Any]:
     """The labels of images that may have several: of a folder, or an archive of one label each, lists of one."""
     return images.named() if images.names is not None else [[label] for label in images.named()]
+
+
+def _check_free(output: Path, overwrite: bool) -> None:
+    """Refuse, before the work, a folder whose model would be lost."""
+    if (output / "model.json").exists() and not overwrite:
+        raise ValueError(
+            f"MODEL must be a folder without a model (got {str(output)!r}, which holds one). "
+            "Name another, or add --overwrite."
+        )
 
 
 def _validation(source: str, split: str | None, settings: "Training | None", window: Any) -> "Samples | None":
