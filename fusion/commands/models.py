@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from fusion.commands import windows
+from fusion.commands import columns, windows
+from fusion.commands.columns import LabelColumn, PathColumn, PatientColumn
 from fusion.commands.console import Json, busy, clear_errors, console, figures, record, say, telling
 from fusion.commands.windows import Window
 
@@ -55,6 +56,9 @@ def fit(  # noqa: PLR0913 - each is an option of its own
     folds: Annotated[int, typer.Option(help="Folds for the choice of the penalty and of the weights.")] = 5,
     window: Window = None,
     split: Learned = None,
+    path_column: PathColumn = None,
+    label_column: LabelColumn = None,
+    patient_column: PatientColumn = None,
     device: Annotated[
         str, typer.Option(help="auto, cpu, cuda or cuda:1; auto takes the GPU where there is one.")
     ] = "auto",
@@ -70,9 +74,10 @@ def fit(  # noqa: PLR0913 - each is an option of its own
     with clear_errors(), telling():
         _check_free(output, overwrite)
         settings = _settings(training, strategy)
+        named = columns.headings([source], path_column, label_column, patient_column)
         encoders, view = windows.windowed(list(encoder or EMBEDDED), window, several=True)
-        images, said = open_part(source, "train", split, window=view)
-        held = _validation(source, split, settings, view) if strategy != "probe" else None
+        images, said = open_part(source, "train", split, window=view, columns=named)
+        held = _validation(source, split, settings, view, named) if strategy != "probe" else None
         stopped = f"; early stopping on its split validation, {len(held)} images" if held else ""
         say(f"Learned from: {said}, {len(images)} images{stopped}.")
         options: dict[str, Any] = {"head": head, "strategy": strategy, "folds": folds, "select": select}
@@ -93,6 +98,9 @@ def evaluate(
     ],
     source: Data,
     split: Judged = None,
+    path_column: PathColumn = None,
+    label_column: LabelColumn = None,
+    patient_column: PatientColumn = None,
     allow_seen: Annotated[bool, typer.Option("--allow-seen", help="Judge images and patients of the fit too.")] = False,
     json_path: Json = None,
 ) -> None:
@@ -100,10 +108,11 @@ def evaluate(
     from fusion.evaluation import intervals
 
     with clear_errors(), telling():
+        named = columns.headings([source], path_column, label_column, patient_column)
         if model.suffix.lower() in (".csv", ".tsv"):
-            found, images, said = _of_predictions(model, source, split, allow_seen)
+            found, images, said = _of_predictions(model, source, split, allow_seen, named)
         else:
-            found, images, said = _of_model(model, source, split, allow_seen)
+            found, images, said = _of_model(model, source, split, allow_seen, named)
     say(f"Judged on: {said}.")
     few = found.groups < intervals.LEAST
     unit = "images, each taken as a patient of its own" if images.groups is None else "patients"
@@ -118,7 +127,9 @@ def evaluate(
     record(json_path, {**figures(found), "data": said})
 
 
-def _of_model(model: Path, source: str, split: str | None, allow_seen: bool) -> "tuple[Evaluation, Samples, str]":
+def _of_model(
+    model: Path, source: str, split: str | None, allow_seen: bool, named: dict[str, str]
+) -> "tuple[Evaluation, Samples, str]":
     """The figures of a saved model, on which images, and which these are in words."""
     from fusion.data.sets.sources import open_part
     from fusion.estimators.classifier import FusionClassifier
@@ -126,13 +137,15 @@ def _of_model(model: Path, source: str, split: str | None, allow_seen: bool) -> 
 
     fitted = FusionClassifier.load(model)
     several = True if fitted.multilabel_ else None
-    images, said = open_part(source, "test", split, window=windows.of(fitted.encoders_), several=several)
+    images, said = open_part(source, "test", split, window=windows.of(fitted.encoders_), several=several, columns=named)
     labels = _lists(images) if fitted.multilabel_ else images.named()
     with _advising_options():
         return score.evaluate(fitted, images.images, labels, images.groups, allow_seen=allow_seen), images, said
 
 
-def _of_predictions(table: Path, source: str, split: str | None, allow_seen: bool) -> "tuple[Evaluation, Samples, str]":
+def _of_predictions(
+    table: Path, source: str, split: str | None, allow_seen: bool, named: dict[str, str]
+) -> "tuple[Evaluation, Samples, str]":
     """The same of probabilities in a CSV, whose rows are matched with the images by path."""
     from fusion.data.sets import predictions
     from fusion.data.sets.sources import open_part
@@ -142,7 +155,9 @@ def _of_predictions(table: Path, source: str, split: str | None, allow_seen: boo
         raise ValueError("--allow-seen must come with a saved model: nobody knows what others learned from. Drop it.")
     given = predictions.read(table)
     # A window tells whether a volume can be read, and here nothing is computed from it.
-    images, said = open_part(source, "test", split, window=(0.0, 1.0), several=True if given.several else None)
+    images, said = open_part(
+        source, "test", split, window=(0.0, 1.0), several=True if given.several else None, columns=named
+    )
     if not isinstance(images.images, list):
         raise ValueError(
             f"DATA must be a folder or a CSV to be matched by path (got {source!r}). Write out its images."
@@ -170,15 +185,17 @@ def _check_free(output: Path, overwrite: bool) -> None:
         )
 
 
-def _validation(source: str, split: str | None, settings: "Training | None", window: Any) -> "Samples | None":
+def _validation(
+    source: str, split: str | None, settings: "Training | None", window: Any, named: dict[str, str]
+) -> "Samples | None":
     """The validation split, by which a training stops early, where the data name one."""
     from fusion.data.files import names_splits, read
     from fusion.data.sets.sources import BRAIN_REGIONS
 
     stops = settings is None or settings.patience is not None
-    if split is not None or not stops or source == BRAIN_REGIONS or "validation" not in names_splits(source):
+    if split is not None or not stops or source == BRAIN_REGIONS or "validation" not in names_splits(source, named):
         return None
-    return read(source, split="validation", window=window)
+    return read(source, split="validation", window=window, columns=named)
 
 
 @contextmanager

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fusion.commands import windows
+from fusion.commands import columns, windows
+from fusion.commands.columns import PathColumn, PatientColumn
 from fusion.commands.console import Json, busy, clear_errors, record, say, telling
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ def predict(
         Path | None, typer.Option("--out", help="Write all probabilities to this CSV, a column per class.")
     ] = None,
     per: Annotated[str, typer.Option("--per", help="image, or patient: the mean over a patient's images.")] = "image",
+    path_column: PathColumn = None,
+    patient_column: PatientColumn = None,
     json_path: Json = None,
 ) -> None:
     """Predict images; those that cannot be read are named, the others still answered."""
@@ -46,7 +49,7 @@ def predict(
     with clear_errors(), telling():
         _check(out, per)
         fitted = FusionClassifier.load(model)
-        asked = unlabelled.read(images)
+        asked = unlabelled.read(images, columns.headings(images, path_column, None, patient_column))
         _check_patients(asked, per)
         with busy(f"{len(asked)} images"):
             proba, broken = _answers(fitted, [one.path for one in asked])

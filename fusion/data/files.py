@@ -35,7 +35,12 @@ Window = Sequence[float]
 
 
 def read(
-    source: str | Path, *, split: str | None = None, window: Window | None = None, several: bool | None = None
+    source: str | Path,
+    *,
+    split: str | None = None,
+    window: Window | None = None,
+    several: bool | None = None,
+    columns: tables.Columns | None = None,
 ) -> Samples:
     """Read a data set and check that every image opens.
 
@@ -45,6 +50,7 @@ def read(
         split: Take only this split of a CSV or `.npz`; None takes all. `val` is `validation`.
         window: Of the encoders that are to see the images: NIfTI volumes state none.
         several: Whether an image of a CSV may have several labels, or none; None: where a label holds a bar.
+        columns: How a CSV calls `path`, `label`, `patient` and `split`, where otherwise.
 
     Raises:
         ValueError: The source holds no images, a column is missing or not filled, a class folder is empty, or images
@@ -53,18 +59,18 @@ def read(
     source, split = Path(source), split and _part(split)
     if source.suffix.lower() == ".npz":
         return archives.joined(archives.read(source, (split,) if split else PARTS))
-    data, names = _listed(source, split, several)
+    data, names = _listed(source, split, several, columns)
     if names and split:
         data = data.take([i for i, name in enumerate(names) if name == split])
     return _opened(data, window)
 
 
-def names_splits(source: str | Path) -> list[str]:
+def names_splits(source: str | Path, columns: tables.Columns | None = None) -> list[str]:
     """The splits that a CSV or a MedMNIST `.npz` names, in the order of `PARTS`; none for what has no such names."""
     source = Path(source)
     if source.suffix.lower() == ".npz":
         return archives.parts(source)
-    found = set() if source.is_dir() else {_part(row.get("split")) for row in tables.read(source)[0]} - {""}
+    found = set() if source.is_dir() else {_part(row.get("split")) for row in tables.read(source, columns)[0]} - {""}
     return sorted(found, key=lambda name: (PARTS.index(name) if name in PARTS else len(PARTS), name))
 
 
@@ -184,9 +190,11 @@ def _check_apart(source: Path, data: Samples, names: Sequence[str]) -> None:
     splits.check_patients(source, [shown[first[unit]] for unit in found], names)
 
 
-def _listed(source: Path, split: str | None, several: bool | None) -> tuple[Samples, list[str] | None]:
+def _listed(
+    source: Path, split: str | None, several: bool | None, columns: tables.Columns | None = None
+) -> tuple[Samples, list[str] | None]:
     """The data set, and the split of each image ("" for none) where there is such a thing."""
-    return (_folder(source), None) if source.is_dir() else _table(source, split, several)
+    return (_folder(source), None) if source.is_dir() else _table(source, split, several, columns)
 
 
 def _folder(source: Path) -> Samples:
@@ -243,8 +251,10 @@ def _warn_left_out(source: Path, *left: Iterable[Path]) -> None:
         warnings.warn(f"{source}: left out, as no images: {names[:_NAMED]}{more}.", stacklevel=2)
 
 
-def _table(source: Path, split: str | None, several: bool | None) -> tuple[Samples, list[str]]:
-    rows, header = tables.read(source)
+def _table(
+    source: Path, split: str | None, several: bool | None, columns: tables.Columns | None
+) -> tuple[Samples, list[str]]:
+    rows, header = tables.read(source, columns)
     several = any("|" in row.get("label") for row in rows) if several is None else several
     optional = ["patient"] if any(row.get("patient") for row in rows) else []
     for column in ("path", *([] if several else ["label"]), *(["split"] if split else []), *optional):
@@ -260,8 +270,8 @@ def _table(source: Path, split: str | None, several: bool | None) -> tuple[Sampl
     tables.warn_unread(source, header)
     tables.warn_empty(source, rows)
     groups = units.ids([row.get("patient") for row in rows], "patients") if optional else None
-    labels, columns = _several(source, rows) if several else (np.array([row.get("label") for row in rows]), None)
-    data = Samples([tables.located(source, row.get("path"), row.written) for row in rows], labels, groups, columns)
+    labels, names_of = _several(source, rows) if several else (np.array([row.get("label") for row in rows]), None)
+    data = Samples([tables.located(source, row.get("path"), row.written) for row in rows], labels, groups, names_of)
     if split is not None:
         _check_apart(source, data, names)
     return data, names

@@ -28,23 +28,24 @@ class Asked:
     patient: str = ""
 
 
-def read(sources: Sequence[Path]) -> list[Asked]:
+def read(sources: Sequence[Path], columns: tables.Columns | None = None) -> list[Asked]:
     """Find the images, in the order given; whether they can be read is not looked at.
 
     Args:
         sources: Files, folders of images at any depth, and CSVs with a column `path` and maybe `patient`.
+        columns: As in `files.read`.
 
     Raises:
         ValueError: A folder or a CSV holds no images, or a column is not filled.
     """
-    return [asked for source in sources for asked in _of(source)]
+    return [asked for source in sources for asked in _of(source, columns)]
 
 
-def _of(source: Path) -> Iterator[Asked]:
+def _of(source: Path, columns: tables.Columns | None) -> Iterator[Asked]:
     if source.is_dir() and (found := _inside(source)):
         yield from (Asked(path, str(path)) for path in found)
     elif source.is_file() and source.suffix.lower() in _TABLES:
-        yield from _rows(source)
+        yield from _rows(source, columns)
     else:  # an empty folder, too: the line that names it says why
         yield Asked(source, str(source))
 
@@ -55,8 +56,8 @@ def _inside(folder: Path) -> list[Path]:
         return [path for path, yes in zip(found, pool.map(zoo.is_image, found), strict=True) if yes]
 
 
-def _rows(source: Path) -> Iterator[Asked]:
-    rows, header = tables.read(source)
+def _rows(source: Path, columns: tables.Columns | None) -> Iterator[Asked]:
+    rows, header = tables.read(source, columns)
     patients = any(row.get("patient") for row in rows)
     for column in ("path", *(["patient"] if patients else [])):
         tables.fill(source, rows, column, header)
