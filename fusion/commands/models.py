@@ -34,6 +34,8 @@ Judged = Annotated[
     str | None, typer.Option("--split", help="The split to judge on; test, where the data name splits. all: every one.")
 ]
 
+Skip = Annotated[bool, typer.Option("--skip-unreadable", help="Leave out images that cannot be read, and name them.")]
+
 
 def fit(  # noqa: PLR0913 - each is an option of its own
     source: Data,
@@ -59,6 +61,7 @@ def fit(  # noqa: PLR0913 - each is an option of its own
     path_column: PathColumn = None,
     label_column: LabelColumn = None,
     patient_column: PatientColumn = None,
+    skip: Skip = False,
     device: Annotated[
         str, typer.Option(help="auto, cpu, cuda or cuda:1; auto takes the GPU where there is one.")
     ] = "auto",
@@ -75,9 +78,10 @@ def fit(  # noqa: PLR0913 - each is an option of its own
         _check_free(output, overwrite)
         settings = _settings(training, strategy)
         named = columns.headings([source], path_column, label_column, patient_column)
+        how: dict[str, Any] = {"columns": named, "skip": skip}
         encoders, view = windows.windowed(list(encoder or EMBEDDED), window, several=True)
-        images, said = open_part(source, "train", split, window=view, columns=named)
-        held = _validation(source, split, settings, view, named) if strategy != "probe" else None
+        images, said = open_part(source, "train", split, window=view, **how)
+        held = _validation(source, split, settings, view, how) if strategy != "probe" else None
         stopped = f"; early stopping on its split validation, {len(held)} images" if held else ""
         say(f"Learned from: {said}, {len(images)} images{stopped}.")
         options: dict[str, Any] = {"head": head, "strategy": strategy, "folds": folds, "select": select}
@@ -101,6 +105,7 @@ def evaluate(
     path_column: PathColumn = None,
     label_column: LabelColumn = None,
     patient_column: PatientColumn = None,
+    skip: Skip = False,
     allow_seen: Annotated[bool, typer.Option("--allow-seen", help="Judge images and patients of the fit too.")] = False,
     json_path: Json = None,
 ) -> None:
@@ -109,10 +114,11 @@ def evaluate(
 
     with clear_errors(), telling():
         named = columns.headings([source], path_column, label_column, patient_column)
+        how: dict[str, Any] = {"columns": named, "skip": skip}
         if model.suffix.lower() in (".csv", ".tsv"):
-            found, images, said = _of_predictions(model, source, split, allow_seen, named)
+            found, images, said = _of_predictions(model, source, split, allow_seen, how)
         else:
-            found, images, said = _of_model(model, source, split, allow_seen, named)
+            found, images, said = _of_model(model, source, split, allow_seen, how)
     say(f"Judged on: {said}.")
     few = found.groups < intervals.LEAST
     unit = "images, each taken as a patient of its own" if images.groups is None else "patients"
@@ -128,7 +134,7 @@ def evaluate(
 
 
 def _of_model(
-    model: Path, source: str, split: str | None, allow_seen: bool, named: dict[str, str]
+    model: Path, source: str, split: str | None, allow_seen: bool, how: dict[str, Any]
 ) -> "tuple[Evaluation, Samples, str]":
     """The figures of a saved model, on which images, and which these are in words."""
     from fusion.data.sets.sources import open_part
@@ -137,14 +143,14 @@ def _of_model(
 
     fitted = FusionClassifier.load(model)
     several = True if fitted.multilabel_ else None
-    images, said = open_part(source, "test", split, window=windows.of(fitted.encoders_), several=several, columns=named)
+    images, said = open_part(source, "test", split, window=windows.of(fitted.encoders_), several=several, **how)
     labels = _lists(images) if fitted.multilabel_ else images.named()
     with _advising_options():
         return score.evaluate(fitted, images.images, labels, images.groups, allow_seen=allow_seen), images, said
 
 
 def _of_predictions(
-    table: Path, source: str, split: str | None, allow_seen: bool, named: dict[str, str]
+    table: Path, source: str, split: str | None, allow_seen: bool, how: dict[str, Any]
 ) -> "tuple[Evaluation, Samples, str]":
     """The same of probabilities in a CSV, whose rows are matched with the images by path."""
     from fusion.data.sets import predictions
@@ -155,9 +161,7 @@ def _of_predictions(
         raise ValueError("--allow-seen must come with a saved model: nobody knows what others learned from. Drop it.")
     given = predictions.read(table)
     # A window tells whether a volume can be read, and here nothing is computed from it.
-    images, said = open_part(
-        source, "test", split, window=(0.0, 1.0), several=True if given.several else None, columns=named
-    )
+    images, said = open_part(source, "test", split, window=(0.0, 1.0), several=True if given.several else None, **how)
     if not isinstance(images.images, list):
         raise ValueError(
             f"DATA must be a folder or a CSV to be matched by path (got {source!r}). Write out its images."
@@ -186,16 +190,21 @@ def _check_free(output: Path, overwrite: bool) -> None:
 
 
 def _validation(
-    source: str, split: str | None, settings: "Training | None", window: Any, named: dict[str, str]
+    source: str, split: str | None, settings: "Training | None", window: Any, how: dict[str, Any]
 ) -> "Samples | None":
     """The validation split, by which a training stops early, where the data name one."""
     from fusion.data.files import names_splits, read
     from fusion.data.sets.sources import BRAIN_REGIONS
 
     stops = settings is None or settings.patience is not None
-    if split is not None or not stops or source == BRAIN_REGIONS or "validation" not in names_splits(source, named):
+    if (
+        split is not None
+        or not stops
+        or source == BRAIN_REGIONS
+        or "validation" not in names_splits(source, how["columns"])
+    ):
         return None
-    return read(source, split="validation", window=window, columns=named)
+    return read(source, split="validation", window=window, **how)
 
 
 @contextmanager

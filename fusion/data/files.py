@@ -41,6 +41,7 @@ def read(
     window: Window | None = None,
     several: bool | None = None,
     columns: tables.Columns | None = None,
+    skip: bool = False,
 ) -> Samples:
     """Read a data set and check that every image opens.
 
@@ -51,6 +52,7 @@ def read(
         window: Of the encoders that are to see the images: NIfTI volumes state none.
         several: Whether an image of a CSV may have several labels, or none; None: where a label holds a bar.
         columns: How a CSV calls `path`, `label`, `patient` and `split`, where otherwise.
+        skip: Leave out images that cannot be read, with a warning that names them.
 
     Raises:
         ValueError: The source holds no images, a column is missing or not filled, a class folder is empty, or images
@@ -62,7 +64,7 @@ def read(
     data, names = _listed(source, split, several, columns)
     if names and split:
         data = data.take([i for i, name in enumerate(names) if name == split])
-    return _opened(data, window)
+    return _opened(data, window, skip)
 
 
 def names_splits(source: str | Path, columns: tables.Columns | None = None) -> list[str]:
@@ -142,7 +144,7 @@ def _part(split: str) -> str:
     return _SAME.get(name.casefold(), name.casefold() if name.casefold() in PARTS else name)
 
 
-def _opened(data: Samples, window: Window | None) -> Samples:
+def _opened(data: Samples, window: Window | None, skip: bool = False) -> Samples:
     slices = sum(map(units.is_slice, data.paths)) if window is None else 0
     if slices:  # not one of them could be read, whatever it holds
         raise ValueError(
@@ -153,6 +155,9 @@ def _opened(data: Samples, window: Window | None) -> Samples:
     if broken:
         rows = sum(path in broken for path in data.paths)
         names = "; ".join(f"{path}: {why}" for path, why in broken.items())
+        if skip and rows < len(data):
+            warnings.warn(f"left out, as they cannot be read, {rows} of {len(data)} images: {names}", stacklevel=3)
+            return _grouped(data.take([row for row, path in enumerate(data.paths) if path not in broken]))
         raise ValueError(
             f"images must be readable ({rows} of {len(data)} are not: {names}). Replace or remove them; "
             f"the other {len(data) - rows} are fine."

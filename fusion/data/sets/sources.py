@@ -129,6 +129,7 @@ def open_part(
     window: files.Window | None = None,
     several: bool | None = None,
     columns: Mapping[str, str] | None = None,
+    skip: bool = False,
 ) -> tuple[Samples, str]:
     """One part of the data, and which in words: what is learned on one part is not judged on it by oversight.
 
@@ -140,6 +141,7 @@ def open_part(
         window: As in `files.read`.
         several: As in `files.read`.
         columns: As in `files.read`.
+        skip: As in `files.read`.
 
     Raises:
         ValueError: As `files.read`, or the source does not name the split.
@@ -157,4 +159,4 @@ def open_part(
         said = f"{source}, all of its splits ({', '.join(declared)})" if declared else source
     else:
         said = f"{source}, split {taken}"
-    return files.read(source, split=taken, window=window, several=several, columns=columns), said
+    return files.read(source, split=taken, window=window, several=several, columns=columns, skip=skip), said

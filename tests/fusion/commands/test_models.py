@@ -307,3 +307,22 @@ def test_a_model_is_not_lost_by_oversight(pictures):
         *learned, "--device", "moon", "--overwrite", code=1
     )
     assert "seed must be an integer from 0 (got -1)" in call(*learned, "--seed", -1, "--overwrite", code=1)
+
+
+def test_images_that_cannot_be_read_are_left_out_where_it_is_told_so(pictures):
+    model, data = pictures / "model", pictures / "data.csv"
+    for name in ("0", "7"):
+        (pictures / "data" / "parietal" / f"{name}.png").write_text(f"nothing {name}")
+    learned = ("fit", data, model, "--encoder", "mocov2-mini@0.25", "--folds", 2)
+    assert "1 of 10 are not" in call(*learned, code=1)
+    said = call(*learned, "--skip-unreadable")
+    assert "Fitted concat on 9 images" in said
+    assert "left out, as they cannot be read, 1 of 10 images: " in said
+    assert "parietal/0.png" in said
+    assert "1 of 6 are not" in call("evaluate", model, data, code=1)
+    assert "5 images" in call("evaluate", model, data, "--skip-unreadable")
+    call("predict", model, data, "--out", pictures / "said.csv", code=1)
+    assert "5 images" in call("evaluate", pictures / "said.csv", data, "--skip-unreadable")
+    for path in pictures.rglob("*.png"):
+        path.write_text(str(path))
+    assert "10 of 10 are not" in call(*learned, "--overwrite", "--skip-unreadable", code=1)
