@@ -12,7 +12,7 @@ from rich.filesize import decimal
 from rich.markdown import Markdown
 
 from zoo.registry import cards, search, terms
-from zoo.registry.terminal import add, busy, clear_errors, console, say, table
+from zoo.registry.terminal import add, busy, clear_errors, console, say, table, tell_version
 from zoo.registry.words import shown
 
 if TYPE_CHECKING:  # what loads is imported when it is to load: help and lists come at once
@@ -21,6 +21,16 @@ if TYPE_CHECKING:  # what loads is imported when it is to load: help and lists c
 app = typer.Typer(help="From a name to a verified, truncated encoder.", no_args_is_help=True)
 cache = typer.Typer(help="What was fetched: list it, prune it.", no_args_is_help=True)
 app.add_typer(cache, name="cache")
+
+
+@app.callback()
+def _start(
+    version: Annotated[
+        bool, typer.Option("--version", callback=tell_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
 
 Json = Annotated[Path | None, typer.Option("--json", help="Write what is printed to this file.")]
 Name = Annotated[str, typer.Argument(help="A name of `zoo list`; also NAME@DEPTH where a depth counts.")]

@@ -3,8 +3,10 @@
 import json
 import math
 import shlex
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -43,9 +45,28 @@ def clear_errors() -> Iterator[None]:
         raise typer.Exit(1) from None
 
 
+@contextmanager
+def telling() -> Iterator[None]:
+    """Warnings are lines of the console, without the code that they come from."""
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("default")
+        try:
+            yield
+        finally:
+            for text in dict.fromkeys(str(warning.message) for warning in found):
+                say(text, style="yellow")
+
+
 def say(text: str, style: str | None = None) -> None:
     """Print the text as it is: what stands in brackets, such as `['mae']`, is no markup."""
     console.print(plain(text), style=style, highlight=False, soft_wrap=True)
+
+
+def tell_version(asked: bool) -> None:
+    """Print the version of the package and end, where it is asked for."""
+    if asked:
+        say(f"sslzoo {version('sslzoo')}")
+        raise typer.Exit
 
 
 def plain(text: str) -> Text:

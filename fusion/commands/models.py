@@ -1,8 +1,7 @@
-"""The commands `fusion fit`, `fusion evaluate` and `fusion predict`."""
+"""The commands `fusion fit` and `fusion evaluate`."""
 
 import dataclasses
 import json
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from fusion.commands import windows
-from fusion.commands.console import Json, busy, clear_errors, console, figures, record, say
+from fusion.commands import columns, windows
+from fusion.commands.columns import LabelColumn, PathColumn, PatientColumn
+from fusion.commands.console import Json, busy, clear_errors, console, figures, record, say, telling
 from fusion.commands.windows import Window
 
 if TYPE_CHECKING:
     from fusion.data.samples import Samples
-    from fusion.estimators.classifier import FusionClassifier
+    from fusion.evaluation.score import Evaluation
     from fusion.tuning.settings import Training
 
 _OF_A_PROBE = ("class_weight",)  # what --set may say of it
@@ -33,6 +33,8 @@ Learned = Annotated[
 Judged = Annotated[
     str | None, typer.Option("--split", help="The split to judge on; test, where the data name splits. all: every one.")
 ]
+
+Skip = Annotated[bool, typer.Option("--skip-unreadable", help="Leave out images that cannot be read, and name them.")]
 
 
 def fit(  # noqa: PLR0913 - each is an option of its own
@@ -56,6 +58,15 @@ def fit(  # noqa: PLR0913 - each is an option of its own
     folds: Annotated[int, typer.Option(help="Folds for the choice of the penalty and of the weights.")] = 5,
     window: Window = None,
     split: Learned = None,
+    path_column: PathColumn = None,
+    label_column: LabelColumn = None,
+    patient_column: PatientColumn = None,
+    skip: Skip = False,
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda or cuda:1; auto takes the GPU where there is one.")
+    ] = "auto",
+    seed: Annotated[int, typer.Option(help="Of the folds, of a new head and of the order of images.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the model that is in the folder.")] = False,
     json_path: Json = None,
 ) -> None:
     """Fit a fusion of encoders on your own images, frozen or fine-tuned."""
@@ -63,15 +74,18 @@ def fit(  # noqa: PLR0913 - each is an option of its own
     from fusion.estimators.classifier import FusionClassifier
     from fusion.selection.scan import EMBEDDED
 
-    with clear_errors(), _telling():
+    with clear_errors(), telling():
+        _check_free(output, overwrite)
         settings = _settings(training, strategy)
+        named = columns.headings([source], path_column, label_column, patient_column)
+        how: dict[str, Any] = {"columns": named, "skip": skip}
         encoders, view = windows.windowed(list(encoder or EMBEDDED), window, several=True)
-        images, said = open_part(source, "train", split, window=view)
-        held = _validation(source, split, settings, view) if strategy != "probe" else None
+        images, said = open_part(source, "train", split, window=view, **how)
+        held = _validation(source, split, settings, view, how) if strategy != "probe" else None
         stopped = f"; early stopping on its split validation, {len(held)} images" if held else ""
         say(f"Learned from: {said}, {len(images)} images{stopped}.")
         options: dict[str, Any] = {"head": head, "strategy": strategy, "folds": folds, "select": select}
-        model = FusionClassifier(encoders, training=settings, **options)
+        model = FusionClassifier(encoders, training=settings, device=device, seed=seed, **options)
         with busy(f"{strategy} on {len(images)} images"):
             validation = (held.images, held.named()) if held else None
             model.fit(images.images, images.named(), images.groups, validation=validation)
@@ -83,30 +97,32 @@ def fit(  # noqa: PLR0913 - each is an option of its own
 
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(metavar="MODEL")],
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="A saved model; or PREDICTIONS.csv of anybody's, as predict --out.")
+    ],
     source: Data,
     split: Judged = None,
+    path_column: PathColumn = None,
+    label_column: LabelColumn = None,
+    patient_column: PatientColumn = None,
+    skip: Skip = False,
     allow_seen: Annotated[bool, typer.Option("--allow-seen", help="Judge images and patients of the fit too.")] = False,
     json_path: Json = None,
 ) -> None:
-    """Judge a saved model: AUC, balanced accuracy, calibration error, with intervals over patients."""
-    from fusion.data.sets.sources import open_part
-    from fusion.estimators.classifier import FusionClassifier
-    from fusion.evaluation import intervals, score
+    """Judge a saved model, or a CSV of probabilities: AUC and others with intervals over patients."""
+    from fusion.evaluation import intervals
 
-    with clear_errors(), _telling():
-        fitted = FusionClassifier.load(model)
-        several = True if fitted.multilabel_ else None
-        images, said = open_part(source, "test", split, window=windows.of(fitted.encoders_), several=several)
-        labels = images.named()
-        if fitted.multilabel_ and images.names is None:  # a folder, or an archive of one label each
-            labels = [[label] for label in labels]
-        with _advising_options():
-            found = score.evaluate(fitted, images.images, labels, images.groups, allow_seen=allow_seen)
+    with clear_errors(), telling():
+        named = columns.headings([source], path_column, label_column, patient_column)
+        how: dict[str, Any] = {"columns": named, "skip": skip}
+        if model.suffix.lower() in (".csv", ".tsv"):
+            found, images, said = _of_predictions(model, source, split, allow_seen, how)
+        else:
+            found, images, said = _of_model(model, source, split, allow_seen, how)
     say(f"Judged on: {said}.")
     few = found.groups < intervals.LEAST
     unit = "images, each taken as a patient of its own" if images.groups is None else "patients"
-    few = few or len(found.rare) == len(fitted.classes_)
+    few = few or len(found.rare) == len(found.classes)
     over = f"{found.groups} {unit}: too few for an interval" if few else f"95 % interval over {found.groups} {unit}"
     table = Table(title=f"{found.images} images, {over}")
     table.add_column("figure")
@@ -117,79 +133,78 @@ def evaluate(
     record(json_path, {**figures(found), "data": said})
 
 
-def predict(
-    model: Annotated[Path, typer.Argument(metavar="MODEL")],
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGES...")],
-    json_path: Json = None,
-) -> None:
-    """Predict single images; those that cannot be read are named, the others still answered."""
-    from fusion.data import files
+def _of_model(
+    model: Path, source: str, split: str | None, allow_seen: bool, how: dict[str, Any]
+) -> "tuple[Evaluation, Samples, str]":
+    """The figures of a saved model, on which images, and which these are in words."""
+    from fusion.data.sets.sources import open_part
     from fusion.estimators.classifier import FusionClassifier
+    from fusion.evaluation import score
 
-    with clear_errors(), _telling():
-        fitted = FusionClassifier.load(model)
-        broken = files.unreadable(images, windows.of(fitted.encoders_))
-        good = [path for path in images if path not in broken]
-        proba, broken = _answers(fitted, good, broken)
-        good = [path for path in images if path not in broken]
-    told = [_told(fitted, row) for row in proba]
-    for path, answer in zip(good, told, strict=True):
-        labels = ", ".join(map(str, answer["labels"])) if "labels" in answer else answer["label"]
-        _line(path, labels, answer["probability"])
-    for path, why in broken.items():
-        _line(path, f"not read: {why}")
-    answers = [{"path": str(path), **answer} for path, answer in zip(good, told, strict=True)]
-    record(json_path, {"predictions": answers, "unreadable": {str(path): why for path, why in broken.items()}})
-    if broken:
-        raise typer.Exit(1)
+    fitted = FusionClassifier.load(model)
+    several = True if fitted.multilabel_ else None
+    images, said = open_part(source, "test", split, window=windows.of(fitted.encoders_), several=several, **how)
+    labels = _lists(images) if fitted.multilabel_ else images.named()
+    with _advising_options():
+        return score.evaluate(fitted, images.images, labels, images.groups, allow_seen=allow_seen), images, said
 
 
-def _line(*cells: Any) -> None:
-    """Print cells with tabs between them, for other programs too: rich would make blanks of these."""
-    import zoo
+def _of_predictions(
+    table: Path, source: str, split: str | None, allow_seen: bool, how: dict[str, Any]
+) -> "tuple[Evaluation, Samples, str]":
+    """The same of probabilities in a CSV, whose rows are matched with the images by path."""
+    from fusion.data.sets import predictions
+    from fusion.data.sets.sources import open_part
+    from fusion.evaluation import score
 
-    typer.echo("\t".join(zoo.shown(str(cell)).replace("\t", "\\t").replace("\n", "\\n") for cell in cells))
+    if allow_seen:
+        raise ValueError("--allow-seen must come with a saved model: nobody knows what others learned from. Drop it.")
+    given = predictions.read(table)
+    # A window tells whether a volume can be read, and here nothing is computed from it.
+    images, said = open_part(source, "test", split, window=(0.0, 1.0), several=True if given.several else None, **how)
+    if not isinstance(images.images, list):
+        raise ValueError(
+            f"DATA must be a folder or a CSV to be matched by path (got {source!r}). Write out its images."
+        )
+    several = images.names is not None or given.several
+    base = Path(source) if Path(source).is_dir() else Path(source).parent
+    rows = predictions.rows_of(given, images.paths, base, several=several)
+    labels = _lists(images) if several else images.named()
+    decisions = given.decisions(rows, several=several)
+    found = score.score(labels, given.proba[rows], given.classes, images.groups, decisions=decisions)
+    return found, images, f"{said}; probabilities of {table}, whose model may have seen these images"
 
 
-def _answers(
-    fitted: "FusionClassifier", good: list[Path], broken: dict[Path, str]
-) -> tuple[list[Any], dict[Path, str]]:
-    """Probabilities of the good images; one that reads and yet cannot be answered is named, and the others go on."""
-    if not good:
-        return [], broken
-    try:
-        return list(fitted.predict_proba(good)), broken
-    except (ValueError, TypeError, OSError):
-        proba, broken = [], dict(broken)
-    for path in good:
-        try:
-            proba.append(fitted.predict_proba([path])[0])
-        except (ValueError, TypeError, OSError) as error:
-            broken[path] = str(error)
-    return proba, broken
+def _lists(images: "Samples") -> list[Any]:
+    """The labels of images that may have several: of a folder, or an archive of one label each, lists of one."""
+    return images.named() if images.names is not None else [[label] for label in images.named()]
 
 
-def _validation(source: str, split: str | None, settings: "Training | None", window: Any) -> "Samples | None":
+def _check_free(output: Path, overwrite: bool) -> None:
+    """Refuse, before the work, a folder whose model would be lost."""
+    if (output / "model.json").exists() and not overwrite:
+        raise ValueError(
+            f"MODEL must be a folder without a model (got {str(output)!r}, which holds one). "
+            "Name another, or add --overwrite."
+        )
+
+
+def _validation(
+    source: str, split: str | None, settings: "Training | None", window: Any, how: dict[str, Any]
+) -> "Samples | None":
     """The validation split, by which a training stops early, where the data name one."""
     from fusion.data.files import names_splits, read
     from fusion.data.sets.sources import BRAIN_REGIONS
 
     stops = settings is None or settings.patience is not None
-    if split is not None or not stops or source == BRAIN_REGIONS or "validation" not in names_splits(source):
+    if (
+        split is not None
+        or not stops
+        or source == BRAIN_REGIONS
+        or "validation" not in names_splits(source, how["columns"])
+    ):
         return None
-    return read(source, split="validation", window=window)
-
-
-@contextmanager
-def _telling() -> Iterator[None]:
-    """Warnings are lines of the console, without the code that they come from."""
-    with warnings.catch_warnings(record=True) as found:
-        warnings.simplefilter("default")
-        try:
-            yield
-        finally:
-            for text in dict.fromkeys(str(warning.message) for warning in found):
-                say(text, style="yellow")
+    return read(source, split="validation", window=window, **how)
 
 
 @contextmanager
@@ -199,18 +214,6 @@ def _advising_options() -> Iterator[None]:
         yield
     except ValueError as error:
         raise ValueError(str(error).replace("pass allow_seen=True", "add --allow-seen")) from None
-
-
-def _told(model: "FusionClassifier", proba: Any) -> dict[str, Any]:
-    """Of one image the label that `model.predict` says and its probability, or all labels where it may have several."""
-    classes, said = model.classes_.tolist(), model.decide(proba[None])[0]
-    if not model.multilabel_:
-        best = classes.index(said.item() if hasattr(said, "item") else said)
-        return {"label": classes[best], "probability": round(float(proba[best]), 4)}
-    return {
-        "labels": [name for name, flag in zip(classes, said, strict=True) if flag],
-        "probability": {str(name): round(float(value), 4) for name, value in zip(classes, proba, strict=True)},
-    }
 
 
 def _settings(given: list[str] | None, strategy: str) -> "Training | None":

@@ -35,7 +35,13 @@ Window = Sequence[float]
 
 
 def read(
-    source: str | Path, *, split: str | None = None, window: Window | None = None, several: bool | None = None
+    source: str | Path,
+    *,
+    split: str | None = None,
+    window: Window | None = None,
+    several: bool | None = None,
+    columns: tables.Columns | None = None,
+    skip: bool = False,
 ) -> Samples:
     """Read a data set and check that every image opens.
 
@@ -45,6 +51,8 @@ def read(
         split: Take only this split of a CSV or `.npz`; None takes all. `val` is `validation`.
         window: Of the encoders that are to see the images: NIfTI volumes state none.
         several: Whether an image of a CSV may have several labels, or none; None: where a label holds a bar.
+        columns: How a CSV calls `path`, `label`, `patient` and `split`, where otherwise.
+        skip: Leave out images that cannot be read, with a warning that names them.
 
     Raises:
         ValueError: The source holds no images, a column is missing or not filled, a class folder is empty, or images
@@ -53,18 +61,18 @@ def read(
     source, split = Path(source), split and _part(split)
     if source.suffix.lower() == ".npz":
         return archives.joined(archives.read(source, (split,) if split else PARTS))
-    data, names = _listed(source, split, several)
+    data, names = _listed(source, split, several, columns)
     if names and split:
         data = data.take([i for i, name in enumerate(names) if name == split])
-    return _opened(data, window)
+    return _opened(data, window, skip)
 
 
-def names_splits(source: str | Path) -> list[str]:
+def names_splits(source: str | Path, columns: tables.Columns | None = None) -> list[str]:
     """The splits that a CSV or a MedMNIST `.npz` names, in the order of `PARTS`; none for what has no such names."""
     source = Path(source)
     if source.suffix.lower() == ".npz":
         return archives.parts(source)
-    found = set() if source.is_dir() else {_part(row.get("split")) for row in tables.read(source)[0]} - {""}
+    found = set() if source.is_dir() else {_part(row.get("split")) for row in tables.read(source, columns)[0]} - {""}
     return sorted(found, key=lambda name: (PARTS.index(name) if name in PARTS else len(PARTS), name))
 
 
@@ -136,10 +144,12 @@ def _part(split: str) -> str:
     return _SAME.get(name.casefold(), name.casefold() if name.casefold() in PARTS else name)
 
 
-def _opened(data: Samples, window: Window | None) -> Samples:
-    volumes = (".nii", ".nii.gz")
-    named = [units.is_slice(path) or str(path).lower().endswith(volumes) for path in data.paths]
-    slices = sum(named) if window is None else 0
+def _is_nifti(path: str | Path) -> bool:
+    return units.is_slice(path) or str(path).lower().endswith((".nii", ".nii.gz"))
+
+
+def _opened(data: Samples, window: Window | None, skip: bool = False) -> Samples:
+    slices = sum(map(_is_nifti, data.paths)) if window is None else 0
     if slices:  # not one of them could be read, whatever it holds
         raise ValueError(
             f"window must be given for slices of NIfTI, which states no range ({slices} of {len(data)} images). "
@@ -149,6 +159,9 @@ def _opened(data: Samples, window: Window | None) -> Samples:
     if broken:
         rows = sum(path in broken for path in data.paths)
         names = "; ".join(f"{path}: {why}" for path, why in broken.items())
+        if skip and rows < len(data):
+            warnings.warn(f"left out, as they cannot be read, {rows} of {len(data)} images: {names}", stacklevel=3)
+            return _grouped(data.take([row for row, path in enumerate(data.paths) if path not in broken]))
         raise ValueError(
             f"images must be readable ({rows} of {len(data)} are not: {names}). Replace or remove them; "
             f"the other {len(data) - rows} are fine."
@@ -186,9 +199,11 @@ def _check_apart(source: Path, data: Samples, names: Sequence[str]) -> None:
     splits.check_patients(source, [shown[first[unit]] for unit in found], names)
 
 
-def _listed(source: Path, split: str | None, several: bool | None) -> tuple[Samples, list[str] | None]:
+def _listed(
+    source: Path, split: str | None, several: bool | None, columns: tables.Columns | None = None
+) -> tuple[Samples, list[str] | None]:
     """The data set, and the split of each image ("" for none) where there is such a thing."""
-    return (_folder(source), None) if source.is_dir() else _table(source, split, several)
+    return (_folder(source), None) if source.is_dir() else _table(source, split, several, columns)
 
 
 def _folder(source: Path) -> Samples:
@@ -198,7 +213,7 @@ def _folder(source: Path) -> Samples:
         raise ValueError(f"{source} must hold one folder of images per class (got none). Try {source}/CLASS/IMAGE.png.")
     if {place.name.lower() for place in places} <= _SPLITS:
         raise ValueError(f"{source} must hold folders of classes (got splits). List them in a CSV path,label,split.")
-    files = {place: sorted(_walked(place)) for place in places}
+    files = {place: sorted(walked(place)) for place in places}
     with ThreadPoolExecutor(_THREADS) as pool:  # those without a suffix are opened
         taken = {place: list(pool.map(zoo.is_image, held)) for place, held in files.items()}
     found = {place: [p for p, yes in zip(files[place], taken[place], strict=True) if yes] for place in places}
@@ -214,7 +229,7 @@ def _folder(source: Path) -> Samples:
     return Samples(images, np.array([door.clean(place.name) for place, paths in found.items() for _ in paths]))
 
 
-def _walked(place: Path) -> Iterator[Path]:
+def walked(place: Path) -> Iterator[Path]:
     """The files below a folder, linked folders too, each once; hidden ones are nobody's."""
     above = {os.path.realpath(folder) for folder in place.resolve().parents}
     for folder, inside, names in os.walk(place, onerror=_refuse_unreadable, followlinks=True):
@@ -245,8 +260,10 @@ def _warn_left_out(source: Path, *left: Iterable[Path]) -> None:
         warnings.warn(f"{source}: left out, as no images: {names[:_NAMED]}{more}.", stacklevel=2)
 
 
-def _table(source: Path, split: str | None, several: bool | None) -> tuple[Samples, list[str]]:
-    rows, header = tables.read(source)
+def _table(
+    source: Path, split: str | None, several: bool | None, columns: tables.Columns | None
+) -> tuple[Samples, list[str]]:
+    rows, header = tables.read(source, columns)
     several = any("|" in row.get("label") for row in rows) if several is None else several
     optional = ["patient"] if any(row.get("patient") for row in rows) else []
     for column in ("path", *([] if several else ["label"]), *(["split"] if split else []), *optional):
@@ -262,8 +279,8 @@ def _table(source: Path, split: str | None, several: bool | None) -> tuple[Sampl
     tables.warn_unread(source, header)
     tables.warn_empty(source, rows)
     groups = units.ids([row.get("patient") for row in rows], "patients") if optional else None
-    labels, columns = _several(source, rows) if several else (np.array([row.get("label") for row in rows]), None)
-    data = Samples([tables.located(source, row.get("path"), row.written) for row in rows], labels, groups, columns)
+    labels, names_of = _several(source, rows) if several else (np.array([row.get("label") for row in rows]), None)
+    data = Samples([tables.located(source, row.get("path"), row.written) for row in rows], labels, groups, names_of)
     if split is not None:
         _check_apart(source, data, names)
     return data, names

@@ -10,7 +10,7 @@ import os
 import re
 import unicodedata
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from typing import Any
 from fusion.evaluation import digits, labels
 
 COLUMNS = ("path", "label", "patient", "split")
+
+Columns = Mapping[str, str]
 
 _SEPARATORS = ",;\t|"
 _PATIENTS = re.compile(r"patient|subject|person|^case")
@@ -44,23 +46,39 @@ class Record:
         return self.cells.get(column, "")
 
 
-def read(source: Path) -> tuple[list[Record], list[str]]:
-    """The rows that hold anything, and the names of all columns as they are written.
+def read(source: Path, columns: Columns | None = None) -> tuple[list[Record], list[str]]:
+    """The rows that hold anything, and the names of all columns as they are written, or as we call them.
+
+    Args:
+        source: The table.
+        columns: Of columns of `COLUMNS` how the table calls them, where otherwise.
 
     Raises:
         ValueError: It is no such table; with the line and the likely cause.
     """
+    header, body = grid(source, columns)
+    header = _renamed(source, header, columns or {})
+    places = _places(source, header)
+    return [found for line, cells in body if (found := _row(source, line, cells, header, places))], header
+
+
+def grid(source: Path, columns: Columns | None = None) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The names of all columns, and (line, cells) of each row that holds anything; both empty for an empty file.
+
+    `columns` are as in `read`, and tell separators apart.
+
+    Raises:
+        ValueError: As `read`.
+    """
     text = _text(source)
     hint = re.match(r"sep=(.)(?:\r\n|\r|\n)", text, flags=re.IGNORECASE)  # of Excel to itself
-    separator = hint[1] if hint else _separator(text)
+    separator = hint[1] if hint else _separator(text, (columns or {}).values())
     parsed = _parsed(source, text[hint.end() :] if hint else text, separator, 1 if hint else 0)
     parsed = [(line, cells) for line, cells in parsed if any(map(labels.clean, cells))]
     if not parsed:
         return [], []
     (_, header), *body = parsed
-    header = _with_row_names([labels.clean(name) for name in header], [cells for _, cells in body])
-    places = _places(source, header)
-    return [found for line, cells in body if (found := _row(source, line, cells, header, places))], header
+    return _with_row_names([labels.clean(name) for name in header], [cells for _, cells in body]), body
 
 
 def fill(source: Path, rows: Sequence[Record], column: str, header: Sequence[str]) -> None:
@@ -171,8 +189,9 @@ def _no_csv(source: Path, why: str, step: str) -> ValueError:
     return ValueError(f"data must be a folder or a CSV (got {str(source)!r}: {why}). {step}.")
 
 
-def _separator(text: str) -> str:
+def _separator(text: str, headings: Iterable[str]) -> str:
     """The one that finds the most of our columns in the first line that holds anything; a comma where none does."""
+    ours = {*COLUMNS, *(labels.clean(heading).casefold() for heading in headings)}
     first = next((line for line in text.splitlines() if line.strip(' ,;\t|"')), "")
 
     def known(separator: str) -> int:
@@ -180,7 +199,7 @@ def _separator(text: str) -> str:
             names = next(csv.reader([first], delimiter=separator), [])
         except csv.Error:  # said with its line when all is read
             return 0
-        return sum(labels.clean(name).casefold() in COLUMNS for name in names)
+        return sum(labels.clean(name).casefold() in ours for name in names)
 
     return max(_SEPARATORS, key=known)
 
@@ -220,6 +239,19 @@ def _with_row_names(header: list[str], rows: Sequence[list[str]]) -> list[str]:
     if rows and all(len(cells) == len(header) + 1 for cells in rows):
         return [*header, ""] if not any(labels.clean(cells[-1]) for cells in rows) else ["", *header]
     return header
+
+
+def _renamed(source: Path, header: list[str], columns: Columns) -> list[str]:
+    """The header with our names; what else is called so is not read."""
+    found = [f"{name} (not read)" if name.casefold() in columns else name for name in header]
+    for column, heading in columns.items():
+        at = [k for k, name in enumerate(header) if name.casefold() == labels.clean(heading).casefold()]
+        if len(at) != 1:
+            raise ValueError(
+                f"{source} must have one column {heading!r}, for {column} (got columns {header}). Check its name."
+            )
+        found[at[0]] = column
+    return found
 
 
 def _places(source: Path, header: Sequence[str]) -> dict[str, int]:

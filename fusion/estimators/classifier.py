@@ -31,8 +31,8 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         encoders: Names of `zoo.names()`, with `@depth` where another depth than the card's is wanted, or loaded
             `zoo.Encoder` objects; these are not changed. `name@0.25+0.5+1` takes the features at several depths from
             one pass, each a block of its own for the head, `name@quarters` those at the ends of all four quarters, and
-            `fusion.Taps` those of a loaded encoder. `auto`: those that `fusion.scan` recommends, which judges by the
-            head `mean`.
+            `fusion.Taps` those of a loaded encoder. One alone needs no list. `auto`: those that `fusion.scan`
+            recommends, which judges by the head `mean`.
         head: `concat`, `convex`, `gated`, `attention`, `stack` or `mean`, see `fusion.heads`.
         strategy: How the encoders' weights move: a name of `fusion.strategies()`, a list of phases, or one of either
             per encoder, as a list or by name. `probe`: they do not.
@@ -77,7 +77,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def __init__(  # noqa: PLR0913 - an estimator says all it is told here
         self,
-        encoders: Sequence[str | zoo.Encoder | Taps] | str = ("mocov2-mini", "mae-mini"),
+        encoders: Sequence[str | zoo.Encoder | Taps] | str | zoo.Encoder | Taps = ("mocov2-mini", "mae-mini"),
         head: str = "concat",
         strategy: strategies.Strategy = "probe",
         C: float | Sequence[float] | None = None,
@@ -120,8 +120,8 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Fit the head, and move the encoders' weights as the strategy says.
 
         Args:
-            X: Paths, PIL images, arrays (N, H, W[, C]), uint8 or float in [0, 1], or a DataFrame with one column of
-                paths.
+            X: Paths, PIL images, arrays (N, H, W[, C]) or torch tensors (N, C, H, W), uint8 or float in [0, 1], or a
+                DataFrame with one column of paths.
             y: (N,) labels; where an image may have several, (N, K) of 0 and 1, or a list of labels per image.
             groups: (N,) patients; no fold then holds a part of a patient, nor copies of an image apart.
             validation: Images and labels for early stopping. None: a fold of the training images, with fewer and larger
@@ -265,7 +265,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _given(self, X: Any, y: Any, groups: npt.NDArray[Any] | None) -> Sequence[str | zoo.Encoder | Taps]:
         if self.encoders != "auto":
-            return self.encoders
+            return list(parameters.listed(self.encoders))
         from fusion.selection import scan  # only here: a classifier is otherwise no part of choosing one
 
         options: dict[str, Any] = {"folds": self.folds, "device": self.device, "select": self.select}

@@ -24,7 +24,7 @@ def check(model: Any) -> None:
     """
     if model.head not in TRAINED:
         raise ValueError(f"head must be one of {sorted(TRAINED)} (got {model.head!r}). Try head='concat'.")
-    _check_encoders(model.encoders)
+    _check_encoders(listed(model.encoders))
     if not isinstance(model.training, Training | None):
         raise ValueError(f"training must be a fusion.Training (got {model.training!r}). Try Training(epochs=10).")
     _check_candidates(model.candidates, model.encoders)
@@ -38,11 +38,18 @@ def check(model: Any) -> None:
         raise ValueError(f"select must be 'clean' or 'shifted' (got {model.select!r}). Leave it out.")
     if not isinstance(model.folds, int | np.integer) or model.folds < 2:
         raise ValueError(f"folds must be an integer from 2 (got {model.folds!r}). Try folds=5.")
-    count = 1 if model.encoders == "auto" else sum(_blocks(encoder) for encoder in model.encoders)
+    given = listed(model.encoders)
+    count = 1 if isinstance(given, str) else sum(_blocks(encoder) for encoder in given)
     if model.C is not None and not _are_strengths(model.C, count):
         raise ValueError(
             f"C must be positive, one or one per encoder and depth, {count} (got {model.C!r}). Try C=0.03."
         )
+
+
+def listed(encoders: Any) -> Any:
+    """The encoders as a list: a name, an encoder or one with its depths is a list of one; `auto` stays what it is."""
+    one = isinstance(encoders, str) and encoders != "auto"
+    return [encoders] if one or isinstance(encoders, zoo.Encoder | Taps) else encoders
 
 
 def _blocks(encoder: str | zoo.Encoder | Taps) -> int:
@@ -59,9 +66,7 @@ def _are_strengths(C: Any, count: int) -> bool:
 
 
 def _check_encoders(encoders: Any) -> None:
-    if isinstance(encoders, str):
-        if encoders != "auto":
-            raise ValueError(f"encoders must be a list of names, or 'auto' (got {encoders!r}). Try [{encoders!r}].")
+    if isinstance(encoders, str):  # auto
         return
     if not isinstance(encoders, Sequence | np.ndarray) or not len(encoders):
         raise ValueError(f"encoders must be a list of names, or 'auto' (got {encoders!r}). Try ['mae-mini'].")

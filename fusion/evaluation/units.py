@@ -196,6 +196,8 @@ def _each(images: Any) -> list[Any]:
     """The images one by one, of a table its column of them (as `zoo.listed` has it, which this room does not know)."""
     if isinstance(images, str | bytes | os.PathLike) or not hasattr(images, "__len__"):
         return [] if images is None else [_named(images)]
+    if hasattr(images, "detach") and getattr(images, "ndim", 0) == 4:  # a tensor (N, C, H, W) of torch
+        images = images.detach().cpu().float().permute(0, 2, 3, 1).numpy()
     columns = getattr(images, "columns", ())
     return [_named(image) for image in next((images[name] for name in _IMAGES if name in columns), images)]
 

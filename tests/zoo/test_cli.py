@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 
@@ -195,3 +196,7 @@ def test_a_card_is_shown_without_being_obeyed(crowd):
 def test_bad_cards_do_not_keep_the_cache_from_being_pruned(crowd):
     call(zoo.cli.app, "cache", "prune", "--quarantine")
     assert "card" in call(zoo.cli.app, "cache", "prune", "--unknown", code=1), "what they pin is not known"
+
+
+def test_the_version_is_told():
+    assert call(zoo.cli.app, "--version") == f"sslzoo {version('sslzoo')}"

@@ -17,7 +17,8 @@ def listed(images: Any) -> list[Any] | Array:
     """Make one list of whatever `encoder.preprocess` takes.
 
     Args:
-        images: A path or PIL image (a list of one), an array of numbers (stays as it is: a batch), or paths, PIL images
+        images: A path or PIL image (a list of one), an array of numbers (stays as it is: a batch), a torch tensor
+            (N, C, H, W) of uint8, or of floats in [0, 1], with C 1 or 3 (becomes such an array), or paths, PIL images
             and arrays in a list, a tuple, an iterator, an array of strings or objects, a pandas Series, or a pandas
             DataFrame with exactly one of the columns `path`, `image` and `file`.
 
@@ -26,7 +27,7 @@ def listed(images: Any) -> list[Any] | Array:
 
     Raises:
         TypeError: It is none of these.
-        ValueError: A table has none or several of these columns.
+        ValueError: A table has none or several of these columns, or a tensor is of another shape.
 
     Example:
         >>> import zoo
@@ -37,9 +38,11 @@ def listed(images: Any) -> list[Any] | Array:
         return [images]
     if isinstance(images, np.ndarray):
         return _array(images)
+    if hasattr(images, "detach") and hasattr(images, "permute"):
+        return _tensor(images)
     if hasattr(images, "columns") and hasattr(images, "iloc"):
         return _column(images)
-    # A tensor would fall into its rows, a mapping into its keys, and a set has no order.
+    # What else torch has would fall into its rows, a mapping into its keys, and a set has no order.
     odd = isinstance(images, bytes | bytearray | Mapping | Set) or type(images).__module__.split(".")[0] == "torch"
     if odd or not isinstance(images, Iterable):
         raise TypeError(f"images must be paths, PIL images or arrays (got {type(images).__name__}). Convert them.")
@@ -57,6 +60,17 @@ def _array(images: Array) -> list[Any] | Array:
         )
     found = np.atleast_1d(images).tolist()
     return [os.fsdecode(one) for one in found] if images.dtype.kind == "S" else cast(list[Any], found)
+
+
+def _tensor(images: Any) -> Array:
+    """(N, C, H, W) -> (N, H, W, C); half floats, of which NumPy does not know all, in 32 bits."""
+    if images.ndim != 4 or images.shape[1] not in (1, 3):
+        raise ValueError(
+            f"a tensor of images must be (N, C, H, W) with 1 or 3 channels (got {tuple(images.shape)}). "
+            "Try x[:, None] for grey images, and x[None] for a single one."
+        )
+    last = images.detach().cpu().permute(0, 2, 3, 1)
+    return cast(Array, (last.float() if images.dtype.is_floating_point else last).numpy())
 
 
 def _column(table: Any) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 
 import typer
 from rich.box import SIMPLE
@@ -65,3 +66,10 @@ def clear_errors() -> Iterator[None]:
 
 
 console = Terminal()
+
+
+def tell_version(asked: bool) -> None:
+    """Print the version of the package and end, where it is asked for."""
+    if asked:
+        say(f"sslzoo {version('sslzoo')}")
+        raise typer.Exit

@@ -4,6 +4,7 @@ The test part is opened by `open_test` alone.
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -127,6 +128,8 @@ def open_part(
     *,
     window: files.Window | None = None,
     several: bool | None = None,
+    columns: Mapping[str, str] | None = None,
+    skip: bool = False,
 ) -> tuple[Samples, str]:
     """One part of the data, and which in words: what is learned on one part is not judged on it by oversight.
 
@@ -137,13 +140,15 @@ def open_part(
         split: Another, or `all`; None leaves it at `part`.
         window: As in `files.read`.
         several: As in `files.read`.
+        columns: As in `files.read`.
+        skip: As in `files.read`.
 
     Raises:
         ValueError: As `files.read`, or the source does not name the split.
     """
     if source == BRAIN_REGIONS:
         return open_all(source, split or {"test": "validation"}.get(part, part), split)
-    declared = files.names_splits(source)
+    declared = files.names_splits(source, columns)
     taken = split or (part if declared else None)
     taken = None if taken == ALL else taken
     if split is None and declared and part not in declared:
@@ -154,4 +159,4 @@ def open_part(
         said = f"{source}, all of its splits ({', '.join(declared)})" if declared else source
     else:
         said = f"{source}, split {taken}"
-    return files.read(source, split=taken, window=window, several=several), said
+    return files.read(source, split=taken, window=window, several=several, columns=columns, skip=skip), said

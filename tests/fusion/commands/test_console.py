@@ -3,6 +3,7 @@
 import io
 import json
 import shlex
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -161,3 +162,7 @@ def test_every_command_shows_the_names_that_it_is_given(command, tmp_path):
     said = call(*command.split(), *given.get(command, (EVIL,)), code=1)
     assert "\\x1b" in said
     assert not [letter for letter in said if not letter.isprintable()]
+
+
+def test_the_version_is_told():
+    assert call("--version") == f"sslzoo {version('sslzoo')}"

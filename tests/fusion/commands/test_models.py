@@ -74,7 +74,9 @@ def test_fit_takes_several_depths_of_an_encoder(pictures):
     assert "Fitted concat on 16 images, 2 classes: mocov2-mini@0.125+0.25, mae-mini@0.125." in said
     assert json.loads(out.read_text())["encoders"] == ["mocov2-mini@0.125+0.25", "mae-mini@0.125"]
     assert "parietal" in call("predict", model, pictures / "data" / "parietal" / "0.png")
-    assert "depths must rise" in call("fit", pictures / "data", model, "--encoder", "mae-mini@1+0.25", code=1)
+    assert "depths must rise" in call(
+        "fit", pictures / "data", pictures / "other", "--encoder", "mae-mini@1+0.25", code=1
+    )
 
 
 def test_fit_on_a_csv_with_patients(pictures):
@@ -90,6 +92,7 @@ def test_fit_fine_tunes(pictures):
     assert record["parameters"]["training"]["learning_rate"] == 0.001
     (own,) = record["encoders"]
     assert any("layer1" in name for name in own["stored"])
+    tuned = (*tuned, "--overwrite")
     assert "FIELD=VALUE with a field of" in call(*tuned, "--set", "epoch=1", code=1)
     said = call(*tuned, "--strategy", "gradual", code=1)
     assert "Try gradual-last-first or gradual-first-last" in said
@@ -154,7 +157,7 @@ def test_a_declared_split_is_heeded_and_said(pictures):
     said = call("evaluate", model, data)
     assert "data.csv, split test" in said
     assert "6 images, 95 % interval over 6 patients" in said
-    assert "Fitted concat on 16 images" in (said := call(*learned, "--split", "all"))
+    assert "Fitted concat on 16 images" in (said := call(*learned, "--split", "all", "--overwrite"))
     assert "all of its splits (train, test)" in said
     assert "images must be new to the model (got 6 of 6" in call("evaluate", model, data, code=1)
     data.write_text(data.read_text().replace(",test", ",train"))
@@ -169,7 +172,7 @@ def test_a_training_stops_by_the_declared_validation(pictures):
     for label in "cp":
         text = text.replace(f"{label}3,train", f"{label}3,val").replace(f"{label}4,train", f"{label}4,val")
     data.write_text(text)
-    learned = ("fit", data, pictures / "model", "--encoder", "mocov2-mini@0.25")
+    learned = ("fit", data, pictures / "model", "--encoder", "mocov2-mini@0.25", "--overwrite")
     said = call(*learned, "--strategy", "quarter-1", "--set", "epochs=1")
     assert "split train, 6 images; early stopping on its split validation, 4 images" in said
     assert "early stopping" not in call(
@@ -288,3 +291,38 @@ def test_slices_of_volumes_and_dicom_are_fitted(tmp_path):
         item.save_as(tmp_path / "dicom" / "ab"[k % 2] / f"IM{k}")
     learned = ("fit", tmp_path / "dicom", tmp_path / "other", "--encoder", "mocov2-mini@0.25", "--folds", 2)
     assert "Fitted concat on 6 images" in call(*learned)
+
+
+def test_a_model_is_not_lost_by_oversight(pictures):
+    learned = ("fit", pictures / "data", pictures / "model", "--encoder", "mocov2-mini@0.25", "--folds", 2)
+    call(*learned)
+    before = (pictures / "model" / "model.json").read_bytes()
+    said = call(*learned, "--seed", 1, code=1)
+    assert "MODEL must be a folder without a model" in said
+    assert "Name another, or add --overwrite." in said
+    assert (pictures / "model" / "model.json").read_bytes() == before
+    call(*learned, "--seed", 1, "--device", "cpu", "--overwrite")
+    assert FusionClassifier.load(pictures / "model").seed == 1
+    assert "device must be auto or one that is there (got 'moon')" in call(
+        *learned, "--device", "moon", "--overwrite", code=1
+    )
+    assert "seed must be an integer from 0 (got -1)" in call(*learned, "--seed", -1, "--overwrite", code=1)
+
+
+def test_images_that_cannot_be_read_are_left_out_where_it_is_told_so(pictures):
+    model, data = pictures / "model", pictures / "data.csv"
+    for name in ("0", "7"):
+        (pictures / "data" / "parietal" / f"{name}.png").write_text(f"nothing {name}")
+    learned = ("fit", data, model, "--encoder", "mocov2-mini@0.25", "--folds", 2)
+    assert "1 of 10 are not" in call(*learned, code=1)
+    said = call(*learned, "--skip-unreadable")
+    assert "Fitted concat on 9 images" in said
+    assert "left out, as they cannot be read, 1 of 10 images: " in said
+    assert "parietal/0.png" in said
+    assert "1 of 6 are not" in call("evaluate", model, data, code=1)
+    assert "5 images" in call("evaluate", model, data, "--skip-unreadable")
+    call("predict", model, data, "--out", pictures / "said.csv", code=1)
+    assert "5 images" in call("evaluate", pictures / "said.csv", data, "--skip-unreadable")
+    for path in pictures.rglob("*.png"):
+        path.write_text(str(path))
+    assert "10 of 10 are not" in call(*learned, "--overwrite", "--skip-unreadable", code=1)

@@ -40,6 +40,12 @@ def test_corrupt_images_are_all_named_and_the_rest_counted(folder):
     ) as caught:
         files.read(folder)
     assert "dog/2.png" in str(caught.value)
+    with pytest.warns(
+        UserWarning, match=r"left out, as they cannot be read, 2 of 6 images: .*cat/1\.png: .*dog/2\.png: "
+    ):
+        found = files.read(folder, skip=True)
+    assert [path.name for path in found.paths] == ["0.png", "2.png", "0.png", "1.png"]
+    assert found.labels.tolist() == ["cat", "cat", "dog", "dog"]
     assert "the other 4 are fine" in str(caught.value)
 
 

@@ -221,3 +221,12 @@ def test_a_path_of_windows_leads_to_a_slice_too(folder):
     picture(3).save(folder / "odd\\name.png")
     assert tables.located(folder / "x.csv", "odd\\name.png") == folder / "odd\\name.png"
     assert np.array_equal(tables.located(folder / "x.csv", "no\\where.png"), folder / "no\\where.png")
+
+
+def test_columns_are_called_as_told(tmp_path):
+    source = tmp_path / "some.csv"
+    source.write_text("Path;file;Case\na;b;c\n")
+    rows, header = tables.read(source, {"path": "FILE", "patient": " case "})
+    assert (rows[0].get("path"), rows[0].get("patient"), header) == ("b", "c", ["Path (not read)", "path", "patient"])
+    with pytest.raises(ValueError, match=r"must have one column 'files', for path \(got columns \['Path', 'file'"):
+        tables.read(source, {"path": "files"})

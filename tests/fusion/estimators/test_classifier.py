@@ -12,7 +12,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GroupKFold, cross_val_score
 
 import zoo
-from fusion import FusionClassifier, Phase, Taps, brain_regions, contributions
+from fusion import FusionClassifier, Phase, Taps, brain_regions, contributions, evaluate
 from fusion.heads.solved import SOLVED
 from tests.fusion.estimators.small_models import HELD, PAIR, SHORT, TRAIN
 
@@ -268,3 +268,15 @@ def test_score_meets_labels_at_the_door(fitted):
     assert several.score(TRAIN.images, TABLE) == right
     with pytest.raises(ValueError, match="y must be 0 or 1"):
         several.score(TRAIN.images, TABLE[:, :1])
+
+
+@pytest.mark.parametrize("scale", [1, 255])
+def test_tensors_of_torch_are_images(fitted, scale):
+    tensor = torch.from_numpy(HELD.images[:, None].copy())  # (N, H, W) -> (N, 1, H, W)
+    tensor = tensor if scale == 1 else tensor / scale
+    expected = fitted.predict_proba(HELD.images)
+    np.testing.assert_allclose(fitted.predict_proba(tensor), expected, atol=1e-6 if scale == 1 else 0.05)
+    assert evaluate(fitted, tensor, HELD.labels).images == 60
+    seen = torch.from_numpy(TRAIN.images[:, None].copy())
+    with pytest.raises(ValueError, match=r"images must be new to the model \(got 60 of 60"):
+        evaluate(fitted, seen if scale == 1 else seen / scale, TRAIN.labels)

@@ -8,6 +8,7 @@ from sklearn.base import clone
 import zoo
 from fusion import FusionClassifier, Phase, Training
 from fusion.estimators import parameters
+from fusion.features import taps
 from tests.fusion.estimators.small_models import HELD, PAIR, SHORT, TRAIN
 
 
@@ -35,7 +36,8 @@ def test_clone_and_parameters_with_everything_set():
         ({"strategy": "quarter-2"}, r"suit mae-mini@0.25 \(got 'quarter-2': quarter 2 is cut off .*Load mae-mini@0.5"),
         ({"head": "gated", "C": [0.1, 1.0]}, r"C must be one value for head 'gated' \(got \[0.1, 1.0\]\)"),
         ({"encoders": []}, r"encoders must be a list of names.* \(got \[\]\)"),
-        ({"encoders": "mocov2-mini"}, r"encoders must be a list of names.* \(got 'mocov2-mini'\)"),
+        ({"encoders": "mocov2-mimi"}, r"name must be a known checkpoint .*Nearest: mocov2-mini"),
+        ({"encoders": "mocov2-mini", "C": [0.1, 1.0]}, r"C must be positive, one or one per encoder and depth, 1 "),
         ({"encoders": ["mocov2-mimi"]}, r"name must be a known checkpoint .*Nearest: mocov2-mini"),
         ({"C": [0.1]}, r"C must be positive, one or one per encoder and depth, 2 \(got \[0.1\]\)"),
         (
@@ -75,7 +77,7 @@ def test_bad_parameters(parameters, message):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"encoders": "automatic"}, "a list of names, or 'auto'"),
+        ({"encoders": "automatic"}, "name must be a known checkpoint .got 'automatic'"),
         ({"encoders": "auto", "candidates": "mae-mini"}, "candidates must be a list of names"),
         ({"encoders": "auto", "candidates": []}, "candidates must be a list of names"),
         ({"encoders": ["mae-mini"], "candidates": ["mae-mini"]}, "must come with encoders='auto'"),
@@ -104,11 +106,6 @@ def test_what_is_no_encoder_is_refused_and_the_advice_helps(encoders, said):
         FusionClassifier([given[0].module], C=0.1).fit(TRAIN.images, TRAIN.labels)
 
 
-def test_a_name_alone_is_answered_with_that_name():
-    with pytest.raises(ValueError, match=r"Try \['dino-natural'\]"):
-        FusionClassifier("dino-natural").fit(TRAIN.images, TRAIN.labels)
-
-
 def test_a_rate_that_was_once_the_default_is_none_that_a_probe_must_refuse():
     def model(**settings):
         return FusionClassifier(PAIR, training=Training(class_weight=None, **settings))
@@ -117,3 +114,15 @@ def test_a_rate_that_was_once_the_default_is_none_that_a_probe_must_refuse():
         parameters.check_effect(model(**settings), True, None)
     with pytest.raises(ValueError, match=r"training must be left out .*\(got learning_rate, patience with strategy"):
         parameters.check_effect(model(learning_rate=3e-4, patience=None), True, None)
+
+
+@pytest.mark.parametrize("one", ["mocov2-mini@0.25", "mocov2-mini@0.125+0.25"])
+def test_one_encoder_needs_no_list(one, tmp_path):
+    alone, listed = (FusionClassifier(given, folds=2).fit(TRAIN.images, TRAIN.labels) for given in (one, [one]))
+    expected = listed.predict_proba(HELD.images)
+    np.testing.assert_array_equal(alone.predict_proba(HELD.images), expected)
+    loaded = FusionClassifier(taps.load(one), folds=2).fit(TRAIN.images, TRAIN.labels)
+    np.testing.assert_array_equal(loaded.predict_proba(HELD.images), expected)
+    alone.save(tmp_path)
+    np.testing.assert_array_equal(FusionClassifier.load(tmp_path).predict_proba(HELD.images), expected)
+    assert clone(alone).encoders == one

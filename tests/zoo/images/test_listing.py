@@ -73,7 +73,9 @@ def test_an_array_of_numbers_stays_one(images):
         (b"a.png", TypeError, r"\(got bytes\)"),
         ({"a.png": 1}, TypeError, r"\(got dict\)"),
         ({"a.png"}, TypeError, r"\(got set\)"),
-        (torch.zeros(1, 4, 4), TypeError, r"\(got Tensor\)"),
+        (torch.zeros(1, 4, 4), ValueError, r"must be \(N, C, H, W\) with 1 or 3 channels \(got \(1, 4, 4\)\)"),
+        (torch.zeros(1, 4, 4, 3), ValueError, r"with 1 or 3 channels \(got \(1, 4, 4, 3\)\)\. Try x\[:, None\]"),
+        (torch.utils.data.Dataset(), TypeError, r"\(got Dataset\)"),
         (SimpleNamespace(columns=1), TypeError, r"\(got SimpleNamespace\)"),
         (np.array([["a"]]), ValueError, r"must be 1-D \(got \(1, 1\)\)\. Pass a list of paths or images"),
         (Table(label=[1]), ValueError, r"one of the columns path, image, file \(got \['label'\]\)"),
@@ -83,3 +85,12 @@ def test_an_array_of_numbers_stays_one(images):
 def test_what_holds_none_is_refused(images, error, message):
     with pytest.raises(error, match=message):
         zoo.listed(images)
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.float32, torch.float64, torch.bfloat16])
+def test_a_tensor_has_its_channels_last(kind):
+    tensor = torch.arange(2 * 3 * 4 * 5).view(2, 3, 4, 5).to(kind)
+    found = zoo.listed(tensor)
+    assert found.shape == (2, 4, 5, 3)
+    assert found[1, 2, 3, 0] == tensor[1, 0, 2, 3]
+    assert found.dtype == (np.uint8 if kind is torch.uint8 else np.float32)
