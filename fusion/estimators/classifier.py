@@ -18,7 +18,7 @@ from fusion.data import labels as labels_
 from fusion.data.samples import Samples, digests
 from fusion.estimators import fitting, parameters, saving
 from fusion.features import extract
-from fusion.features.taps import Taps
+from fusion.features.taps import Taps, whole
 from fusion.heads.calibration import frequencies, moved
 from fusion.tuning import strategies
 from fusion.tuning.settings import Training
@@ -107,6 +107,11 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def encoders_(self) -> list[zoo.Encoder]:
         """Those of `taps_`."""
         return [taps.encoder for taps in self.taps_]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "encoders_" in self.__dict__:  # pickled before there were taps
+            self.taps_ = [whole(encoder) for encoder in self.__dict__.pop("encoders_")]
 
     def fit(
         self,
