@@ -23,7 +23,7 @@ from fusion.heads.optimum import ModuleHead, take_over
 from fusion.heads.probe import EXACT, TOLERANCE
 from fusion.heads.solved import SOLVED, Head
 from fusion.tuning.loop import Fit
-from fusion.tuning.network import Fused, disown
+from fusion.tuning.network import Fused, disown, same_bytes
 from fusion.tuning.phases import Stretch
 from fusion.tuning.settings import Training
 
@@ -124,7 +124,7 @@ class Job:
         }
         history = fit.run(lambda network: self._solve_into(network, train, folds, weighting), identity)
         after = [encoder.eval().state_dict() for encoder in self.encoders]
-        changed = [{n for n in a if not torch.equal(a[n].cpu(), b[n])} for a, b in zip(after, before, strict=True)]
+        changed = [{n for n in a if not same_bytes(a[n].cpu(), b[n])} for a, b in zip(after, before, strict=True)]
         for encoder in self.encoders:
             disown(encoder.requires_grad_(True))
         moved = sum(fit.progress.moved.values())
