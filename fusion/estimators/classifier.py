@@ -148,6 +148,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         taps = extract.tapped([e if isinstance(e, str) else copy.deepcopy(e) for e in given], self.device)
         encoders = [own.encoder for own in taps]
         stretches = strategies.plan(self.strategy, encoders, (self.training or Training()).epochs)
+        parameters.check_read(stretches, taps)
         solved = all(stretch.solve for stretch in stretches)
         parameters.check_effect(self, solved, validation, multilabel=known.multilabel)
         self.origins_ = [{"name": encoder.name, "identity": encoder.identity()} for encoder in encoders]

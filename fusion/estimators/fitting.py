@@ -132,9 +132,9 @@ class Job:
         return Fitted(found, self._calibrated(found, held), moved, changed, history, fit.earlier)
 
     def _depths(self) -> dict[str, Any]:
-        """What tells a checkpoint's fit from one at other depths; fits at one depth each say nothing, as ever."""
-        several = any(len(taps.depths) > 1 for taps in self.taps)
-        return {"depths": [list(taps.depths) for taps in self.taps]} if several else {}
+        """What tells a checkpoint's fit from one at other depths; encoders at their ends say nothing, as ever."""
+        told = any(taps.depths != (taps.encoder.depth,) for taps in self.taps)
+        return {"depths": [list(taps.depths) for taps in self.taps]} if told else {}
 
     def _calibrated(self, head: Head, held: Samples | None) -> Calibration:
         """By what a tuned head says of images that stopped it, where there were any."""
