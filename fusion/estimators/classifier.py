@@ -18,7 +18,7 @@ from fusion.data import labels as labels_
 from fusion.data.samples import Samples, digests
 from fusion.estimators import fitting, parameters, saving
 from fusion.features import extract
-from fusion.features.taps import Taps
+from fusion.features.taps import Taps, whole
 from fusion.heads.calibration import frequencies, moved
 from fusion.tuning import strategies
 from fusion.tuning.settings import Training
@@ -108,6 +108,11 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Those of `taps_`."""
         return [taps.encoder for taps in self.taps_]
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "encoders_" in self.__dict__:  # pickled before there were taps
+            self.taps_ = [whole(encoder) for encoder in self.__dict__.pop("encoders_")]
+
     def fit(
         self,
         X: Any,
@@ -143,6 +148,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         taps = extract.tapped([e if isinstance(e, str) else copy.deepcopy(e) for e in given], self.device)
         encoders = [own.encoder for own in taps]
         stretches = strategies.plan(self.strategy, encoders, (self.training or Training()).epochs)
+        parameters.check_read(stretches, taps)
         solved = all(stretch.solve for stretch in stretches)
         parameters.check_effect(self, solved, validation, multilabel=known.multilabel)
         self.origins_ = [{"name": encoder.name, "identity": encoder.identity()} for encoder in encoders]

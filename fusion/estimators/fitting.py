@@ -23,7 +23,7 @@ from fusion.heads.optimum import ModuleHead, take_over
 from fusion.heads.probe import EXACT, TOLERANCE
 from fusion.heads.solved import SOLVED, Head
 from fusion.tuning.loop import Fit
-from fusion.tuning.network import Fused, disown
+from fusion.tuning.network import Fused, disown, same_bytes
 from fusion.tuning.phases import Stretch
 from fusion.tuning.settings import Training
 
@@ -124,7 +124,7 @@ class Job:
         }
         history = fit.run(lambda network: self._solve_into(network, train, folds, weighting), identity)
         after = [encoder.eval().state_dict() for encoder in self.encoders]
-        changed = [{n for n in a if not torch.equal(a[n].cpu(), b[n])} for a, b in zip(after, before, strict=True)]
+        changed = [{n for n in a if not same_bytes(a[n].cpu(), b[n])} for a, b in zip(after, before, strict=True)]
         for encoder in self.encoders:
             disown(encoder.requires_grad_(True))
         moved = sum(fit.progress.moved.values())
@@ -132,9 +132,9 @@ class Job:
         return Fitted(found, self._calibrated(found, held), moved, changed, history, fit.earlier)
 
     def _depths(self) -> dict[str, Any]:
-        """What tells a checkpoint's fit from one at other depths; fits at one depth each say nothing, as ever."""
-        several = any(len(taps.depths) > 1 for taps in self.taps)
-        return {"depths": [list(taps.depths) for taps in self.taps]} if several else {}
+        """What tells a checkpoint's fit from one at other depths; encoders at their ends say nothing, as ever."""
+        told = any(taps.depths != (taps.encoder.depth,) for taps in self.taps)
+        return {"depths": [list(taps.depths) for taps in self.taps]} if told else {}
 
     def _calibrated(self, head: Head, held: Samples | None) -> Calibration:
         """By what a tuned head says of images that stopped it, where there were any."""

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import zoo
 from fusion.features.taps import Taps, split
 from fusion.heads.modules import TRAINED
+from fusion.tuning.phases import Stretch
 from fusion.tuning.settings import Training
 
 _EFFECTIVE = ("class_weight",)  # of the training settings, where the head is solved
@@ -137,6 +138,23 @@ def check_effect(model: Any, solved: bool, validation: Any, *, multilabel: bool 
             f"training must be left out where nothing is trained step by step (got {', '.join(idle)} with strategy "
             f"{model.strategy!r}). Leave it out, or try strategy='full'."
         )
+
+
+def check_read(stretches: Sequence[Stretch], taps: Sequence[Taps]) -> None:
+    """Refuse to train an encoder that is tapped below its end only: nothing would read its deepest layers.
+
+    Raises:
+        ValueError: Naming it.
+    """
+    for number, own in enumerate(taps):
+        phases = [stretch.phases[number] for stretch in stretches]
+        trains = any(phase.lora or set(phase.rates) - {"head"} for phase in phases)
+        if trains and own.places[-1] < len(own.encoder.depths) - 1:
+            deepest = f"{own.depths[-1]:.12g}"
+            raise ValueError(
+                f"encoders that train must be tapped at their end (got {own.encoder.name} at {deepest} at most). "
+                f"Load it there: zoo.load({own.encoder.card.name!r}, {deepest})."
+            )
 
 
 def penalties(C: float | Sequence[float] | None, count: int) -> list[float] | None:

@@ -128,7 +128,7 @@ def _held(taps: Taps, origin: str) -> tuple[Held, Tensors]:
     if known is not None and alike and known.state_dict().keys() == own.keys():
         theirs = known.state_dict()
         _check_built(encoder, known)
-        own = {k: v for k, v in own.items() if v.dtype != theirs[k].dtype or not torch.equal(v, theirs[k])}
+        own = {k: v for k, v in own.items() if not network.same_bytes(v, theirs[k])}
     else:
         card = encoder.card.model_dump(mode="json", exclude={"path"})
         _check_built(encoder, zoo.restore(encoder.card, float(encoder.depth), own))

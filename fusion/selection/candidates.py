@@ -1,5 +1,6 @@
 """Encoders that may be chosen: their features at every depth, from one pass each."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -57,4 +58,4 @@ def features(found: dict[str, zoo.Encoder], images: Any, select: str) -> tuple[B
 def _name(encoder: zoo.Encoder) -> str:
     """Its own, not its card's: what no name loads must not be recommended by one that loads something else."""
     tuned = encoder.report is not None and encoder.report.verified == "fine-tuned"
-    return encoder.name.replace(f"@{encoder.depth:g}", "") + (", fine-tuned" if tuned else "")
+    return re.sub(r"@[\d.+]+", "", encoder.name) + (", fine-tuned" if tuned else "")

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 import zoo
@@ -61,6 +62,12 @@ def neighbours(encoder: zoo.Encoder) -> set[int]:
     """Ids of all weights of the blocks in which a weight moves: the norms that Auto-RGN and LoRA freeze among them."""
     blocks = (group["params"] for group in encoder.blocks())
     return {id(p) for block in blocks if any(p.requires_grad for p in block) for p in block}
+
+
+def same_bytes(first: Tensor, second: Tensor) -> bool:
+    """Whether two tensors hold the same, as `Encoder.identity` has it: -0.0 and 0.0 are two numbers."""
+    alike = first.dtype == second.dtype and first.shape == second.shape
+    return alike and torch.equal(*(value.contiguous().reshape(-1).view(torch.uint8) for value in (first, second)))
 
 
 def disown(encoder: zoo.Encoder) -> None:

@@ -116,10 +116,18 @@ class Encoder(nn.Module):
         Args:
             x: As `preprocess` gives it.
             places: Of those of `depths` that are wanted, from 0 and rising; None takes all.
+
+        Raises:
+            ValueError: There is no place, or they do not rise, or one lies outside of `depths`.
         """
         last = len(self.depths) - 1
-        wanted = range(last + 1) if places is None else places
-        if list(wanted) == [last]:
+        wanted = list(range(last + 1) if places is None else places)
+        if not wanted or wanted != sorted(set(wanted) & set(range(last + 1))):
+            raise ValueError(
+                f"{self.name}: places must rise from 0 to {last} at most (got {wanted}). "
+                "Leave them out for all of encoder.depths."
+            )
+        if wanted == [last]:
             return [self(x)]
         inner, deepest = self._caught(x, [self._taps[place] for place in wanted if place < last], self._average)
         return [*inner, self._pool(deepest)] if last in wanted else inner

@@ -202,6 +202,15 @@ def test_a_loaded_encoder_is_tapped_where_it_is_told_to_be():
     assert encoder.name == told.encoders_[0].name == "mae-mini@0.5"
 
 
+def test_a_pickle_from_before_there_were_taps_answers(fitted):
+    before = fitted.__getstate__() | {"encoders_": fitted.encoders_}
+    del before["taps_"]
+    again = FusionClassifier.__new__(FusionClassifier)
+    again.__setstate__(before)
+    assert again.encoders_ == fitted.encoders_
+    np.testing.assert_array_equal(again.predict_proba(HELD.images[:4]), fitted.predict_proba(HELD.images[:4]))
+
+
 def test_contributions_of_a_fitted_model(fitted):
     found = contributions(fitted, HELD.images, HELD.labels, HELD.groups, resamples=20)
     assert list(found) == PAIR

@@ -1,5 +1,7 @@
 """A fit: what it trains on, what stops it, and how much each image counts."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +9,7 @@ import torch
 from sklearn.metrics import log_loss
 
 import zoo
-from fusion import FusionClassifier, Training, brain_regions
+from fusion import FusionClassifier, Taps, Training, brain_regions
 from fusion.data import shifts
 from fusion.estimators import fitting
 from fusion.evaluation.metrics import auc
@@ -372,6 +374,24 @@ def test_what_trains_below_several_depths_learns_from_all(strategy):
     once = model.predict_log_proba(HELD.images)
     blocks = [block for own in model.taps_ for block in blocks_of(own, HELD.images)]
     np.testing.assert_array_equal(once, model.calibration_.apply(np.asarray(model.head_.log_proba(blocks))))
+
+
+@pytest.mark.parametrize("strategy", ["full", "auto-rgn", "lora", "lp-ft", "quarter-1"])
+@pytest.mark.parametrize("depths", [(0.25,), (0.125, 0.25)])
+def test_layers_that_nothing_reads_do_not_train(strategy, depths):
+    model = FusionClassifier([Taps(zoo.load("mae-mini@0.5"), depths)], strategy=strategy, training=SHORT)
+    message = r"tapped at their end \(got mae-mini@0.5 at 0.25 at most\)\. .*: zoo.load\('mae-mini', 0.25\)"
+    with pytest.raises(ValueError, match=message):
+        model.fit(TRAIN.images, TRAIN.labels)
+
+
+def test_a_checkpoint_is_for_the_depths_of_its_fit(tmp_path):
+    training = replace(SHORT, checkpoint=tmp_path)
+    options = {"strategy": {"mae-mini": "probe", "mocov2-mini": "full"}, "C": 0.1, "training": training}
+    frozen, moving = zoo.load("mae-mini@0.5"), zoo.load("mocov2-mini@0.125")
+    FusionClassifier([Taps(frozen, (0.25,)), moving], **options).fit(TRAIN.images, TRAIN.labels)
+    with pytest.raises(ValueError, match="checkpoint"):
+        FusionClassifier([Taps(frozen, (0.125,)), moving], **options).fit(TRAIN.images, TRAIN.labels)
 
 
 def test_copies_are_for_heads_on_frozen_features():

@@ -113,6 +113,18 @@ def test_several_depths_of_an_encoder_of_ones_own_come_back(tiny, tmp_path):
     assert again.encoders == ["mae-mini@0.25"]
 
 
+def test_a_zero_that_lost_its_sign_comes_back(tmp_path):
+    model = tuned(["mae-mini@1"], "probe")
+    weights = model.encoders_[0].state_dict()
+    lost = {f"0.{name}" for name, value in weights.items() if ((value == 0) & value.signbit()).any()}
+    assert lost
+    for value in weights.values():
+        value[value == 0] = 0  # as merging an adapter that learned nothing does
+    model.save(tmp_path)
+    assert stored(tmp_path) == lost
+    same(FusionClassifier.load(tmp_path), model)
+
+
 def test_a_record_from_before_there_were_several_depths_is_read(tmp_path):
     model = tuned(PAIR[1:], "probe")
     model.save(tmp_path)

@@ -5,7 +5,7 @@ import pytest
 
 import zoo
 from fusion.data import shifts
-from fusion.features import extract
+from fusion.features import extract, taps
 from fusion.selection import candidates
 from tests.fusion.selection.small_task import TRAIN
 
@@ -14,6 +14,8 @@ def test_names_lose_their_depth_and_without_one_take_all():
     found = candidates.load(["mae-mini@0.25", zoo.untrained("mocov2-mini", 0.5)], "cpu")
     assert list(found) == ["mae-mini", "untrained-mocov2-mini#0"]
     assert candidates.load(["mocov2-mini"], "cpu")["mocov2-mini"].depth == 1
+    several = taps.load("mocov2-mini@0.25+1").encoder  # as a fitted model has it
+    assert list(candidates.load([several], "cpu")) == ["mocov2-mini"]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from torch import nn
 
 import zoo
 from fusion.heads.modules import TRAINED
-from fusion.tuning.network import Fused, neighbours, set_modes
+from fusion.tuning.network import Fused, neighbours, same_bytes, set_modes
 from fusion.tuning.phases import movers
 from fusion.tuning.strategies import plan
 from tests.small_fits import own
@@ -104,3 +104,10 @@ def test_norms_of_blocks_that_move_go_along_though_frozen_and_no_others_do(tmp_p
     assert [norm.training for norm in norms] == [id(norm.weight) in moved for norm in norms]
     set_modes(encoder, statistics=False, along=neighbours(encoder))
     assert not any(norm.training for norm in norms)
+
+
+def test_the_same_is_the_same_bytes():
+    zero = torch.zeros(2, 3)
+    assert same_bytes(zero, zero.clone())
+    assert same_bytes(torch.full((), torch.nan), torch.full((), torch.nan))
+    assert not any(same_bytes(zero, other) for other in (-zero, zero.half(), zero[:1], zero.T))

@@ -77,6 +77,12 @@ def test_features_at_some_depths_are_those_at_all(encoder):
         assert len(found) == len(places)
 
 
+@pytest.mark.parametrize("places", [[2, 1], [1, 1], [-1], [], [0, 99]])
+def test_places_that_do_not_rise_within_the_depths_are_refused(encoder, places):
+    with pytest.raises(ValueError, match=r"places must rise from 0 to \d at most \(got \[.*Leave them out for all"):
+        encoder.at_depths(torch.zeros(1, 1, 32, 32), places)
+
+
 def test_features_do_not_depend_on_the_batch(encoder):
     x = torch.randn(5, 1, 32, 32)
     alone = torch.cat([encoder(image[None]) for image in x])
