@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from fusion.data.samples import Samples
     from fusion.data.sets.brain_regions import brain_regions
     from fusion.estimators.classifier import FusionClassifier
+    from fusion.estimators.leaderboard import Leaderboard
     from fusion.evaluation.agreement import Agreement, agreement
     from fusion.evaluation.correlation import Correlation, correlation
     from fusion.evaluation.curves import DecisionCurve, Reliability, decision_curve, reliability_curve
@@ -37,6 +38,7 @@ __all__ = [
     "Evaluation",
     "FusionClassifier",
     "Interval",
+    "Leaderboard",
     "OperatingPoint",
     "Phase",
     "Reliability",
@@ -81,6 +83,7 @@ _HOMES = {
     "Evaluation": "fusion.evaluation.score.Evaluation",
     "FusionClassifier": "fusion.estimators.classifier.FusionClassifier",
     "Interval": "fusion.evaluation.intervals.Interval",
+    "Leaderboard": "fusion.estimators.leaderboard.Leaderboard",
     "OperatingPoint": "fusion.evaluation.operating.OperatingPoint",
     "Phase": "fusion.tuning.phases.Phase",
     "Reliability": "fusion.evaluation.curves.Reliability",

@@ -29,7 +29,10 @@ ROOMS: dict[str, set[str]] = {
         *(f"fusion/{room}" for room in ("data", "evaluation", "features", "heads", "similarity")),
     },
     "fusion/report": {f"fusion/{room}" for room in ("data", "evaluation", "similarity", "selection")},
-    "fusion/estimators": {ZOO, *(f"fusion/{room}" for room in ("data", "features", "heads", "tuning", "selection"))},
+    "fusion/estimators": {
+        ZOO,  # evaluation: a fit says what it is ahead of, with intervals
+        *(f"fusion/{room}" for room in ("data", "evaluation", "features", "heads", "tuning", "selection")),
+    },
     "fusion/demo": {
         ZOO,
         *(f"fusion/{room}" for room in ("data", "evaluation", "features", "heads", "estimators", "report")),

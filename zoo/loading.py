@@ -142,7 +142,7 @@ def restore(card: Card, depth: float, tensors: Mapping[str, Tensor]) -> Encoder:
 
 
 def untrained(
-    name: str,
+    name: str | Encoder,
     depth: float | None = None,
     *,
     seed: int = 0,
@@ -151,10 +151,15 @@ def untrained(
 ) -> Encoder:
     """The architecture of `name` at `depth` with random weights drawn under `seed`: a control, never a fallback.
 
+    An encoder in place of a name is one's own: its card, and its depth where no other is given.
     `size` is the side of its input in pixels, where another than the card's is wanted; `window` as in `load`.
     """
-    name, depth = _split(name, depth)
-    record = cards.fill(cards.find(name), window=window)
+    if isinstance(name, Encoder):
+        found, depth = name.card, depth or name.depth
+    else:
+        name, depth = _split(name, depth)
+        found = cards.find(name)
+    record = cards.fill(found, window=window)
     if size is not None:
         record = record.model_copy(update={"input": record.input.model_copy(update={"size": size})})
     depth, evidence = _resolve(record, depth)

@@ -13,6 +13,7 @@ from rich.table import Table
 from fusion.commands import columns, windows
 from fusion.commands.columns import LabelColumn, PathColumn, PatientColumn
 from fusion.commands.console import Json, busy, clear_errors, console, figures, record, say, telling
+from fusion.commands.leaderboard import tell
 from fusion.commands.windows import Window
 
 if TYPE_CHECKING:
@@ -56,6 +57,9 @@ def fit(  # noqa: PLR0913 - each is an option of its own
         str, typer.Option(help="clean, or shifted: fit and choose on copies as other scanners make them, too.")
     ] = "clean",
     folds: Annotated[int, typer.Option(help="Folds for the choice of the penalty and of the weights.")] = 5,
+    leaderboard: Annotated[
+        bool, typer.Option("--leaderboard/--no-leaderboard", help="Judge also what the fit must beat, on its folds.")
+    ] = True,
     window: Window = None,
     split: Learned = None,
     path_column: PathColumn = None,
@@ -85,15 +89,20 @@ def fit(  # noqa: PLR0913 - each is an option of its own
         stopped = f"; early stopping on its split validation, {len(held)} images" if held else ""
         say(f"Learned from: {said}, {len(images)} images{stopped}.")
         options: dict[str, Any] = {"head": head, "strategy": strategy, "folds": folds, "select": select}
-        model = FusionClassifier(encoders, training=settings, device=device, seed=seed, **options)
+        options |= {"compare_baselines": leaderboard, "device": device, "seed": seed}
+        model = FusionClassifier(encoders, training=settings, **options)
         with busy(f"{strategy} on {len(images)} images"):
             validation = (held.images, held.named()) if held else None
             model.fit(images.images, images.named(), images.groups, validation=validation)
         model.save(output)
     names = [e.name for e in model.encoders_]
     say(f"Fitted {head} on {len(images)} images, {len(model.classes_)} classes: {', '.join(names)}.")
+    board = model.leaderboard_
+    if leaderboard:
+        tell(board, images.images, model.encoders_)
     say(f"Model: {output}")
-    record(json_path, {"model": str(output), "encoders": names, "head": head, "classes": model.classes_.tolist()})
+    told = {"model": str(output), "encoders": names, "head": head, "classes": model.classes_.tolist()}
+    record(json_path, {**told, "leaderboard": board.values() if board else None})
 
 
 def evaluate(

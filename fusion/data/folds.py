@@ -35,6 +35,11 @@ def folds(numbers: Ints, groups: npt.NDArray[Any] | None, count: int, seed: int)
     return list(split.split(numbers, numbers, groups))
 
 
+def foldable(numbers: Ints, groups: npt.NDArray[Any] | None) -> bool:
+    """Whether there can be two folds at all."""
+    return _fewest(numbers) >= 2 and (groups is None or len(np.unique(groups)) >= 2)
+
+
 def of_copies(found: Sequence[tuple[Ints, Ints]], rows: Ints) -> Folds:
     """Folds of images as those of copies, all of an image on one side: (M,) `rows` tell which image each shows."""
     return [(np.flatnonzero(np.isin(rows, fit)), np.flatnonzero(np.isin(rows, rest))) for fit, rest in found]

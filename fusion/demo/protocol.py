@@ -9,7 +9,7 @@ itself, and a temperature is fitted to what each row says of those slabs.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -139,7 +139,8 @@ def fitted(choices: list[Choice]) -> FusionClassifier:
     """The fusion of the first draw of 300 labels as a user would fit it, ready to save."""
     fused = next(c for c in choices if c.row == FUSION and c.budget == _KEPT).picks[0]
     train = brain_regions("train", labels=_KEPT, seed=DRAWS[0])
-    model = FusionClassifier(fused.blocks, HEAD, select="shifted", calibration="temperature", folds=_FOLDS)
+    options: dict[str, Any] = {"select": "shifted", "calibration": "temperature", "compare_baselines": False}
+    model = FusionClassifier(fused.blocks, HEAD, folds=_FOLDS, **options)
     return model.fit(train.images, train.labels, train.groups)
 
 

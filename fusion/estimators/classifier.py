@@ -52,6 +52,8 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             site are at hand, compare both on these.
         calibration: `temperature` also makes answers as sure as they are right, by one number that is fitted to
             answers out of fold, or on `validation`; None leaves that.
+        compare_baselines: Whether the fit also judges what it must beat, for `leaderboard_`; a fit of image
+            files takes up to a fifth longer, one of few small arrays in memory up to two thirds.
 
     Attributes:
         classes_: (K,) labels as they came in; columns of `predict_proba`.
@@ -61,6 +63,8 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         scan_: What `auto` found.
         prior_: (K,) how often each class, or each label, is in training; None of a model saved before 0.2.
         calibration_: What makes the head's answers probabilities, see `fusion.heads.calibration`.
+        leaderboard_: The fit beside a thumbnail, random weights and each encoder alone, see `fusion.Leaderboard`; None
+            where it was not asked for or could not be, and of models saved before.
         history_: A row per epoch of a fine-tuning: stretch, epoch, loss, validation AUC and loss; 0 is before it.
         trained_: How many parameters moved, the head's included.
         seen_: Digests of the images and patients of the fit, without those of `validation`: `fusion.evaluate` refuses
@@ -89,6 +93,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         class_weight: str | None = "balanced",
         calibration: str | None = None,
         select: str = "clean",
+        compare_baselines: bool = True,
     ) -> None:
         self.encoders = encoders
         self.head = head
@@ -102,6 +107,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.class_weight = class_weight
         self.calibration = calibration
         self.select = select
+        self.compare_baselines = compare_baselines
 
     @property
     def encoders_(self) -> list[zoo.Encoder]:
@@ -156,6 +162,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         found = job.solve() if solved else job.tune(stretches, validation)
         self.head_, self.history_, self.changed_ = found.head, found.history, found.changed
         self.calibration_, self.prior_ = found.calibration, frequencies(known.numbers, weighting)
+        self.leaderboard_ = found.leaderboard
         self.trained_, self.seconds_ = found.trained, found.earlier + time.monotonic() - started
         self.classes_, self.taps_, self.multilabel_ = known.classes, taps, known.multilabel
         self.seen_ = digests(Samples(images, known.numbers, groups))  # ids as given: copies joined some

@@ -14,13 +14,14 @@ from fusion.data import shifts
 from fusion.data.labels import Targets
 from fusion.data.samples import Samples, fingerprint
 from fusion.estimators import parameters
+from fusion.estimators.leaderboard import Controls, Leaderboard, leaderboard
 from fusion.features import extract
 from fusion.features.taps import Taps
 from fusion.heads.calibration import Calibration, by_prior, calibrate, frequencies, neutral
 from fusion.heads.losses import Weighting
 from fusion.heads.modules import TRAINED
 from fusion.heads.optimum import ModuleHead, take_over
-from fusion.heads.probe import EXACT, TOLERANCE
+from fusion.heads.probe import EXACT, TOLERANCE, OutOfFold, normalised
 from fusion.heads.solved import SOLVED, Head
 from fusion.tuning.loop import Fit
 from fusion.tuning.network import Fused, disown, same_bytes
@@ -39,6 +40,7 @@ class Fitted:
         history: A row per epoch.
         earlier: Seconds that were spent before this process took the fit up.
         calibration: What makes its answers probabilities.
+        leaderboard: The fit beside what it must beat, where asked for.
     """
 
     head: Head
@@ -47,6 +49,7 @@ class Fitted:
     changed: list[set[str]]
     history: list[dict[str, Any]] = field(default_factory=list)
     earlier: float = 0.0
+    leaderboard: Leaderboard | None = None
 
 
 @dataclass
@@ -77,33 +80,61 @@ class Job:
         folds = folds_.folds(self.samples.labels, self.samples.groups, self.model.folds, self.model.seed)
         if self.model.select == "shifted":
             return self._solve_shifted(folds)
-        return self._solved_on(self._blocks(self.samples.images), self.samples.labels, folds, self.weighting)
+        images, controls = self.samples.images, self._controls()
+        found = [extract.blocks(taps, images, beside=beside) for taps, beside in self._beside(controls)]
+        return self._solved_on(found, self.samples.labels, folds, self.weighting, controls)
 
     def _blocks(self, images: Any) -> list[extract.Floats]:
         """Features (N, D) of every encoder at each of its depths."""
         return [block for taps in self.taps for block in extract.blocks(taps, images)]
 
+    def _controls(self) -> Controls | None:
+        """What reads the same pixels as the first encoder, where a leaderboard is asked for."""
+        return Controls.of(self.taps[0], len(self.samples)) if self.model.compare_baselines else None
+
+    def _parted(self, found: list[list[extract.Floats]]) -> tuple[list[extract.Floats], list[extract.Floats]]:
+        """The encoders' blocks, and what the controls saw, which comes behind those of the first encoder."""
+        each = zip(self.taps, found, strict=True)
+        return [x for taps, own in each for x in own[: len(taps.depths)]], found[0][len(self.taps[0].depths) :]
+
+    def _beside(self, controls: Controls | None) -> list[tuple[Taps, extract.Beside | None]]:
+        return [(taps, None if place else controls) for place, taps in enumerate(self.taps)]
+
     def _solve_shifted(self, folds: folds_.Folds) -> Fitted:
         """Fit and choose on images and their copies, all copies of an image on one side of each fold."""
         parts = shifts.copies(len(self.samples))
         rows = shifts.rows(parts)
-        copies = [extract.copied(taps, self.samples.images, parts) for taps in self.taps]
+        controls, images = self._controls(), self.samples.images
+        copies = [extract.copied(taps, images, parts, beside=beside) for taps, beside in self._beside(controls)]
         given = 1 if self.weighting.images is None else self.weighting.images[rows]
         weighting = Weighting(self.weighting.balanced, given / np.bincount(rows)[rows])
-        blocks = [block for own in copies for block in own]
-        return self._solved_on(blocks, self.samples.labels[rows], folds_.of_copies(folds, rows), weighting)
+        return self._solved_on(
+            copies, self.samples.labels[rows], folds_.of_copies(folds, rows), weighting, controls, rows
+        )
 
     def _solved_on(
-        self, blocks: list[Any], labels: npt.NDArray[np.int64], folds: folds_.Folds, weighting: Weighting
+        self,
+        found: list[list[extract.Floats]],
+        labels: npt.NDArray[np.int64],
+        folds: folds_.Folds,
+        weighting: Weighting,
+        controls: Controls | None,
+        rows: npt.NDArray[np.int64] | None = None,
     ) -> Fitted:
-        head = self._solved(blocks, labels, folds, weighting)
+        """Fit on what each encoder found, with what the controls saw behind the first one's blocks."""
+        blocks, beside = self._parted(found)
+        folded = OutOfFold(blocks, labels, folds, weighting)
+        head = self._solved(blocks, labels, folds, weighting, folded=folded)
         held = cast(npt.NDArray[np.float64], head.held)
         calibrated = self._calibration(held, labels, weighting)
-        return Fitted(head, calibrated, head.size, [set() for _ in self.encoders])
+        board = None
+        if controls:
+            board = leaderboard(held, folded, self.taps, controls.named(beside), self.samples.groups, rows)
+        return Fitted(head, calibrated, head.size, [set() for _ in self.encoders], leaderboard=board)
 
     def tune(self, stretches: list[Stretch], validation: tuple[Any, Any] | None) -> Fitted:
         """Move encoders and head through the stretches, with early stopping where there are images for it."""
-        model, settings = self.model, self.model.training or Training()
+        model, settings, board = self.model, self.model.training or Training(), self._frozen()
         train, held, weighting = self._parts(validation, settings.patience)
         whole = len(train) == len(self.samples)
         count = model.folds if whole else folds_.fewer(train.labels, train.groups, model.folds)
@@ -129,7 +160,20 @@ class Job:
             disown(encoder.requires_grad_(True))
         moved = sum(fit.progress.moved.values())
         found = cast(Head, ModuleHead(model.head, head))
-        return Fitted(found, self._calibrated(found, held), moved, changed, history, fit.earlier)
+        return Fitted(found, self._calibrated(found, held), moved, changed, history, fit.earlier, board)
+
+    def _frozen(self) -> Leaderboard | None:
+        """The leaderboard of the encoders before they move, where asked for and the images allow folds."""
+        samples, controls = self.samples, self._controls()
+        if controls is None or not folds_.foldable(samples.labels, samples.groups):
+            return None
+        count = folds_.fewer(samples.labels, samples.groups, self.model.folds)
+        folds = folds_.folds(samples.labels, samples.groups, count, self.model.seed)
+        found = [extract.blocks(taps, samples.images, beside=beside) for taps, beside in self._beside(controls)]
+        blocks, beside = self._parted(found)
+        folded = OutOfFold(blocks, samples.labels, folds, self.weighting)
+        held = normalised(folded.together(folded.best_together(), TOLERANCE), samples.labels.ndim == 2)
+        return leaderboard(held, folded, self.taps, controls.named(beside), samples.groups, tuned=True)
 
     def _depths(self) -> dict[str, Any]:
         """What tells a checkpoint's fit from one at other depths; encoders at their ends say nothing, as ever."""
@@ -187,12 +231,13 @@ class Job:
         tolerance: float = TOLERANCE,
         *,
         hold: bool = True,
+        folded: OutOfFold | None = None,
     ) -> Head:
         kind, seed = self.model.head, self.model.seed
         made: Any = SOLVED[kind]() if kind in SOLVED else ModuleHead(kind, seed=seed, drop=hold)
         made.tolerance = tolerance
         penalties = parameters.penalties(self.model.C, len(blocks))
-        return cast(Head, made.fit(blocks, labels, folds, penalties, weighting, hold=hold))
+        return cast(Head, made.fit(blocks, labels, folds, penalties, weighting, hold=hold, folded=folded))
 
 
 def weighting(model: Any, sample_weight: Any, samples: Samples) -> Weighting:

@@ -37,6 +37,8 @@ def check(model: Any) -> None:
         raise ValueError(f"calibration must be 'temperature' or None (got {model.calibration!r}). Leave it out.")
     if model.select not in ("clean", "shifted"):
         raise ValueError(f"select must be 'clean' or 'shifted' (got {model.select!r}). Leave it out.")
+    if not isinstance(model.compare_baselines, bool | np.bool_):
+        raise ValueError(f"compare_baselines must be True or False (got {model.compare_baselines!r}). Leave it out.")
     if not isinstance(model.folds, int | np.integer) or model.folds < 2:
         raise ValueError(f"folds must be an integer from 2 (got {model.folds!r}). Try folds=5.")
     given = listed(model.encoders)

@@ -65,6 +65,7 @@ class Model(Strict):
     prior: list[float] | None = None
     shift: list[float] | None = None
     temperature: Annotated[float, Field(gt=0)] = 1.0
+    leaderboard: dict[str, Any] | None = None
     solved: bool
     head: File
     tensors: File | None

@@ -23,7 +23,7 @@ from torch import Tensor
 
 import zoo
 from fusion.data import writing
-from fusion.estimators import earlier, record
+from fusion.estimators import earlier, leaderboard, record
 from fusion.estimators.record import FORMAT, File, Held, Model
 from fusion.features import extract
 from fusion.features.taps import Taps, joined
@@ -48,6 +48,7 @@ _KEPT = (
     "class_weight",
     "calibration",
     "select",
+    "compare_baselines",
 )  # of the constructor
 
 
@@ -107,6 +108,7 @@ def load(kind: type[T], folder: Path, encoders: Sequence[zoo.Encoder] | None, de
     model.multilabel_, model.history_ = known.multilabel, known.history
     model.trained_, model.seconds_, model.seen_ = known.trained, known.seconds, set(known.seen)
     model.prior_, model.calibration_ = _calibration(known)
+    model.leaderboard_ = leaderboard.restored(known.leaderboard)
     return cast(T, model)
 
 
@@ -262,6 +264,7 @@ def _record(model: Any, encoders: list[Held], head: File, tensors: File | None) 
         prior=None if model.prior_ is None else model.prior_.tolist(),
         shift=model.calibration_.shift.tolist(),
         temperature=model.calibration_.temperature,
+        leaderboard=model.leaderboard_.values() if model.leaderboard_ else None,
         solved=not isinstance(model.head_, ModuleHead),
         head=head,
         tensors=tensors,

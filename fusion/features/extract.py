@@ -17,6 +17,7 @@ from fusion.features.taps import Taps
 Floats = npt.NDArray[np.float32]
 Compute = Callable[[zoo.Encoder, Tensor], list[Tensor]]
 Change = Callable[[Tensor], Tensor]  # of pixels (N, C, H, W) in [0, 1]
+Beside = Callable[[Tensor], list[Tensor]]  # of preprocessed images, what is wanted beside their features
 
 BATCH = 64
 
@@ -84,12 +85,17 @@ def extract(encoder: str | zoo.Encoder, images: Any, *, batch: int = BATCH) -> F
     return _run(network, images, batch, lambda own, x: [own(x)])[0]
 
 
-def blocks(taps: Taps, images: Any, *, batch: int = BATCH) -> list[Floats]:
-    """(N, D_l) features of `images` for each of the depths, from one pass; arguments as in `extract`."""
-    return _run(taps.encoder, images, batch, lambda own, x: own.at_depths(x, taps.places))
+def blocks(taps: Taps, images: Any, *, batch: int = BATCH, beside: Beside | None = None) -> list[Floats]:
+    """(N, D_l) features of `images` for each of the depths, from one pass; arguments as in `extract`.
+
+    What `beside` gives of the same preprocessed images comes behind them: nothing is read twice.
+    """
+    return _run(taps.encoder, images, batch, lambda own, x: _tapped(own, x, taps, beside))
 
 
-def varied(taps: Taps, images: Any, changes: Sequence[Change], *, batch: int = BATCH) -> list[list[Floats]]:
+def varied(
+    taps: Taps, images: Any, changes: Sequence[Change], *, batch: int = BATCH, beside: Beside | None = None
+) -> list[list[Floats]]:
     """`blocks` of `images` as they are and after each change, all from one decoding: 1 + len(changes) lists.
 
     Args:
@@ -97,18 +103,25 @@ def varied(taps: Taps, images: Any, changes: Sequence[Change], *, batch: int = B
         images: As in `extract`.
         changes: Such as `fusion.data.shifts.shift` of one name.
         batch: Images at a time.
+        beside: As in `blocks`.
     """
 
     def compute(own: zoo.Encoder, x: Tensor) -> list[Tensor]:
         views = [x, *(own.preprocess.varied(x, change) for change in changes)]
-        return [block for view in views for block in own.at_depths(view, taps.places)]
+        return [block for view in views for block in _tapped(own, view, taps, beside)]
 
-    found, count = _run(taps.encoder, images, batch, compute), len(taps.depths)
+    found = _run(taps.encoder, images, batch, compute)
+    count = len(found) // (1 + len(changes))
     return [found[start : start + count] for start in range(0, len(found), count)]
 
 
 def copied(
-    taps: Taps, images: Any, parts: Sequence[tuple[npt.NDArray[np.int64], Sequence[Change]]], *, batch: int = BATCH
+    taps: Taps,
+    images: Any,
+    parts: Sequence[tuple[npt.NDArray[np.int64], Sequence[Change]]],
+    *,
+    batch: int = BATCH,
+    beside: Beside | None = None,
 ) -> list[Floats]:
     """Blocks (M, D_l) of images and of copies: part by part the images, then these after each change.
 
@@ -117,11 +130,16 @@ def copied(
         images: As in `extract`.
         parts: Which images (n,) are copied by which changes, such as `fusion.data.shifts.copies`.
         batch: Images at a time.
+        beside: As in `blocks`.
     """
     given = zoo.listed(images)
     some = [(given[index] if isinstance(given, np.ndarray) else [given[i] for i in index], c) for index, c in parts]
-    views = [view for own, changes in some for view in varied(taps, own, changes, batch=batch)]
+    views = [view for own, changes in some for view in varied(taps, own, changes, batch=batch, beside=beside)]
     return [np.concatenate(block) for block in zip(*views, strict=True)]
+
+
+def _tapped(own: zoo.Encoder, x: Tensor, taps: Taps, beside: Beside | None) -> list[Tensor]:
+    return [*own.at_depths(x, taps.places), *(beside(x) if beside else [])]
 
 
 def levels(encoder: zoo.Encoder, images: Any, *, batch: int = BATCH) -> list[Floats]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from fusion.evaluation.metrics import auc_of
 from fusion.heads.losses import EVEN, Weighting, losses
 from fusion.heads.modules import TRAINED, Concat, Convex, Mean, Stack, TrainedHead
-from fusion.heads.probe import Flags, Strengths, count, kept
+from fusion.heads.probe import Flags, OutOfFold, Strengths, count, kept
 from fusion.heads.solved import SOLVED, Head
 
 Floats = npt.NDArray[np.float64]
@@ -50,12 +50,14 @@ class ModuleHead:
         weighting: Weighting = EVEN,
         *,
         hold: bool = True,
+        folded: OutOfFold | None = None,
     ) -> Self:
         """Fit on blocks (N, D_e); without `penalties` the strength is chosen by out-of-fold AUC.
 
         Raises:
             ValueError: Penalties differ; these heads have a single one.
         """
+        del folded  # of probes on single blocks, which no part of these is
         if penalties and len(set(penalties)) > 1:
             raise ValueError(
                 f"C must be one value for head {self.kind!r} (got {list(penalties)}). Try C={penalties[0]}."

@@ -44,6 +44,7 @@ class Head(Protocol):
 
     After `fit`, `strengths` are those of the penalties, 0 of a block that is left out, and `held` (N, K), unless not to
     `hold`, the log-probabilities of training images by a head that has not seen them; both are None of a restored one.
+    `folded` holds the blocks' opinions of those folds, for whoever asks for them too; one is made where none is given.
     """
 
     strengths: Strengths | None
@@ -58,6 +59,7 @@ class Head(Protocol):
         weighting: Weighting = EVEN,
         *,
         hold: bool = True,
+        folded: OutOfFold | None = None,
     ) -> Self: ...
 
     def log_proba(self, blocks: Some) -> Floats: ...
@@ -92,8 +94,9 @@ class SolvedConcat:
         weighting: Weighting = EVEN,
         *,
         hold: bool = True,
+        folded: OutOfFold | None = None,
     ) -> Self:
-        folded = OutOfFold(blocks, y, folds, weighting)
+        folded = folded or OutOfFold(blocks, y, folds, weighting)
         self.strengths = tuple(penalties or folded.best_together())
         self.held = normalised(folded.together(self.strengths, TOLERANCE), y.ndim == 2) if hold else None
         self.widths = [block.shape[1] for block in blocks]
@@ -115,8 +118,8 @@ class SolvedConcat:
 
     @property
     def on(self) -> Sequence[bool]:
-        parts = np.split(_fitted(self.probe).weight, np.cumsum(self.widths)[:-1], axis=1)
-        return [bool(part.any()) for part in parts]
+        weight = _fitted(self.probe).weight
+        return [bool(part.any()) for part in np.split(weight, np.cumsum(self.widths)[:-1], axis=1)]
 
     def arrays(self) -> Arrays:
         return {**_fitted(self.probe).arrays(), "widths": np.array(self.widths, np.float64)}
@@ -146,8 +149,9 @@ class _Probes:
         weighting: Weighting = EVEN,
         *,
         hold: bool = True,
+        folded: OutOfFold | None = None,
     ) -> Self:
-        folded = OutOfFold(blocks, y, folds, weighting)
+        folded = folded or OutOfFold(blocks, y, folds, weighting)
         self.strengths = tuple(penalties or self._chosen(folded))
         self.weights = self._weigh(folded, self.strengths)
         pairs = [(x, c or GRID[0]) for x, c in zip(blocks, self.strengths, strict=True)]
@@ -206,10 +210,8 @@ class SolvedMean(_Probes):
 
         return choose(folded, figure)
 
-    def _weigh(self, folded: OutOfFold, strengths: Sequence[float]) -> Floats:
-        del folded
-        on = np.asarray(strengths) > 0
-        return np.asarray(on / on.sum())
+    def _weigh(self, _: OutOfFold, strengths: Sequence[float]) -> Floats:
+        return (np.asarray(strengths) > 0) / np.count_nonzero(strengths)
 
 
 class SolvedConvex(_Probes):
@@ -256,8 +258,7 @@ class SolvedStack(_Probes):
             return fit + float(values[encoders:] @ values[encoders:]) / len(y)
 
         start = np.r_[np.full(encoders, 1 / encoders), np.zeros(classes)]
-        bounds = [(0, None)] * encoders + [(None, None)] * classes
-        found = minimize(loss, start, method="L-BFGS-B", bounds=bounds).x
+        found = minimize(loss, start, method="L-BFGS-B", bounds=[(0, None)] * encoders + [(None, None)] * classes).x
         each = [np.eye(classes) * weight for weight in found[:encoders]]
         return np.concatenate([*each, found[encoders:, None]], axis=1)  # (K, E * K + 1)
 
@@ -270,8 +271,7 @@ class SolvedStack(_Probes):
         # A missing probe has no opinion: the same log-probability for every class, or even odds.
         nothing = 0.0 if _fitted(self.probes)[0].multilabel else -np.log(parts.shape[2])
         filled = np.where(seen[:, None, None], parts, nothing)
-        flat = np.concatenate(list(filled), axis=1)  # (E, N, K) -> (N, E * K)
-        return flat @ weights[:, :-1].T + weights[:, -1]
+        return np.concatenate(list(filled), axis=1) @ weights[:, :-1].T + weights[:, -1]  # (E, N, K) -> (N, E * K)
 
 
 SOLVED: dict[str, type[SolvedConcat] | type[_Probes]] = {

@@ -192,6 +192,7 @@ def _classifier(task: Task, train: Samples, validation: Samples) -> FusionClassi
         training=_training(task),
         seed=cell.seed,
         select=variant(task.definition).get("select", "clean"),
+        compare_baselines=False,  # a study has controls of its own, on the validation part
     )
     stop = validation
     if task.stop_images is not None and task.stop_images < len(validation):

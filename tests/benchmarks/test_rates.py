@@ -87,7 +87,7 @@ def fitted(folder, name, rate, epochs, seed):
         card = pretrained(folder)
         encoder = zoo.load(card.stem, 0.75, card=card) if name.startswith(card.stem) else zoo.load(name)
         settings = Training(epochs=epochs, learning_rate=rate, patience=None, statistics="batch")
-        model = FusionClassifier([encoder], strategy="full", training=settings, seed=seed)
+        model = FusionClassifier([encoder], strategy="full", training=settings, seed=seed, compare_baselines=False)
         model.fit(train.images, train.labels, train.groups)
         truth = np.searchsorted(model.classes_, held.labels)
         auc = metrics.auc(truth, model.predict_proba(held.images))(np.ones(len(truth)))

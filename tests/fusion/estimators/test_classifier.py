@@ -23,7 +23,7 @@ TABLE = np.array([["deep" in labels, "lobe" in labels] for labels in LISTS]).ast
 
 @pytest.fixture(scope="module")
 def fitted():
-    return FusionClassifier(PAIR, C=0.1).fit(TRAIN.images, TRAIN.labels, TRAIN.groups)
+    return FusionClassifier(PAIR, C=0.1, compare_baselines=False).fit(TRAIN.images, TRAIN.labels, TRAIN.groups)
 
 
 def test_string_labels_come_back(fitted):
@@ -38,13 +38,15 @@ def test_string_labels_come_back(fitted):
 
 def test_integer_labels_come_back():
     y = np.where(TRAIN.labels == "deep", 7, 3)
-    model = FusionClassifier(PAIR[:1], C=0.1).fit(TRAIN.images, y)
+    model = FusionClassifier(PAIR[:1], C=0.1, compare_baselines=False).fit(TRAIN.images, y)
     assert set(model.predict(TRAIN.images).tolist()) <= {3, 7}
 
 
 @pytest.mark.parametrize("head", SOLVED)
 def test_every_head_and_its_saved_model(head, tmp_path):
-    model = FusionClassifier(PAIR, head=head, C=0.1).fit(TRAIN.images, TRAIN.labels, TRAIN.groups)
+    model = FusionClassifier(PAIR, head=head, C=0.1, compare_baselines=False).fit(
+        TRAIN.images, TRAIN.labels, TRAIN.groups
+    )
     model.save(tmp_path / "model")
     again = FusionClassifier.load(tmp_path / "model")
     np.testing.assert_array_equal(again.predict_proba(TRAIN.images), model.predict_proba(TRAIN.images))
@@ -63,7 +65,9 @@ def test_a_saved_model_carries_the_terms_of_its_encoders(fitted, tmp_path, tiny)
     tiny.write_text(tiny.read_text().replace("upstream: apache-2.0", "upstream: cc-by-nc-4.0"))
     with pytest.warns(zoo.LicenceWarning, match="tiny-test has terms that bind its use"):
         own = zoo.load("own", card=tiny)
-    FusionClassifier([own, "mocov2-mini@0.5"], C=0.1).fit(TRAIN.images, TRAIN.labels).save(tmp_path / "mixed")
+    FusionClassifier([own, "mocov2-mini@0.5"], C=0.1, compare_baselines=False).fit(TRAIN.images, TRAIN.labels).save(
+        tmp_path / "mixed"
+    )
     assert "Terms of this model: **non-commercial**" in (tmp_path / "mixed" / "ATTRIBUTION.md").read_text()
 
 
@@ -82,14 +86,14 @@ def test_a_probe_changes_no_weight_and_no_batchnorm_statistic():
     encoder = zoo.load("mocov2-mini", 0.5)
     before = {key: value.clone() for key, value in encoder.state_dict().items()}
     encoder.train()
-    FusionClassifier([encoder], C=0.1).fit(TRAIN.images, TRAIN.labels)
+    FusionClassifier([encoder], C=0.1, compare_baselines=False).fit(TRAIN.images, TRAIN.labels)
     assert encoder.training
     assert all(torch.equal(before[key], value) for key, value in encoder.state_dict().items())
 
 
 @pytest.mark.slow
 def test_clone_and_cross_validation_with_groups_and_two_jobs():
-    model = FusionClassifier(PAIR, C=0.1, folds=2)
+    model = FusionClassifier(PAIR, C=0.1, folds=2, compare_baselines=False)
     assert clone(model).get_params() == model.get_params()
     scores = cross_val_score(
         model, TRAIN.images, TRAIN.labels, groups=TRAIN.groups, cv=GroupKFold(3), n_jobs=2, error_score="raise"
@@ -99,12 +103,14 @@ def test_clone_and_cross_validation_with_groups_and_two_jobs():
 
 
 def test_an_encoder_object_is_cloned_and_fitted():
-    model = clone(FusionClassifier([zoo.load("mae-mini", 0.25)], C=0.1))
+    model = clone(FusionClassifier([zoo.load("mae-mini", 0.25)], C=0.1, compare_baselines=False))
     assert model.fit(TRAIN.images, TRAIN.labels).encoders_[0].name == "mae-mini@0.25"
 
 
 def test_the_same_seed_gives_the_same_model():
-    first, again = (FusionClassifier(PAIR, seed=3).fit(TRAIN.images, TRAIN.labels) for _ in range(2))
+    first, again = (
+        FusionClassifier(PAIR, seed=3, compare_baselines=False).fit(TRAIN.images, TRAIN.labels) for _ in range(2)
+    )
     np.testing.assert_array_equal(first.predict_proba(TRAIN.images), again.predict_proba(TRAIN.images))
 
 
@@ -121,20 +127,20 @@ def test_the_same_seed_gives_the_same_model():
 )
 def test_bad_labels_and_groups(y, groups, message):
     with pytest.raises(ValueError, match=message):
-        FusionClassifier(PAIR).fit(TRAIN.images, y, groups)
+        FusionClassifier(PAIR, compare_baselines=False).fit(TRAIN.images, y, groups)
 
 
 def test_an_unfitted_model_neither_predicts_nor_saves(tmp_path):
     with pytest.raises(NotFittedError, match="must be fitted before it predicts"):
-        FusionClassifier(PAIR).predict(TRAIN.images)
+        FusionClassifier(PAIR, compare_baselines=False).predict(TRAIN.images)
     with pytest.raises(NotFittedError, match="must be fitted before it is saved"):
-        FusionClassifier(PAIR).save(tmp_path / "model")
+        FusionClassifier(PAIR, compare_baselines=False).save(tmp_path / "model")
     assert not (tmp_path / "model").exists()
 
 
 def test_an_own_encoder_is_handed_over_on_load(tiny, tmp_path):
     own = zoo.load("own", card=tiny)
-    model = FusionClassifier([own], C=0.1).fit(TRAIN.images, TRAIN.labels)
+    model = FusionClassifier([own], C=0.1, compare_baselines=False).fit(TRAIN.images, TRAIN.labels)
     model.save(tmp_path / "model")
     for again in (
         FusionClassifier.load(tmp_path / "model", encoders=[own]),
@@ -152,7 +158,9 @@ def test_an_own_encoder_is_handed_over_on_load(tiny, tmp_path):
     ],
 )
 def test_each_encoder_has_its_strategy(strategy):
-    model = FusionClassifier(PAIR, C=0.1, strategy=strategy, training=SHORT).fit(TRAIN.images, TRAIN.labels)
+    model = FusionClassifier(PAIR, C=0.1, strategy=strategy, training=SHORT, compare_baselines=False).fit(
+        TRAIN.images, TRAIN.labels
+    )
     assert model.changed_[0]
     assert all(name.startswith("trunk.layer2.") for name in model.changed_[0])
     assert model.changed_[1] == set()
@@ -162,7 +170,7 @@ def test_each_encoder_has_its_strategy(strategy):
 @pytest.mark.parametrize("head", ["concat", "mean", "gated", "attention"])
 def test_answers_without_an_encoder(head, monkeypatch):
     monkeypatch.setattr("fusion.heads.optimum._STEPS", 50)
-    model = FusionClassifier(SMALL, head, C=0.3).fit(TRAIN.images, TRAIN.labels)
+    model = FusionClassifier(SMALL, head, C=0.3, compare_baselines=False).fit(TRAIN.images, TRAIN.labels)
     whole = model.predict_proba(HELD.images)
     alone = [model.predict_proba(HELD.images, without=[name]) for name in SMALL]
     for proba in alone:
@@ -182,7 +190,9 @@ def test_without_names_encoders_but_not_all(without, fitted):
 
 
 def test_an_encoder_of_several_depths_counts_once():
-    model = FusionClassifier(["mocov2-mini@0.25+0.5", "mae-mini@0.25"], C=0.1).fit(TRAIN.images, TRAIN.labels)
+    model = FusionClassifier(["mocov2-mini@0.25+0.5", "mae-mini@0.25"], C=0.1, compare_baselines=False).fit(
+        TRAIN.images, TRAIN.labels
+    )
     names = ["mocov2-mini@0.25+0.5", "mae-mini@0.25"]
     assert [taps.name for taps in model.taps_] == [encoder.name for encoder in model.encoders_] == names
     assert list(contributions(model, HELD.images, HELD.labels, HELD.groups, resamples=50)) == names
@@ -195,8 +205,10 @@ def test_an_encoder_of_several_depths_counts_once():
 
 def test_a_loaded_encoder_is_tapped_where_it_is_told_to_be():
     encoder = zoo.load("mae-mini@0.5")
-    told = FusionClassifier([Taps(encoder, (0.25, 0.5))], C=0.1).fit(TRAIN.images, TRAIN.labels)
-    named = FusionClassifier(["mae-mini@0.25+0.5"], C=0.1).fit(TRAIN.images, TRAIN.labels)
+    told = FusionClassifier([Taps(encoder, (0.25, 0.5))], C=0.1, compare_baselines=False).fit(
+        TRAIN.images, TRAIN.labels
+    )
+    named = FusionClassifier(["mae-mini@0.25+0.5"], C=0.1, compare_baselines=False).fit(TRAIN.images, TRAIN.labels)
     np.testing.assert_array_equal(told.predict_proba(HELD.images), named.predict_proba(HELD.images))
     assert told.encoders_[0] is not encoder
     assert encoder.name == told.encoders_[0].name == "mae-mini@0.5"
@@ -214,13 +226,15 @@ def test_a_pickle_from_before_there_were_taps_answers(fitted):
 def test_contributions_of_a_fitted_model(fitted):
     found = contributions(fitted, HELD.images, HELD.labels, HELD.groups, resamples=20)
     assert list(found) == PAIR
-    single = FusionClassifier(PAIR[:1], C=0.1).fit(TRAIN.images, TRAIN.labels)
+    single = FusionClassifier(PAIR[:1], C=0.1, compare_baselines=False).fit(TRAIN.images, TRAIN.labels)
     with pytest.raises(ValueError, match="model must have several encoders"):
         contributions(single, HELD.images, HELD.labels)
 
 
 def test_several_labels_as_lists_or_as_a_table_are_the_same():
-    first, second = (FusionClassifier(SMALL[:1], C=0.1).fit(TRAIN.images, given) for given in (LISTS, TABLE))
+    first, second = (
+        FusionClassifier(SMALL[:1], C=0.1, compare_baselines=False).fit(TRAIN.images, given) for given in (LISTS, TABLE)
+    )
     assert (first.classes_.tolist(), second.classes_.tolist()) == (["deep", "lobe"], [0, 1])
     np.testing.assert_array_equal(first.predict_proba(HELD.images), second.predict_proba(HELD.images))
     found = first.predict(TRAIN.images)
@@ -231,15 +245,19 @@ def test_several_labels_as_lists_or_as_a_table_are_the_same():
 
 def test_auto_takes_what_a_scan_recommends(tmp_path):
     train = brain_regions("train", labels=120)
-    model = FusionClassifier("auto", C=0.1).fit(train.images, train.labels, train.groups)
+    model = FusionClassifier("auto", C=0.1, compare_baselines=False).fit(train.images, train.labels, train.groups)
     assert [encoder.name for encoder in model.encoders_] == model.scan_.recommended
     assert {level.encoder for level in model.scan_.levels} == {"mocov2-mini", "mae-mini"}
-    by_hand = FusionClassifier(model.scan_.recommended, C=0.1).fit(train.images, train.labels, train.groups)
+    by_hand = FusionClassifier(model.scan_.recommended, C=0.1, compare_baselines=False).fit(
+        train.images, train.labels, train.groups
+    )
     np.testing.assert_array_equal(model.predict_proba(TRAIN.images), by_hand.predict_proba(TRAIN.images))
     model.save(tmp_path / "model")
     again = FusionClassifier.load(tmp_path / "model")
     np.testing.assert_array_equal(model.predict_proba(TRAIN.images), again.predict_proba(TRAIN.images))
-    one = FusionClassifier("auto", candidates=["mae-mini@0.25"]).fit(train.images, train.labels, train.groups)
+    one = FusionClassifier("auto", candidates=["mae-mini@0.25"], compare_baselines=False).fit(
+        train.images, train.labels, train.groups
+    )
     assert one.scan_.recommended in (["mae-mini@0.125"], ["mae-mini@0.25"])
 
 
@@ -271,7 +289,7 @@ def test_score_meets_labels_at_the_door(fitted):
     assert fitted.score(TRAIN.images[:3], names[:3], sample_weight=[0, 0, 1]) in (0.0, 1.0)
     with pytest.raises(ValueError, match="y must hold labels of training"):
         fitted.score(TRAIN.images, ["nowhere", *names[1:]])
-    several = FusionClassifier(SMALL[:1], C=0.1).fit(TRAIN.images, LISTS)
+    several = FusionClassifier(SMALL[:1], C=0.1, compare_baselines=False).fit(TRAIN.images, LISTS)
     right = several.score(TRAIN.images, LISTS)
     assert right == (several.predict(TRAIN.images) == TABLE).all(1).mean()
     assert several.score(TRAIN.images, TABLE) == right

@@ -16,7 +16,9 @@ OTHERS = brain_regions("validation", labels=12).images
 
 @pytest.fixture(scope="module")
 def model():
-    return FusionClassifier(["mae-mini@0.25"], C=0.1).fit(TRAIN.images, TRAIN.labels, TRAIN.groups)
+    return FusionClassifier(["mae-mini@0.25"], C=0.1, compare_baselines=False).fit(
+        TRAIN.images, TRAIN.labels, TRAIN.groups
+    )
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ RARE = np.r_[np.flatnonzero(TRAIN.labels != "deep"), np.flatnonzero(TRAIN.labels
 
 @pytest.fixture(scope="module")
 def fitted():
-    return FusionClassifier(PAIR, C=0.1).fit(TRAIN.images, TRAIN.labels, TRAIN.groups)
+    return FusionClassifier(PAIR, C=0.1, compare_baselines=False).fit(TRAIN.images, TRAIN.labels, TRAIN.groups)
 
 
 def test_what_a_probe_trained_is_its_weights_and_biases(fitted):
@@ -39,7 +39,7 @@ def test_what_a_probe_trained_is_its_weights_and_biases(fitted):
 
 def test_tuning_lowers_the_training_loss_and_the_best_epoch_is_kept():
     training = Training(epochs=6, batch=20, learning_rate=3e-4, patience=None)
-    model = FusionClassifier(SMALL[:1], C=0.01, training=training, strategy="lp-ft")
+    model = FusionClassifier(SMALL[:1], C=0.01, training=training, strategy="lp-ft", compare_baselines=False)
     model.fit(TRAIN.images, TRAIN.labels, validation=(HELD.images, HELD.labels))
     rows = model.history_
     assert [(row["stretch"], row["epoch"]) for row in rows] == [(0, 0), (0, 0), *((1, epoch) for epoch in range(1, 7))]
@@ -64,7 +64,7 @@ def test_tuning_lowers_the_training_loss_and_the_best_epoch_is_kept():
     ],
 )
 def test_labels_of_validation_images_are_those_of_training(labels, message):
-    model = FusionClassifier(SMALL[:1], strategy="full", training=SHORT)
+    model = FusionClassifier(SMALL[:1], strategy="full", training=SHORT, compare_baselines=False)
     with pytest.raises(ValueError, match=message):
         model.fit(TRAIN.images, TRAIN.labels, validation=(HELD.images, labels))
     assert not hasattr(model, "head_")
@@ -81,7 +81,7 @@ def test_labels_of_validation_images_are_those_of_training(labels, message):
     ],
 )
 def test_several_labels_of_validation_images_are_those_of_training(labels, message):
-    model = FusionClassifier(SMALL[:1], strategy="full", training=SHORT)
+    model = FusionClassifier(SMALL[:1], strategy="full", training=SHORT, compare_baselines=False)
     with pytest.raises(ValueError, match=message):
         model.fit(TRAIN.images, LISTS, validation=(HELD.images, labels))
 
@@ -107,7 +107,9 @@ def parts(monkeypatch):
 @pytest.mark.parametrize("y", [TRAIN.labels, np.stack([TRAIN.labels == "deep", TRAIN.labels < "g"], 1).astype(int)])
 def test_without_validation_images_a_fold_of_whole_groups_is_held_out(y, parts):
     training = Training(epochs=1, batch=16)
-    model = FusionClassifier(SMALL[:1], C=0.1, strategy="lp-ft", training=training).fit(TRAIN.images, y, TRAIN.groups)
+    model = FusionClassifier(SMALL[:1], C=0.1, strategy="lp-ft", training=training, compare_baselines=False).fit(
+        TRAIN.images, y, TRAIN.groups
+    )
     train, held = places(parts["train"].images), places(parts["validation"].images)
     assert sorted([*train, *held]) == list(range(60))
     assert not set(TRAIN.groups[train]) & set(TRAIN.groups[held])
@@ -118,13 +120,17 @@ def test_without_validation_images_a_fold_of_whole_groups_is_held_out(y, parts):
 
 
 def test_without_patience_all_images_train(parts):
-    FusionClassifier(SMALL[:1], C=0.1, strategy="full", training=SHORT).fit(TRAIN.images, TRAIN.labels, TRAIN.groups)
+    FusionClassifier(SMALL[:1], C=0.1, strategy="full", training=SHORT, compare_baselines=False).fit(
+        TRAIN.images, TRAIN.labels, TRAIN.groups
+    )
     assert len(parts["train"]) == 60
     assert parts["validation"] is None
 
 
 def test_validation_images_leave_all_others_to_train(parts):
-    model = FusionClassifier(SMALL[:1], C=0.1, strategy="full", training=Training(epochs=1, batch=16))
+    model = FusionClassifier(
+        SMALL[:1], C=0.1, strategy="full", training=Training(epochs=1, batch=16), compare_baselines=False
+    )
     held = (list(HELD.images), HELD.labels.tolist())
     model.fit(list(TRAIN.images), TRAIN.labels.tolist(), validation=held)
     assert (len(parts["train"]), len(parts["validation"])) == (60, 60)
@@ -133,7 +139,13 @@ def test_validation_images_leave_all_others_to_train(parts):
 
 def test_folds_that_cannot_be_are_refused_in_tuning_too():
     for patience in (None, 5):
-        model = FusionClassifier(SMALL[:1], strategy="lp-ft", folds=11, training=Training(epochs=1, patience=patience))
+        model = FusionClassifier(
+            SMALL[:1],
+            strategy="lp-ft",
+            folds=11,
+            training=Training(epochs=1, patience=patience),
+            compare_baselines=False,
+        )
         with pytest.raises(ValueError, match=r"folds must be from 2 to the images of the rarest class, 10 \(got 11\)"):
             model.fit(TRAIN.images, TRAIN.labels)
 
@@ -145,7 +157,9 @@ def test_probabilities_follow_how_often_classes_are_and_balanced_decisions_do_no
     share = (labels == "deep").mean()
     called = {}
     for weight in ("balanced", None):
-        model = FusionClassifier(SMALL, head=head, C=0.01, folds=3, class_weight=weight).fit(images, labels)
+        model = FusionClassifier(SMALL, head=head, C=0.01, folds=3, class_weight=weight, compare_baselines=False).fit(
+            images, labels
+        )
         np.testing.assert_allclose(model.prior_, [share, 1 - share])
         assert abs(model.predict_proba(images)[:, 0].mean() - share) < 0.05
         called[weight] = (model.predict(HELD.images) == "deep").mean()
@@ -157,7 +171,7 @@ def test_probabilities_follow_how_often_classes_are_and_balanced_decisions_do_no
 
 def test_of_labels_too_each_follows_how_often_it_is():
     labels = np.stack([TRAIN.labels == "deep", TRAIN.labels != "frontal"], axis=1).astype(int)
-    model = FusionClassifier(SMALL[:1], C=0.01, folds=3).fit(TRAIN.images, labels)
+    model = FusionClassifier(SMALL[:1], C=0.01, folds=3, compare_baselines=False).fit(TRAIN.images, labels)
     np.testing.assert_allclose(model.predict_proba(TRAIN.images).mean(0), labels.mean(0), atol=0.06)
     own = np.exp(model.head_.log_proba([extract(model.encoders_[0], HELD.images)]))
     np.testing.assert_array_equal(model.predict(HELD.images), (own >= 0.5).astype(int))
@@ -167,7 +181,9 @@ def test_a_temperature_is_fitted_to_answers_out_of_fold_and_moves_no_decision():
     parts = [brain_regions("train", labels=60), brain_regions("validation", labels=120)]
     labels, truth = (np.where(part.labels == "cerebellum", "cerebellum", "other") for part in parts)
     plain, warm = (
-        FusionClassifier(SMALL[:1], calibration=how).fit(parts[0].images, labels, parts[0].groups)
+        FusionClassifier(SMALL[:1], calibration=how, compare_baselines=False).fit(
+            parts[0].images, labels, parts[0].groups
+        )
         for how in (None, "temperature")
     )
     assert plain.calibration_.temperature == 1
@@ -178,16 +194,22 @@ def test_a_temperature_is_fitted_to_answers_out_of_fold_and_moves_no_decision():
 
 
 def test_a_temperature_needs_images_to_be_fitted_to():
-    tuned = FusionClassifier(SMALL[:1], strategy="full", training=Training(1, patience=None), calibration="temperature")
+    tuned = FusionClassifier(
+        SMALL[:1],
+        strategy="full",
+        training=Training(1, patience=None),
+        calibration="temperature",
+        compare_baselines=False,
+    )
     with pytest.raises(ValueError, match="calibration must have images that are not trained on"):
         tuned.fit(TRAIN.images, TRAIN.labels)
     with pytest.raises(ValueError, match="calibration must be left out where images have several labels"):
-        FusionClassifier(SMALL[:1], calibration="temperature").fit(TRAIN.images, LISTS)
+        FusionClassifier(SMALL[:1], calibration="temperature", compare_baselines=False).fit(TRAIN.images, LISTS)
 
 
 def test_who_has_no_say_left_is_told():
     noise = zoo.untrained("mae-mini", 0.25, seed=0)
-    model = FusionClassifier([SMALL[0], noise], C=0.1).fit(TRAIN.images, TRAIN.labels)
+    model = FusionClassifier([SMALL[0], noise], C=0.1, compare_baselines=False).fit(TRAIN.images, TRAIN.labels)
     model.head_.probe.weight[:, : model.encoders_[0].num_features] = 0  # as a fit leaves one out
     with pytest.warns(UserWarning, match=r"without \['.*'\] all images get one answer"):
         proba = model.predict_proba(HELD.images[:4], without=[model.encoders_[1].name])
@@ -202,15 +224,19 @@ def test_a_prior_that_is_none_is_refused(prior, fitted_small):
 
 @pytest.fixture(scope="module")
 def fitted_small():
-    return FusionClassifier(SMALL[:1], C=0.1).fit(TRAIN.images, TRAIN.labels)
+    return FusionClassifier(SMALL[:1], C=0.1, compare_baselines=False).fit(TRAIN.images, TRAIN.labels)
 
 
 def test_an_image_that_counts_twice_is_one_that_is_there_twice():
     weights = np.arange(len(TRAIN.labels)) % 3
     rows = np.repeat(np.arange(len(weights)), weights)
     options = {"C": 0.1, "head": "concat", "class_weight": None}
-    weighted = FusionClassifier(SMALL[:1], **options).fit(TRAIN.images, TRAIN.labels, sample_weight=weights)
-    repeated = FusionClassifier(SMALL[:1], **options).fit(TRAIN.images[rows], TRAIN.labels[rows])
+    weighted = FusionClassifier(SMALL[:1], **options, compare_baselines=False).fit(
+        TRAIN.images, TRAIN.labels, sample_weight=weights
+    )
+    repeated = FusionClassifier(SMALL[:1], **options, compare_baselines=False).fit(
+        TRAIN.images[rows], TRAIN.labels[rows]
+    )
     np.testing.assert_allclose(weighted.predict_proba(HELD.images), repeated.predict_proba(HELD.images), atol=2e-3)
 
 
@@ -220,7 +246,7 @@ def test_an_image_that_counts_nothing_moves_no_weight():
     found = []
     for labels in (TRAIN.labels, np.where(weights > 0, TRAIN.labels, "deep")):
         training = Training(1, batch=12, patience=None, class_weight=None)
-        model = FusionClassifier(SMALL[:1], strategy="quarter-1", folds=2, training=training)
+        model = FusionClassifier(SMALL[:1], strategy="quarter-1", folds=2, training=training, compare_baselines=False)
         found.append(model.fit(TRAIN.images, labels, sample_weight=weights).predict_proba(HELD.images))
     np.testing.assert_allclose(found[0], found[1], atol=1e-6)
 
@@ -229,22 +255,24 @@ def test_an_image_that_counts_nothing_moves_no_weight():
 def test_odd_weights_of_images_are_refused(weights):
     given = np.full(len(TRAIN.labels), weights, float) if np.isscalar(weights) else weights
     with pytest.raises(ValueError, match="sample_weight must "):
-        FusionClassifier(SMALL[:1], C=0.1).fit(TRAIN.images, TRAIN.labels, sample_weight=given)
+        FusionClassifier(SMALL[:1], C=0.1, compare_baselines=False).fit(TRAIN.images, TRAIN.labels, sample_weight=given)
 
 
 @pytest.mark.parametrize("head", ["concat", "gated"])
 def test_under_autocast_a_fit_answers_much_as_without(head, monkeypatch):
     monkeypatch.setattr("fusion.heads.optimum._STEPS", 20)
-    model = FusionClassifier(SMALL, head=head, C=0.1).fit(TRAIN.images, TRAIN.labels)
+    model = FusionClassifier(SMALL, head=head, C=0.1, compare_baselines=False).fit(TRAIN.images, TRAIN.labels)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        again = FusionClassifier(SMALL, head=head, C=0.1).fit(TRAIN.images, TRAIN.labels)
+        again = FusionClassifier(SMALL, head=head, C=0.1, compare_baselines=False).fit(TRAIN.images, TRAIN.labels)
         found = again.predict_proba(HELD.images)
     assert np.abs(found - model.predict_proba(HELD.images)).mean() < 0.05
 
 
 def test_a_training_step_under_autocast_ends():
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        model = FusionClassifier(SMALL[:1], strategy="quarter-1", training=SHORT).fit(TRAIN.images, TRAIN.labels)
+        model = FusionClassifier(SMALL[:1], strategy="quarter-1", training=SHORT, compare_baselines=False).fit(
+            TRAIN.images, TRAIN.labels
+        )
     assert np.isfinite(model.predict_proba(HELD.images)).all()
 
 
@@ -252,9 +280,9 @@ def test_a_class_that_hardly_counts_is_refused():
     weights = (TRAIN.labels != "deep").astype(float)
     weights[np.flatnonzero(TRAIN.labels == "deep")[:2]] = 1
     with pytest.raises(ValueError, match=r"sample_weight must let 5 images of each class count.*\(got 2\)"):
-        FusionClassifier(SMALL[:1]).fit(TRAIN.images, TRAIN.labels, sample_weight=weights)
+        FusionClassifier(SMALL[:1], compare_baselines=False).fit(TRAIN.images, TRAIN.labels, sample_weight=weights)
     with pytest.raises(ValueError, match=r"sample_weight must let 5 images of each class count.*\(got 0\)"):
-        FusionClassifier(SMALL[:1]).fit(TRAIN.images, TABLE, sample_weight=TABLE[:, 0])
+        FusionClassifier(SMALL[:1], compare_baselines=False).fit(TRAIN.images, TABLE, sample_weight=TABLE[:, 0])
 
 
 @pytest.mark.parametrize(
@@ -264,14 +292,16 @@ def test_a_class_that_hardly_counts_is_refused():
 )
 def test_weights_that_are_no_numbers_are_refused(weights):
     with pytest.raises(ValueError, match="sample_weight must be 60 finite numbers"):
-        FusionClassifier(SMALL[:1], C=0.1).fit(TRAIN.images, TRAIN.labels, sample_weight=weights)
+        FusionClassifier(SMALL[:1], C=0.1, compare_baselines=False).fit(
+            TRAIN.images, TRAIN.labels, sample_weight=weights
+        )
 
 
 def test_a_head_is_chosen_and_fitted_on_shifted_copies_where_asked(monkeypatch):
     seen = []
     monkeypatch.setattr(fitting.SOLVED["concat"], "fit", record(fitting.SOLVED["concat"].fit, seen))
     weights = 1.0 + np.arange(len(TRAIN.labels)) % 2
-    model = FusionClassifier(SMALL[:1], C=0.1, folds=3, select="shifted")
+    model = FusionClassifier(SMALL[:1], C=0.1, folds=3, select="shifted", compare_baselines=False)
     model.fit(TRAIN.images, TRAIN.labels, TRAIN.groups, sample_weight=weights)
     (blocks, y, folds, _, weighting), count = seen[0], len(TRAIN.labels)
     copies = 1 + len(shifts.FITTED)
@@ -281,7 +311,9 @@ def test_a_head_is_chosen_and_fitted_on_shifted_copies_where_asked(monkeypatch):
     for train, test in folds:
         assert len(train) + len(test) == copies * count
         assert not set(train % count) & set(test % count)
-    plain = FusionClassifier(SMALL[:1], C=0.1, folds=3).fit(TRAIN.images, TRAIN.labels, TRAIN.groups)
+    plain = FusionClassifier(SMALL[:1], C=0.1, folds=3, compare_baselines=False).fit(
+        TRAIN.images, TRAIN.labels, TRAIN.groups
+    )
     assert model.seen_ == plain.seen_
     np.testing.assert_allclose(
         model.prior_, np.bincount(np.unique(TRAIN.labels, return_inverse=True)[1], weights) / weights.sum()
@@ -292,7 +324,9 @@ def test_of_many_images_each_is_fitted_with_one_copy(monkeypatch):
     seen, count = [], len(TRAIN.labels)
     monkeypatch.setattr(shifts, "MANY", count)
     monkeypatch.setattr(fitting.SOLVED["concat"], "fit", record(fitting.SOLVED["concat"].fit, seen))
-    FusionClassifier(SMALL[:1], C=0.1, folds=3, select="shifted").fit(TRAIN.images, TRAIN.labels, TRAIN.groups)
+    FusionClassifier(SMALL[:1], C=0.1, folds=3, select="shifted", compare_baselines=False).fit(
+        TRAIN.images, TRAIN.labels, TRAIN.groups
+    )
     (blocks, y, folds, _, weighting) = seen[0]
     rows = shifts.rows(shifts.copies(count))
     assert blocks[0].shape[0] == len(y) == 2 * count
@@ -314,7 +348,7 @@ def test_all_depths_of_an_encoder_come_from_one_pass_per_batch(monkeypatch):
     monkeypatch.setattr(zoo.Encoder, "_features", counted(zoo.Encoder._features, passes))
     encoders = [load("mocov2-mini@quarters"), zoo.load("mae-mini@0.25")]
     passes.clear()  # those of the loading
-    model = FusionClassifier(encoders, C=0.1, folds=2).fit(TRAIN.images, TRAIN.labels)
+    model = FusionClassifier(encoders, C=0.1, folds=2, compare_baselines=False).fit(TRAIN.images, TRAIN.labels)
     assert passes == [60, 60]
     assert model.trained_ == (32 + 64 + 128 + 256 + 32) * 6 + 6
 
@@ -332,9 +366,11 @@ def counted(features, passes):
 def test_each_depth_is_a_block_and_an_encoder_is_all_of_its(head, monkeypatch):
     monkeypatch.setattr("fusion.heads.optimum._STEPS", 20)
     names = ["mocov2-mini@0.25+0.5", "mae-mini@0.25"]
-    model = FusionClassifier(names, head=head, folds=2).fit(TRAIN.images, TRAIN.labels)
+    model = FusionClassifier(names, head=head, folds=2, compare_baselines=False).fit(TRAIN.images, TRAIN.labels)
     blocks = [extract(name, HELD.images) for name in ("mocov2-mini@0.25", "mocov2-mini@0.5", "mae-mini@0.25")]
-    flat = FusionClassifier(["mocov2-mini@0.25", "mocov2-mini@0.5", "mae-mini@0.25"], head=head, folds=2)
+    flat = FusionClassifier(
+        ["mocov2-mini@0.25", "mocov2-mini@0.5", "mae-mini@0.25"], head=head, folds=2, compare_baselines=False
+    )
     flat.fit(TRAIN.images, TRAIN.labels)
     np.testing.assert_allclose(model.predict_proba(HELD.images), flat.predict_proba(HELD.images), atol=1e-4)
     assert len(model.head_.strengths) == len(model.head_.on) == 3
@@ -346,7 +382,7 @@ def test_each_depth_is_a_block_and_an_encoder_is_all_of_its(head, monkeypatch):
 
 def test_each_block_has_its_penalty():
     names, C = ["mae-mini@0.25+0.5", "mocov2-mini@0.25"], [10.0, 1e-6, 0.1]
-    model = FusionClassifier(names, C=C, folds=2).fit(TRAIN.images, TRAIN.labels)
+    model = FusionClassifier(names, C=C, folds=2, compare_baselines=False).fit(TRAIN.images, TRAIN.labels)
     assert list(model.head_.strengths) == C
     sizes = [np.abs(part).max() for part in np.split(model.head_.probe.weight, [32, 96], axis=1)]
     assert sizes[1] < 1e-3 < sizes[2] < sizes[0]
@@ -355,7 +391,9 @@ def test_each_block_has_its_penalty():
 def test_copies_of_several_depths_are_those_of_each():
     found = []
     for names in (["mae-mini@0.25+0.5"], SMALL):
-        model = FusionClassifier(names, C=0.1, folds=3, select="shifted").fit(TRAIN.images, TRAIN.labels, TRAIN.groups)
+        model = FusionClassifier(names, C=0.1, folds=3, select="shifted", compare_baselines=False).fit(
+            TRAIN.images, TRAIN.labels, TRAIN.groups
+        )
         found.append(model.predict_proba(HELD.images))
     np.testing.assert_allclose(found[0], found[1], atol=1e-4)
 
@@ -364,7 +402,7 @@ def test_copies_of_several_depths_are_those_of_each():
 def test_what_trains_below_several_depths_learns_from_all(strategy):
     training = Training(epochs=2, batch=20, learning_rate=3e-4, patience=None, drop_encoder=0.3)
     names = ["mae-mini@0.25+0.5", "mocov2-mini@0.125"]
-    model = FusionClassifier(names, C=0.1, folds=2, strategy=strategy, training=training)
+    model = FusionClassifier(names, C=0.1, folds=2, strategy=strategy, training=training, compare_baselines=False)
     model.fit(TRAIN.images, TRAIN.labels)
     assert all(model.changed_)
     quarters = {name.split(".")[1] for name in model.changed_[0]}
@@ -396,6 +434,8 @@ def test_a_checkpoint_is_for_the_depths_of_its_fit(tmp_path):
 
 def test_copies_are_for_heads_on_frozen_features():
     with pytest.raises(ValueError, match="select must be 'clean' where encoders train"):
-        FusionClassifier(SMALL[:1], strategy="full", select="shifted").fit(TRAIN.images, TRAIN.labels)
+        FusionClassifier(SMALL[:1], strategy="full", select="shifted", compare_baselines=False).fit(
+            TRAIN.images, TRAIN.labels
+        )
     with pytest.raises(ValueError, match=r"select must be 'clean' or 'shifted' \(got 'best'\)"):
-        FusionClassifier(SMALL[:1], select="best").fit(TRAIN.images, TRAIN.labels)
+        FusionClassifier(SMALL[:1], select="best", compare_baselines=False).fit(TRAIN.images, TRAIN.labels)

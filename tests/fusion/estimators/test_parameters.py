@@ -14,7 +14,9 @@ from tests.fusion.estimators.small_models import HELD, PAIR, SHORT, TRAIN
 
 def test_clone_and_parameters_with_everything_set():
     strategy = {"mocov2-mini": [Phase({"quarter-2": 1.0})], "mae-mini": "probe"}
-    model = FusionClassifier(PAIR, "mean", strategy, C=0.1, folds=3, training=SHORT, device="cpu", seed=2)
+    model = FusionClassifier(
+        PAIR, "mean", strategy, C=0.1, folds=3, training=SHORT, device="cpu", seed=2, compare_baselines=False
+    )
     assert clone(model).get_params() == model.get_params()
     assert model.get_params()["training"] is SHORT
     assert clone(model).set_params(training=Training(epochs=2)).training.epochs == 2
@@ -71,7 +73,9 @@ def test_clone_and_parameters_with_everything_set():
 )
 def test_bad_parameters(parameters, message):
     with pytest.raises(ValueError, match=message):
-        FusionClassifier(**{"encoders": PAIR, **parameters}).fit(TRAIN.images, TRAIN.labels, TRAIN.groups)
+        FusionClassifier(**{"encoders": PAIR, **parameters}, compare_baselines=False).fit(
+            TRAIN.images, TRAIN.labels, TRAIN.groups
+        )
 
 
 @pytest.mark.parametrize(
@@ -86,7 +90,7 @@ def test_bad_parameters(parameters, message):
 )
 def test_auto_given_wrongly(given, said):
     with pytest.raises(ValueError, match=said):
-        FusionClassifier(**given).fit(TRAIN.images, TRAIN.labels)
+        FusionClassifier(**given, compare_baselines=False).fit(TRAIN.images, TRAIN.labels)
 
 
 @pytest.mark.parametrize(
@@ -101,14 +105,14 @@ def test_what_is_no_encoder_is_refused_and_the_advice_helps(encoders, said):
     encoder = zoo.load("mae-mini@0.25")
     given = encoders(encoder)
     with pytest.raises(TypeError, match=rf"encoders must be names or zoo\.Encoder {said}"):
-        FusionClassifier(given, C=0.1).fit(TRAIN.images, TRAIN.labels)
+        FusionClassifier(given, C=0.1, compare_baselines=False).fit(TRAIN.images, TRAIN.labels)
     if hasattr(given[0], "module"):
-        FusionClassifier([given[0].module], C=0.1).fit(TRAIN.images, TRAIN.labels)
+        FusionClassifier([given[0].module], C=0.1, compare_baselines=False).fit(TRAIN.images, TRAIN.labels)
 
 
 def test_a_rate_that_was_once_the_default_is_none_that_a_probe_must_refuse():
     def model(**settings):
-        return FusionClassifier(PAIR, training=Training(class_weight=None, **settings))
+        return FusionClassifier(PAIR, training=Training(class_weight=None, **settings), compare_baselines=False)
 
     for settings in ({}, {"learning_rate": 1e-3, "statistics": True}):  # as models saved before state them
         parameters.check_effect(model(**settings), True, None)

@@ -31,7 +31,9 @@ SECOND = {"mocov2-mini": "quarter-2", "mae-mini": "quarter-1"}
 
 def tuned(encoders=PAIR, strategy="full", y=TRAIN.labels, training=SHORT, **parameters):
     training = None if strategy == "probe" else training  # a probe has no use for it, and says so
-    model = FusionClassifier(encoders, strategy=strategy, training=training, C=0.1, **parameters)
+    model = FusionClassifier(
+        encoders, strategy=strategy, training=training, C=0.1, **parameters, compare_baselines=False
+    )
     return model.fit(TRAIN.images, y, TRAIN.groups)
 
 
@@ -507,7 +509,7 @@ def test_labels_of_every_kind_come_back_as_they_were(labels, tmp_path):
 
 def test_a_save_removes_no_file_of_others(tmp_path):
     (tmp_path / "my_pretrained.safetensors").write_bytes(b"mine")
-    model = FusionClassifier(PAIR[:1], C=0.1).fit(TRAIN.images, TRAIN.labels)
+    model = FusionClassifier(PAIR[:1], C=0.1, compare_baselines=False).fit(TRAIN.images, TRAIN.labels)
     model.save(tmp_path)
     model.C = 0.2
     model.fit(TRAIN.images, TRAIN.labels).save(tmp_path)
@@ -517,7 +519,7 @@ def test_a_save_removes_no_file_of_others(tmp_path):
 
 def test_a_model_is_not_saved_onto_a_file(tmp_path):
     (tmp_path / "model").write_text("")
-    model = FusionClassifier(PAIR[:1], C=0.1).fit(TRAIN.images, TRAIN.labels)
+    model = FusionClassifier(PAIR[:1], C=0.1, compare_baselines=False).fit(TRAIN.images, TRAIN.labels)
     for path in (tmp_path / "model", tmp_path / "model" / "below"):
         with pytest.raises(OSError, match=r"path must be a folder .* Choose another"):
             model.save(path)
@@ -539,7 +541,7 @@ def with_another_input(encoder):
 def test_what_would_not_come_back_is_not_saved(change, tmp_path):
     encoder = zoo.load(PAIR[0])
     change(encoder)
-    model = FusionClassifier([encoder], C=0.1).fit(TRAIN.images, TRAIN.labels)
+    model = FusionClassifier([encoder], C=0.1, compare_baselines=False).fit(TRAIN.images, TRAIN.labels)
     with pytest.raises(ValueError, match="encoders must be as their card builds them to be saved"):
         model.save(tmp_path / "model")
     assert not list(tmp_path.rglob("*.safetensors"))

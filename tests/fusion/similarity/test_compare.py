@@ -66,7 +66,9 @@ def test_names_are_loaded_and_the_encoders_are_left_as_they_were(pair):
 def test_before_after_shows_what_moved(tmp_path):
     encoder = own(tmp_path)
     settings = fusion.Training(epochs=2, patience=None, learning_rate=0.05)
-    model = fusion.FusionClassifier([encoder], strategy="quarter-3", training=settings, folds=2)
+    model = fusion.FusionClassifier(
+        [encoder], strategy="quarter-3", training=settings, folds=2, compare_baselines=False
+    )
     model.fit(IMAGES, LABELS)
     (found,) = before_after(model, MANY)
     assert (found.first, found.second) == ("tiny@1", "tiny@1, fine-tuned")
@@ -80,7 +82,9 @@ def test_before_after_shows_what_moved(tmp_path):
 
 def test_origins_of_names_are_loaded_anew():
     images = fusion.brain_regions("train", labels=12)
-    model = fusion.FusionClassifier(["mocov2-mini@0.25"], folds=2).fit(images.images, images.labels)
+    model = fusion.FusionClassifier(["mocov2-mini@0.25"], folds=2, compare_baselines=False).fit(
+        images.images, images.labels
+    )
     (found,) = compare_.origins(model)
     assert found.name == "mocov2-mini@0.25"
     assert found.identity() == zoo.load("mocov2-mini@0.25").identity()
@@ -92,7 +96,9 @@ def test_origins_are_told_by_what_they_hold(tmp_path):
     with torch.no_grad():
         next(encoder.parameters()).add_(0.01)
     training = fusion.Training(1, batch=6, patience=None)
-    model = fusion.FusionClassifier([encoder], strategy="full", training=training).fit(images.images, images.labels)
+    model = fusion.FusionClassifier([encoder], strategy="full", training=training, compare_baselines=False).fit(
+        images.images, images.labels
+    )
     assert compare_.origins(model)[0] is encoder
     with torch.no_grad():
         next(encoder.parameters()).add_(0.01)  # the caller goes on with it
@@ -107,10 +113,12 @@ def test_origins_are_told_by_what_they_hold(tmp_path):
 def test_origins_of_several_depths_are_whole_encoders(tmp_path):
     images = fusion.brain_regions("train", labels=12)
     for encoder in ("mocov2-mini@0.125+0.25", fusion.Taps(own(tmp_path, depth=0.5), (0.25, 0.5))):
-        model = fusion.FusionClassifier([encoder], folds=2).fit(images.images, images.labels)
+        model = fusion.FusionClassifier([encoder], folds=2, compare_baselines=False).fit(images.images, images.labels)
         assert compare_.origins(model)[0].identity() == model.encoders_[0].identity()
     assert compare_.origins(model)[0].name == "tiny@0.5"
-    model = fusion.FusionClassifier(["mocov2-mini@0.125+0.25"], folds=2).fit(images.images, images.labels)
+    model = fusion.FusionClassifier(["mocov2-mini@0.125+0.25"], folds=2, compare_baselines=False).fit(
+        images.images, images.labels
+    )
     model.save(tmp_path / "model")
     found = before_after(fusion.FusionClassifier.load(tmp_path / "model"), images.images)
     assert found[0].first == "mocov2-mini@0.125+0.25"
@@ -120,7 +128,9 @@ def test_origins_of_several_depths_are_whole_encoders(tmp_path):
 def test_origins_of_names_beside_objects(tmp_path):
     encoder = own(tmp_path, depth=0.25)
     images = fusion.brain_regions("train", labels=12)
-    model = fusion.FusionClassifier([encoder, "mocov2-mini@0.25"], folds=2).fit(images.images, images.labels)
+    model = fusion.FusionClassifier([encoder, "mocov2-mini@0.25"], folds=2, compare_baselines=False).fit(
+        images.images, images.labels
+    )
     first, second = compare_.origins(model)
     assert first.identity() == encoder.identity()
     assert second.name == "mocov2-mini@0.25"
@@ -129,11 +139,11 @@ def test_origins_of_names_beside_objects(tmp_path):
 
 def test_changes_leaves_out_two_of_different_sizes(pair):
     other = zoo.untrained("mae-mini", 0.25, size=64)
-    sizes = fusion.FusionClassifier([pair[0], other], folds=2).fit(IMAGES, LABELS)
+    sizes = fusion.FusionClassifier([pair[0], other], folds=2, compare_baselines=False).fit(IMAGES, LABELS)
     assert [(found.first, found.second) for found in compare_.changes(sizes, MANY)] == [
         (encoder.name, f"{encoder.name}, fine-tuned") for encoder in (pair[0], other)
     ]
-    alike = fusion.FusionClassifier(list(pair), folds=2).fit(IMAGES, LABELS)
+    alike = fusion.FusionClassifier(list(pair), folds=2, compare_baselines=False).fit(IMAGES, LABELS)
     assert len(compare_.changes(alike, MANY)) == 4
 
 

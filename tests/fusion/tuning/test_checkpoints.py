@@ -97,7 +97,9 @@ def test_other_strategies_go_on_as_well(tmp_path, encoder, strategy):
 
 def classifier(encoder, folder, **more):
     settings = {"epochs": 1, "batch": 8, "patience": None, "checkpoint": folder, **more.pop("training", {})}
-    return FusionClassifier([encoder], training=Training(**settings), device="cpu", **{"strategy": "full", **more})
+    return FusionClassifier(
+        [encoder], training=Training(**settings), device="cpu", **{"strategy": "full", **more}, compare_baselines=False
+    )
 
 
 def test_a_checkpoint_of_another_fit_is_refused(tmp_path, encoder):

@@ -203,7 +203,9 @@ def test_a_vision_transformer_too(tmp_path, name):
 def test_lp_ft_begins_at_scikit_learns_optimum(encoder, classes):
     C, y = 0.3, np.random.default_rng(3).permutation([0] * 12 + [1] * 8 + [classes - 1] * 4)
     training = Training(epochs=1, batch=COUNT, patience=None, learning_rate=1e-12)
-    model = FusionClassifier([encoder], strategy="lp-ft", C=C, folds=2, training=training, device="cpu").fit(IMAGES, y)
+    model = FusionClassifier(
+        [encoder], strategy="lp-ft", C=C, folds=2, training=training, device="cpu", compare_baselines=False
+    ).fit(IMAGES, y)
     x = extract.extract(encoder, IMAGES).astype(np.float64)
     scaler = StandardScaler().fit(x)
     state = {key: value.double() for key, value in model.head_.module.state_dict().items()}
@@ -368,7 +370,9 @@ def test_what_follows_a_solve_is_measured_from_there(encoder):
 def test_the_device_of_an_earlier_fit_is_not_kept(encoder):
     training = Training(epochs=1, batch=COUNT, patience=None)
     for device, cpu in (("cpu", True), ("auto", False)):
-        FusionClassifier([encoder], strategy="quarter-4", training=training, device=device).fit(IMAGES, LABELS)
+        FusionClassifier(
+            [encoder], strategy="quarter-4", training=training, device=device, compare_baselines=False
+        ).fit(IMAGES, LABELS)
         assert PartialState()._cpu == cpu
 
 

@@ -16,7 +16,9 @@ def test_the_seed_decides(tmp_path, name):
     pair = [own(tmp_path, kwargs=RESNET + ", drop_path_rate: 0.5"), own(tmp_path, "other", 0.5, seed=4)]
     training = Training(epochs=2, batch=8, augment="mr", drop_encoder=0.4, patience=None)
     models = [
-        FusionClassifier(pair, strategy=name, training=training, folds=2, device="cpu", seed=seed).fit(IMAGES, LABELS)
+        FusionClassifier(
+            pair, strategy=name, training=training, folds=2, device="cpu", seed=seed, compare_baselines=False
+        ).fit(IMAGES, LABELS)
         for seed in (0, 0, 1)
     ]
     first, again, other = ([e.state_dict() for e in m.encoders_] + [m.head_.module.state_dict()] for m in models)
@@ -30,7 +32,9 @@ def test_the_callers_random_states_and_encoders_stay(encoder, tmp_path):
     for _ in range(2):  # the second takes up the checkpoint of the first
         states = [torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()]
         training = Training(epochs=1, batch=8, augment="mr", checkpoint=tmp_path / "fit")
-        FusionClassifier([encoder], strategy="full", training=training, folds=2, device="cpu").fit(IMAGES, LABELS)
+        FusionClassifier(
+            [encoder], strategy="full", training=training, folds=2, device="cpu", compare_baselines=False
+        ).fit(IMAGES, LABELS)
         assert torch.equal(states[0], torch.get_rng_state())
         assert states[1] == np.random.get_state()[1].tolist()
         assert states[2] == random.getstate()
