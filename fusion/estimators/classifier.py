@@ -262,7 +262,9 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         saving.save(self, Path(path))
 
     @classmethod
-    def load(cls, path: str | Path, *, encoders: Sequence[zoo.Encoder] | None = None, device: str = "auto") -> Self:
+    def load(
+        cls, path: str | Path, *, encoders: Sequence[zoo.Encoder | Taps] | None = None, device: str = "auto"
+    ) -> Self:
         """Read a model that `save` wrote.
 
         Args:

@@ -75,7 +75,7 @@ def save(model: Any, folder: Path) -> None:
                 path.unlink(missing_ok=True)
 
 
-def load(kind: type[T], folder: Path, encoders: Sequence[zoo.Encoder] | None, device: str) -> T:
+def load(kind: type[T], folder: Path, encoders: Sequence[zoo.Encoder | Taps] | None, device: str) -> T:
     """Read a fitted classifier.
 
     Args:
@@ -92,9 +92,7 @@ def load(kind: type[T], folder: Path, encoders: Sequence[zoo.Encoder] | None, de
         known, arrays, stored = _read(folder)
     except (OSError, ValueError, SafetensorError) as error:
         raise OSError(f"{folder} must hold a whole saved model (got {error}). Save it again.") from error
-    given: Sequence[zoo.Encoder | None] = encoders or [None] * len(known.encoders)
-    if len(given) != len(known.encoders):
-        raise ValueError(f"encoders must be {len(known.encoders)}, one per encoder of the fit (got {len(given)}).")
+    given = _given(encoders, known.encoders)
     each = [_encoder(held, own, stored, e) for e, (held, own) in enumerate(zip(known.encoders, given, strict=True))]
     there = zip(extract.placed(each, device), known.encoders, strict=True)
     taps = [Taps(encoder, tuple(held.depths or (encoder.depth,))) for encoder, held in there]
@@ -110,6 +108,18 @@ def load(kind: type[T], folder: Path, encoders: Sequence[zoo.Encoder] | None, de
     model.prior_, model.calibration_ = _calibration(known)
     model.leaderboard_ = leaderboard.restored(known.leaderboard)
     return cast(T, model)
+
+
+def _given(encoders: Sequence[zoo.Encoder | Taps] | None, known: Sequence[Held]) -> list[zoo.Encoder | None]:
+    if not encoders:
+        return [None] * len(known)
+    if len(encoders) != len(known):
+        raise ValueError(f"encoders must be {len(known)}, one per encoder of the fit (got {len(encoders)}).")
+    for own, held in zip(encoders, known, strict=True):
+        if isinstance(own, Taps) and list(own.depths) != (held.depths or [held.depth]):
+            wanted = tuple(held.depths or [held.depth])
+            raise ValueError(f"encoders must be at the depths of the fit, {wanted} (got {own.depths}). Tap it there.")
+    return [own.encoder if isinstance(own, Taps) else own for own in encoders]
 
 
 def _again(held: Held, given: zoo.Encoder | None) -> str | zoo.Encoder | Taps:

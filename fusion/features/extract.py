@@ -27,7 +27,9 @@ def loaded(encoders: Sequence[str | zoo.Encoder], device: str) -> list[zoo.Encod
 
     Raises:
         ValueError: There is no such device, or two encoders have one name.
+        TypeError: One is `Taps`.
     """
+    check_plain(encoders)
     found = [encoder if isinstance(encoder, zoo.Encoder) else zoo.load(encoder) for encoder in encoders]
     _check_different([encoder.name for encoder in found])
     return placed(found, device)
@@ -43,6 +45,17 @@ def tapped(encoders: Sequence[str | zoo.Encoder | Taps], device: str) -> list[Ta
     _check_different([name for taps in found for name in taps.blocks])
     there = placed([taps.encoder for taps in found], device)
     return [replace(taps, encoder=encoder) for taps, encoder in zip(found, there, strict=True)]
+
+
+def check_plain(encoders: Sequence[str | zoo.Encoder | Taps]) -> None:
+    """Refuse `Taps` where the features of one depth are wanted.
+
+    Raises:
+        TypeError: One is `Taps`.
+    """
+    for own in encoders:
+        if isinstance(own, Taps):
+            raise TypeError(f"encoders must be names or zoo.Encoder (got Taps, {own.name}). Pass its .encoder.")
 
 
 def _check_different(names: list[str]) -> None:
@@ -80,7 +93,9 @@ def extract(encoder: str | zoo.Encoder, images: Any, *, batch: int = BATCH) -> F
 
     Raises:
         ValueError: Features are not finite, or as `encoder.preprocess`.
+        TypeError: The encoder is `Taps`.
     """
+    check_plain([encoder])
     network = zoo.load(encoder) if isinstance(encoder, str) else encoder
     return _run(network, images, batch, lambda own, x: [own(x)])[0]
 

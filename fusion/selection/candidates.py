@@ -22,9 +22,11 @@ def load(encoders: Sequence[str | zoo.Encoder], device: str) -> dict[str, zoo.En
 
     Raises:
         ValueError: There is none, or two have one name.
+        TypeError: One is `Taps`.
     """
     if isinstance(encoders, str) or not len(encoders):
         raise ValueError(f"encoders must be a list of names or encoders (got {encoders!r}). Try ['mae-mini'].")
+    extract.check_plain(encoders)
     whole = [e if isinstance(e, zoo.Encoder) or "@" in e else f"{e}@1" for e in encoders]
     loaded = extract.loaded(whole, device)
     found = {_name(encoder): encoder for encoder in loaded}

@@ -98,6 +98,10 @@ def test_several_depths_come_back(strategy, tmp_path):
     given = FusionClassifier.load(tmp_path, encoders=[zoo.load("mae-mini@0.5"), zoo.load(names[1])])
     same(given, model)
     same(clone(given).fit(TRAIN.images, TRAIN.labels, TRAIN.groups), model)
+    whole, second = zoo.load("mae-mini@0.5"), zoo.load(names[1])
+    same(FusionClassifier.load(tmp_path, encoders=[Taps(whole, (0.25, 0.5)), second]), model)
+    with pytest.raises(ValueError, match=r"encoders must be at the depths of the fit, \(0.25, 0.5\) \(got \(0.5,\)\)"):
+        FusionClassifier.load(tmp_path, encoders=[Taps(whole, (0.5,)), second])
 
 
 def test_several_depths_of_an_encoder_of_ones_own_come_back(tiny, tmp_path):

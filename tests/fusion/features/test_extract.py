@@ -11,6 +11,7 @@ from PIL import Image
 import zoo
 from fusion.features import extract
 from fusion.features.taps import load
+from fusion.selection import candidates
 from tests.fusion.estimators.small_models import TRAIN
 from tests.small_fits import IMAGES, own
 
@@ -151,3 +152,9 @@ def test_no_block_is_given_twice():
     assert [taps.name for taps in found] == ["mae-mini@0.125+0.25", "mocov2-mini@0.25", "mae-mini@0.375"]
     with pytest.raises(ValueError, match=r"differ in name or depth \(got \['mae-mini@0.125', 'mae-mini@0.25', 'mae-m"):
         extract.tapped(["mae-mini@0.125+0.25", "mae-mini@0.25"], "cpu")
+
+
+@pytest.mark.parametrize("use", [extract.extract, lambda own, images: candidates.load([own], "cpu")])
+def test_where_one_depth_is_wanted_taps_are_refused(use):
+    with pytest.raises(TypeError, match=r"names or zoo.Encoder \(got Taps, mae-mini@0.125\+0.25\)\. Pass its .encoder"):
+        use(load("mae-mini@0.125+0.25"), TRAIN.images[:2])
