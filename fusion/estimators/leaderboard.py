@@ -82,7 +82,7 @@ class Leaderboard:
             return f"{few}: {own} is not shown to beat anything."
         beaten, behind, open_ = self._parted()
         parts = [f"is shown to beat {_listed(beaten)}"] if beaten else []
-        parts += [f"is not shown to beat {_listed(open_)}"] if open_ else []
+        parts += [f"is not shown to beat {_listed(open_, 'or')}"] if open_ else []
         parts += [f"is shown to be worse than {_listed(behind)}"] if behind else []
         if not self.tuned:
             start = f"T{own[1:]}" if own in _SPOKEN.values() else own
@@ -252,6 +252,6 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and np.isnan(value) else value
 
 
-def _listed(names: Sequence[str]) -> str:
+def _listed(names: Sequence[str], word: str = "and") -> str:
     spoken = [_SPOKEN.get(name, name) for name in names]
-    return " and ".join([", ".join(spoken[:-1]), spoken[-1]] if len(spoken) > 1 else spoken)
+    return f" {word} ".join([", ".join(spoken[:-1]), spoken[-1]] if len(spoken) > 1 else spoken)

@@ -87,7 +87,7 @@ def test_groups_are_the_unit_of_the_intervals():
 def test_noise_is_not_shown_to_beat_anything():
     images, y, groups = task(signal=0.0)
     found = FusionClassifier([SMALL], folds=3).fit(images, y, groups).leaderboard_
-    assert found.sentence == f"{SMALL} is not shown to beat the thumbnail and random weights."
+    assert found.sentence == f"{SMALL} is not shown to beat the thumbnail or random weights."
 
 
 def told(*ends, tuned=False):
