@@ -77,7 +77,8 @@ def _check_encoders(encoders: Any) -> None:
         if not isinstance(encoder, str | zoo.Encoder | Taps):
             inner = isinstance(getattr(encoder, "module", None), zoo.Encoder)
             step = "Pass its .module" if inner else "Load it by zoo.load"
-            raise TypeError(f"encoders must be names, zoo.Encoder or fusion.Taps (got a {type(encoder).__name__}). {step}.")
+            got = type(encoder).__name__
+            raise TypeError(f"encoders must be names, zoo.Encoder or fusion.Taps (got a {got}). {step}.")
 
 
 def _check_candidates(candidates: Any, encoders: Any) -> None:
