@@ -98,7 +98,7 @@ def test_auto_given_wrongly(given, said):
 def test_what_is_no_encoder_is_refused_and_the_advice_helps(encoders, said):
     encoder = zoo.load("mae-mini@0.25")
     given = encoders(encoder)
-    with pytest.raises(TypeError, match=rf"encoders must be names or zoo\.Encoder {said}"):
+    with pytest.raises(TypeError, match=rf"encoders must be names, zoo\.Encoder or fusion\.Taps {said}"):
         FusionClassifier(given, C=0.1).fit(TRAIN.images, TRAIN.labels)
     if hasattr(given[0], "module"):
         FusionClassifier([given[0].module], C=0.1).fit(TRAIN.images, TRAIN.labels)
