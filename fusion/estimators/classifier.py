@@ -18,7 +18,7 @@ from fusion.data import labels as labels_
 from fusion.data.samples import Samples, digests
 from fusion.estimators import fitting, parameters, saving
 from fusion.features import extract
-from fusion.features.taps import Taps, whole
+from fusion.features.taps import Taps, named, whole
 from fusion.heads.calibration import frequencies, moved
 from fusion.tuning import strategies
 from fusion.tuning.settings import Training
@@ -152,7 +152,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         weighting = fitting.weighting(self, sample_weight, samples)
         given = self._given(images, y, samples.groups)
         taps = extract.tapped([e if isinstance(e, str) else copy.deepcopy(e) for e in given], self.device)
-        encoders = [own.encoder for own in taps]
+        encoders = named(taps)
         stretches = strategies.plan(self.strategy, encoders, (self.training or Training()).epochs)
         parameters.check_read(stretches, taps)
         solved = all(stretch.solve for stretch in stretches)
@@ -269,7 +269,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Args:
             path: Its folder.
-            encoders: The encoders in their order, as they were before the fit, where the zoo cannot load them by name.
+            encoders: The encoders, or their `Taps`, in order as before the fit, where the zoo cannot load them by name.
             device: As in the constructor.
 
         Raises:

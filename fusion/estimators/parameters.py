@@ -77,8 +77,8 @@ def _check_encoders(encoders: Any) -> None:
         if not isinstance(encoder, str | zoo.Encoder | Taps):
             inner = isinstance(getattr(encoder, "module", None), zoo.Encoder)
             step = "Pass its .module" if inner else "Load it by zoo.load"
-            got = type(encoder).__name__
-            raise TypeError(f"encoders must be names, zoo.Encoder or fusion.Taps (got a {got}). {step}.")
+            kind = type(encoder).__name__
+            raise TypeError(f"encoders must be names, zoo.Encoder or fusion.Taps (got a {kind}). {step}.")
 
 
 def _check_candidates(candidates: Any, encoders: Any) -> None:
@@ -153,10 +153,10 @@ def check_read(stretches: Sequence[Stretch], taps: Sequence[Taps]) -> None:
         phases = [stretch.phases[number] for stretch in stretches]
         trains = any(phase.lora or set(phase.rates) - {"head"} for phase in phases)
         if trains and own.places[-1] < len(own.encoder.depths) - 1:
-            deepest = f"{own.depths[-1]:.12g}"
+            card, end, deepest = own.encoder.card.name, own.encoder.depth, f"{own.depths[-1]:.12g}"
             raise ValueError(
-                f"encoders that train must be tapped at their end (got {own.encoder.name} at {deepest} at most). "
-                f"Load it there: zoo.load({own.encoder.card.name!r}, {deepest})."
+                f"encoders that train must be tapped at their end (got {card}@{end:g} at {deepest} at most). "
+                f"Load it there: zoo.load({card!r}, {deepest})."
             )
 
 

@@ -26,8 +26,7 @@ from fusion.data import writing
 from fusion.estimators import earlier, leaderboard, record
 from fusion.estimators.record import FORMAT, File, Held, Model
 from fusion.features import extract
-from fusion.features.taps import Taps, joined
-from fusion.features.taps import load as load_taps
+from fusion.features.taps import Taps, joined, named
 from fusion.heads.calibration import Calibration
 from fusion.heads.optimum import ModuleHead, restored
 from fusion.tuning import network
@@ -38,18 +37,9 @@ T = TypeVar("T")
 Tensors = dict[str, Tensor]
 
 _OURS = re.compile(r"(head|encoders)(-[0-9a-f]{16})?\.safetensors")
-_KEPT = (
-    "head",
-    "strategy",
-    "C",
-    "folds",
-    "seed",
-    "training",
-    "class_weight",
-    "calibration",
-    "select",
-    "compare_baselines",
-)  # of the constructor
+# of the constructor
+_KEPT = ("head", "strategy", "C", "folds", "seed", "training", "class_weight", "calibration", "select")
+_KEPT += ("compare_baselines",)
 
 
 def save(model: Any, folder: Path) -> None:
@@ -96,6 +86,7 @@ def load(kind: type[T], folder: Path, encoders: Sequence[zoo.Encoder | Taps] | N
     each = [_encoder(held, own, stored, e) for e, (held, own) in enumerate(zip(known.encoders, given, strict=True))]
     there = zip(extract.placed(each, device), known.encoders, strict=True)
     taps = [Taps(encoder, tuple(held.depths or (encoder.depth,))) for encoder, held in there]
+    named(taps)
     again = [_again(held, own) for held, own in zip(known.encoders, given, strict=True)]
     model: Any = kind(encoders=again, device=device, **_parameters(known))  # type: ignore[call-arg]
     model.taps_ = taps
@@ -134,7 +125,7 @@ def _held(taps: Taps, origin: str) -> tuple[Held, Tensors]:
     """The encoder's entry, and its tensors that the zoo does not give under its name."""
     encoder = taps.encoder
     identity, own = encoder.identity(), {k: v.detach().cpu().contiguous() for k, v in encoder.state_dict().items()}
-    known = _of_the_zoo(encoder.name)
+    known = _of_the_zoo(_source(encoder.name, encoder.depth, list(taps.depths)))
     alike = known is not None and _facts(known.card) == _facts(encoder.card) and known.depths == encoder.depths
     card = None
     if known is not None and alike and known.state_dict().keys() == own.keys():
@@ -165,7 +156,7 @@ def _facts(card: zoo.Card) -> dict[str, Any]:
 def _of_the_zoo(name: str) -> zoo.Encoder | None:
     """What the registry gives under this name; None for one of a repo, or of nobody."""
     try:
-        return None if "/" in name else load_taps(name).encoder
+        return None if "/" in name else zoo.load(name)
     except (ValueError, OSError):
         return None
 
@@ -180,9 +171,13 @@ def _encoder(held: Held, given: zoo.Encoder | None, stored: Tensors, number: int
         card = zoo.Card.model_validate({**held.card, "path": Path(held.name)})
         return _checked(zoo.restore(card, held.depth, own), held)
     else:
-        found = _fetched(joined(held.name, [held.depth]) if len(held.depths or ()) > 1 else held.name)
+        found = _fetched(_source(held.name, held.depth, held.depths))
     found.load_state_dict({**found.state_dict(), **own}, assign=True)
     return _checked(found, held)
+
+
+def _source(name: str, depth: float, depths: list[float] | None) -> str:
+    return name if depths in (None, [depth]) else joined(name, [depth])
 
 
 def _fetched(name: str) -> zoo.Encoder:

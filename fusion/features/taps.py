@@ -60,8 +60,9 @@ class Taps:
 
     @property
     def name(self) -> str:
-        """The encoder's."""
-        return self.encoder.name
+        """The encoder's where it is whole, with these depths in place of its own otherwise."""
+        own, whole_ = self.encoder.name, self.depths == (self.encoder.depth,)
+        return own if whole_ and not _says_others(own, self.encoder.depth) else joined(own, self.depths)
 
     @property
     def blocks(self) -> list[str]:
@@ -88,6 +89,13 @@ class Taps:
 def whole(encoder: zoo.Encoder) -> Taps:
     """The encoder at the one depth that it has."""
     return Taps(encoder, (encoder.depth,))
+
+
+def named(taps: Sequence[Taps]) -> list[zoo.Encoder]:
+    """The encoders, given the names of their taps: one encoder at other depths is then another."""
+    for own in taps:
+        own.encoder.name = own.name
+    return [own.encoder for own in taps]
 
 
 def load(name: str, *, window: Sequence[float] | None = None) -> Taps:
@@ -133,7 +141,17 @@ def split(name: str) -> tuple[str, tuple[float, ...] | None]:
 
 def joined(name: str, depths: Sequence[float]) -> str:
     """The name with these depths in place of its own: `mocov2-mini@0.25+1`."""
-    return f"{name.partition('@')[0]}@{_said(depths)}"
+    stem, _, own = name.partition("@")
+    return f"{stem}@{_said(depths)}{''.join(own.partition('#')[1:])}"  # random weights have a seed there
+
+
+def _says_others(name: str, depth: float) -> bool:
+    """Whether a name has depths, as an encoder of several has, and not this one."""
+    try:
+        found = split(name)[1]
+    except ValueError:
+        return False
+    return found is not None and [f"{own:g}" for own in found] != [f"{depth:g}"]
 
 
 def _numbers(given: Sequence[float]) -> tuple[float, ...]:

@@ -211,7 +211,16 @@ def test_a_loaded_encoder_is_tapped_where_it_is_told_to_be():
     named = FusionClassifier(["mae-mini@0.25+0.5"], C=0.1, compare_baselines=False).fit(TRAIN.images, TRAIN.labels)
     np.testing.assert_array_equal(told.predict_proba(HELD.images), named.predict_proba(HELD.images))
     assert told.encoders_[0] is not encoder
-    assert encoder.name == told.encoders_[0].name == "mae-mini@0.5"
+    assert (encoder.name, told.encoders_[0].name) == ("mae-mini@0.5", "mae-mini@0.25+0.5")
+
+
+def test_one_encoder_twice_at_other_depths_is_two():
+    encoder = zoo.load("mae-mini@0.5")
+    model = FusionClassifier([Taps(encoder, (0.125, 0.25)), Taps(encoder, (0.375, 0.5))], C=0.1)
+    model.fit(TRAIN.images, TRAIN.labels)
+    names = ["mae-mini@0.125+0.25", "mae-mini@0.375+0.5"]
+    assert [own.name for own in model.encoders_] == names
+    assert list(contributions(model, HELD.images, HELD.labels, HELD.groups, resamples=20)) == names
 
 
 def test_a_pickle_from_before_there_were_taps_answers(fitted):

@@ -111,12 +111,21 @@ def test_several_depths_of_an_encoder_of_ones_own_come_back(tiny, tmp_path):
     same(FusionClassifier.load(tmp_path / "model"), model)
     tuned([Taps(zoo.load("mae-mini@0.5"), (0.25, 0.5))], "probe").save(tmp_path / "zoo")
     again = FusionClassifier.load(tmp_path / "zoo")
-    assert (again.encoders, again.taps_[0].name) == (["mae-mini@0.25+0.5"], "mae-mini@0.5")
+    assert (again.encoders, again.taps_[0].name) == (["mae-mini@0.25+0.5"], "mae-mini@0.25+0.5")
     inside = tuned([Taps(zoo.load("mae-mini@0.5"), (0.25,))], "probe")
     inside.save(tmp_path / "inside")
     again = FusionClassifier.load(tmp_path / "inside")
     same(again, inside)
-    assert again.encoders == ["mae-mini@0.25"]
+    assert again.encoders == [again.taps_[0].name] == [again.encoders_[0].name] == ["mae-mini@0.25"]
+    assert files(tmp_path / "inside") == ["ATTRIBUTION.md", "head.safetensors", "model.json"]
+    path = tmp_path / "inside" / "model.json"
+    told = json.loads(path.read_text())
+    del told["sha256"]
+    told["encoders"][0]["name"] = "mae-mini@0.5"  # as it was once
+    path.write_text(json.dumps({**told, "sha256": record._digest(told)}))
+    again = FusionClassifier.load(tmp_path / "inside")
+    same(again, inside)
+    assert again.encoders_[0].name == "mae-mini@0.25"
 
 
 def test_a_zero_that_lost_its_sign_comes_back(tmp_path):

@@ -100,3 +100,14 @@ def test_an_encoder_is_loaded_and_deep_enough():
         Taps("mae-mini", (0.25, 1))
     with pytest.raises(ValueError, match=r"depths must be up to 0.5, where mae-mini@0.5 ends \(got 0.25\+1\)\. Load"):
         Taps(zoo.load("mae-mini@0.5"), (0.25, 1))
+
+
+def test_a_name_says_where_features_are_taken(tmp_path):
+    encoder = own(tmp_path)
+    assert (Taps(encoder, (0.25,)).name, Taps(encoder, (0.25,)).blocks) == ("tiny@0.25", ["tiny@0.25"])
+    assert (Taps(encoder, (0.25, 1)).name, taps.whole(encoder).name) == ("tiny@0.25+1", "tiny@1")
+    encoder.name = "tiny@0.25+1"  # as a fitted model has it
+    assert taps.whole(encoder).name == "tiny@1"
+    encoder.name = "mine"
+    assert (taps.whole(encoder).name, Taps(encoder, (0.25,)).name) == ("mine", "mine@0.25")
+    assert Taps(zoo.untrained("mocov2-mini", 0.5, seed=3), (0.25, 0.5)).name == "untrained-mocov2-mini@0.25+0.5#3"

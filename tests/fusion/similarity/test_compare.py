@@ -115,7 +115,7 @@ def test_origins_of_several_depths_are_whole_encoders(tmp_path):
     for encoder in ("mocov2-mini@0.125+0.25", fusion.Taps(own(tmp_path, depth=0.5), (0.25, 0.5))):
         model = fusion.FusionClassifier([encoder], folds=2, compare_baselines=False).fit(images.images, images.labels)
         assert compare_.origins(model)[0].identity() == model.encoders_[0].identity()
-    assert compare_.origins(model)[0].name == "tiny@0.5"
+    assert compare_.origins(model)[0].name == "tiny@0.25+0.5"
     model = fusion.FusionClassifier(["mocov2-mini@0.125+0.25"], folds=2, compare_baselines=False).fit(
         images.images, images.labels
     )
