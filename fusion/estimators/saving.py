@@ -38,8 +38,8 @@ Tensors = dict[str, Tensor]
 
 _OURS = re.compile(r"(head|encoders)(-[0-9a-f]{16})?\.safetensors")
 # of the constructor
-_KEPT = ("head", "strategy", "C", "folds", "seed", "training", "class_weight", "calibration", "select")
-_KEPT += ("compare_baselines",)
+_CHOSEN = ("head", "strategy", "C", "folds", "seed", "training")
+_KEPT = (*_CHOSEN, "class_weight", "calibration", "select", "compare_baselines")
 
 
 def save(model: Any, folder: Path) -> None:

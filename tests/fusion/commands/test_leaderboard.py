@@ -34,7 +34,7 @@ def test_fit_prints_the_table_and_its_sentence(data, tmp_path):
     assert [row["name"] for row in board["rows"]] == ["mae-mini@0.25", "thumbnail", "random weights"]
     assert board["sentence"] in " ".join(said.split())
     assert f"{board['rows'][1]['auc']['value']:.3f}" in said
-    said = call(*given, "--no-leaderboard")
+    said = call(*given, "--no-leaderboard", "--overwrite")
     assert "thumbnail" not in said
     assert json.loads(out.read_text())["leaderboard"] is None
 
