@@ -36,6 +36,7 @@ FUSION, SINGLE = "fusion", "best single"
 _EVERY = 5  # of the validation patches: neighbours tell the same
 _FOLDS = 5
 _KEPT = 300  # labels of the model that is saved
+_RESAMPLES = 400  # of slabs, for each row: with more the whole takes above three minutes
 
 Probas = list[npt.NDArray[np.float64]]
 
@@ -149,7 +150,7 @@ def _judged(choice: Choice, test: Samples, found: Features) -> Outcome:
     probas = [np.exp(pick.calibration.apply(said)) for pick, said in zip(choice.picks, own, strict=True)]
     classes, y = np.unique(test.labels, return_inverse=True)
     said = [classes[each.argmax(1)] for each in own]
-    figures = score.score(test.labels, probas, classes, test.groups, decisions=np.array(said))
+    figures = score.score(test.labels, probas, classes, test.groups, decisions=np.array(said), resamples=_RESAMPLES)
     return Outcome(choice, figures, [metrics.auc_of(y, proba) for proba in probas], None, probas, said)
 
 
