@@ -104,7 +104,7 @@ def test_the_saved_model_answers_as_the_table_says(demonstrated, tmp_path):
     images = test.images[:100]
     loaded = FusionClassifier.load(tmp_path)
     assert [encoder.name for encoder in loaded.encoders_] == fused.blocks
-    assert loaded.head_.strengths == fused.head.strengths
+    assert model.head_.strengths == fused.head.strengths
     own = loaded.calibration_.undo(loaded.predict_log_proba(images))  # the demo's temperature is of validation slabs
     blocks = [extract.extract(name, images) for name in fused.blocks]
     np.testing.assert_allclose(np.exp(own), np.exp(fused.head.log_proba(blocks)), atol=2e-3)
