@@ -48,13 +48,13 @@ def _launched(*arguments):
     settings = ["--main_process_port", port, "--num_cpu_threads_per_process", "1", "--mixed_precision", "no"]
     command = [*start, *settings, "--num_machines", "1", "--dynamo_backend", "no", "-m", "tests.small_fits"]
     ranks = [{**os.environ, "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"} for rank in (0, 1)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "start_new_session": True}
     both = [subprocess.Popen([*command, *map(str, arguments)], cwd=ROOT, env=env, **pipes) for env in ranks]
     first = both[0].communicate(timeout=300)[0]
     try:
         second = both[1].communicate(timeout=60)[0]
     except subprocess.TimeoutExpired:  # it waits for one that has failed
-        both[1].kill()
+        os.killpg(both[1].pid, signal.SIGKILL)  # with the process that it launched, which holds the pipe
         second = both[1].communicate()[0]
     return [(first, both[0].returncode), (second, both[1].returncode)]
 
